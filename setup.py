@@ -1,0 +1,56 @@
+"""Packaging of tfcaps: what it needs, and why each bound is there, is told in docs/dependencies.md."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# Read, not imported: importing the package needs the dependencies that this file is about to install.
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").read_text(), re.M)[1]
+
+setup(
+    name="tfcaps",
+    version=VERSION,
+    description="Capsule networks, end to end: from routing algorithms to a servable model",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["tfcaps*", "nas*"]),
+    scripts=sorted(f"bin/{path.name}" for path in (ROOT / "bin").glob("*") if path.is_file()),
+    install_requires=[
+        "absl-py>=2.1,<3",
+        "importlib_resources>=6.4,<8",
+        "keras>=3.12,<3.16",
+        "keras-tuner>=1.4.8,<1.5",
+        "matplotlib>=3.10,<3.12",
+        "mlxtend>=0.23.4,<0.26",
+        "numpy>=2.1,<2.6",
+        "tensorboard>=2.20,<2.22",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10,<4.10",
+    ],
+    extras_require={
+        "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": [
+            "coverage>=7.6,<8",
+            "hypothesis>=6.100,<7",
+            "jax>=0.6,<0.13",
+            "pytest>=9,<10",
+            "ruff>=0.17,<0.18",
+        ],
+        "robustness": ["adversarial-robustness-toolbox>=1.20,<1.21", "foolbox>=3.3.4,<3.4"],
+        "nlp": ["keras-hub>=0.22,<0.33", "tokenizers>=0.21,<0.24"],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

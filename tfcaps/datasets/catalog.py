@@ -1,0 +1,208 @@
+"""The table of data sets: where each one comes from and which augmentation the papers give it."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+from tfcaps.datasets.bundled import mnist5k
+from tfcaps.datasets.image_dataset import ImageDataset
+from tfcaps.datasets.images import read_folder
+from tfcaps.datasets.prepared import read_prepared
+from tfcaps.datasets.preprocessing import Preprocessing
+from tfcaps.datasets.resizing import resize_all
+from tfcaps.datasets.sampling import hold_out, subset
+from tfcaps.datasets.split import Split
+from tfcaps.errors import UsageError
+
+_IMAGES = "images:"
+# Images of many sizes have to get one: pixels, for height and width.
+_OWN_IMAGES_SIZE = 32
+_IMAGENETTE_SIZE = 128
+# The stored names are WordNet numbers.
+_IMAGENETTE_CLASSES = (
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
+_MAX_SEED = 2**63 - 1
+
+_Parts = tuple[Split, Split, tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One data set.
+
+    Args:
+        read: (data_dir, image_size) → training examples, test examples, class names.
+        paper: The augmentation of arXiv 1905.08744 and 2104.07393, or what comes closest to it.
+    """
+
+    read: Callable[[str | os.PathLike | None, int | None], _Parts]
+    paper: Preprocessing
+
+
+def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
+    del data_dir  # It comes with a package.
+    train, test, class_names = mnist5k()
+    if image_size is not None:
+        train = Split(resize_all(train.images, image_size), train.labels)
+        test = Split(resize_all(test.images, image_size), test.labels)
+    return train, test, class_names
+
+
+def _prepared(name: str, **features: str) -> Callable[..., _Parts]:
+    return lambda data_dir, image_size: read_prepared(
+        name, data_dir=data_dir, image_size=image_size, **features
+    )
+
+
+def _read_imagenette(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
+    train, test, _ = read_prepared(
+        "imagenette/160px-v2",
+        data_dir=data_dir,
+        image_size=image_size or _IMAGENETTE_SIZE,
+        test_split="validation",
+    )
+    return train, test, _IMAGENETTE_CLASSES
+
+
+_DIGITS = Preprocessing(crop=24, standardize=True)
+# Standardisation would take a change of brightness back, so no entry has both.
+_NATURAL = Preprocessing(flip=True, brightness=0.25)
+
+_CATALOG = {
+    "mnist5k": _Entry(_read_mnist5k, _DIGITS),
+    "mnist": _Entry(_prepared("mnist"), _DIGITS),
+    "fashion_mnist": _Entry(
+        _prepared("fashion_mnist"), Preprocessing(crop=24, flip=True, standardize=True)
+    ),
+    "cifar10": _Entry(_prepared("cifar10"), _NATURAL),
+    "svhn_cropped": _Entry(_prepared("svhn_cropped"), Preprocessing(brightness=0.25)),
+    "smallnorb": _Entry(
+        _prepared("smallnorb", label="label_category"),
+        Preprocessing(resize=28, crop=24, brightness=0.1),
+    ),
+    "imagenette": _Entry(_read_imagenette, _NATURAL),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that `load` knows by name; `images:FOLDER` comes beside them.
+
+    Example:
+
+    >>> from tfcaps import datasets
+    >>> datasets.names()[:3]
+    ('mnist5k', 'mnist', 'fashion_mnist')
+    """
+    return tuple(_CATALOG)
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    train_examples: int | None = None,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+) -> ImageDataset:
+    """Loads a data set into memory.
+
+    Args:
+        name: One of `names()`, or `images:FOLDER` for pictures in class folders.
+        data_dir: The folder in which tensorflow_datasets keeps its prepared data sets, for those
+            that are not bundled. None: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        image_size: Height and width that all images are stretched to, in pixels. None: as they
+            are stored, but 128 for imagenette and 32 for own images.
+        train_examples: Learn from the first so many of a seeded shuffle of the training set only.
+            None: from all.
+        validation_fraction: The stratified part of (what is left of) the training set that is
+            held out, in [0, 1). Defaults to 0: nothing is.
+        seed: For these two choices, 0 to 2^63 - 1; the test set is always the same. Defaults to 0.
+
+    Returns:
+        The splits as uint8 images (N, H, W, C) and int64 labels (N,), with the class names.
+
+    Raises:
+        UsageError: The name is unknown, an argument is out of its range, or the data set can't
+            be had. The message says what to do.
+
+    Example:
+
+    >>> from tfcaps import datasets
+    >>> digits = datasets.load("mnist5k", validation_fraction=0.1)
+    >>> len(digits.train), len(digits.validation), len(digits.test), digits.image_shape
+    (3600, 400, 1000, (28, 28, 1))
+    """
+    entry = _entry(name)
+    if image_size is not None and image_size < 1:
+        raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
+    if not 0 <= validation_fraction < 1:
+        raise UsageError(
+            f"Expected validation_fraction in [0, 1). Received: {validation_fraction}"
+        )
+    if not 0 <= seed <= _MAX_SEED:
+        raise UsageError(f"Expected a seed between 0 and {_MAX_SEED}. Received: {seed}")
+    if train_examples is not None and train_examples < 1:
+        raise UsageError(f"Expected train_examples >= 1. Received: {train_examples}")
+    train, test, class_names = entry.read(data_dir, image_size)
+    if train_examples is not None:
+        train = subset(train, train_examples, seed=seed)
+    validation = None
+    if validation_fraction > 0:
+        count = round(validation_fraction * len(train))
+        if not 0 < count < len(train):
+            raise UsageError(
+                "Expected a validation_fraction that leaves at least one example for training "
+                f"and one for validation. Received: {validation_fraction} of {len(train)}"
+            )
+        train, validation = hold_out(train, count, seed=seed)
+    return ImageDataset(name, class_names, train, validation, test)
+
+
+def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
+    """The preprocessing for a data set.
+
+    Args:
+        dataset_name: As `load` takes it.
+        kind: `paper`: the augmentation of the papers; `none`: pixels scaled to [0, 1] only.
+
+    Raises:
+        UsageError: The data set or the kind is unknown.
+
+    Example:
+
+    >>> from tfcaps import datasets
+    >>> datasets.preprocessing("svhn_cropped", "paper").brightness
+    0.25
+
+    Papers: arXiv 1905.08744, 2104.07393.
+    """
+    entry = _entry(dataset_name)
+    kinds = {"paper": entry.paper, "none": Preprocessing()}
+    if kind not in kinds:
+        raise UsageError(f"Expected the preprocessing {' or '.join(kinds)}. Received: {kind}")
+    return kinds[kind]
+
+
+def _entry(name: str) -> _Entry:
+    if name.startswith(_IMAGES):
+        folder = name.removeprefix(_IMAGES)
+        return _Entry(
+            lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
+            # Nothing is known about them, so nothing that could change their class.
+            Preprocessing(standardize=True),
+        )
+    if name not in _CATALOG:
+        known = ", ".join(_CATALOG)
+        raise UsageError(f"Expected a data set among {known}, images:FOLDER. Received: {name}")
+    return _CATALOG[name]

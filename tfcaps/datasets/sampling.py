@@ -1,0 +1,57 @@
+"""Which examples go where: subsets and stratified parts, reproducible by their seed."""
+
+import numpy as np
+
+from tfcaps.datasets.split import Split
+from tfcaps.errors import UsageError
+
+# One stream of random numbers for each use of a seed, so that the uses don't depend on each other.
+_SUBSET_STREAM, _PART_STREAM = 0, 1
+
+
+def subset(split: Split, count: int, *, seed: int) -> Split:
+    """The first `count` examples of a seeded shuffle: a smaller subset is part of a larger one.
+
+    Args:
+        split: N examples.
+        count: How many of them, 1 to N.
+        seed: Another seed gives another shuffle.
+
+    Raises:
+        UsageError: `count` is not in 1..N.
+    """
+    if not 1 <= count <= len(split):
+        raise UsageError(
+            f"Expected train_examples between 1 and {len(split)}, the size of the training set. "
+            f"Received: {count}"
+        )
+    order = np.random.default_rng([seed, _SUBSET_STREAM]).permutation(len(split))
+    return split.take(order[:count])
+
+
+def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
+    """Takes a stratified part of `count` examples out of a split.
+
+    Of a class with n of the N examples the part gets count·n/N, rounded down; the examples that
+    are then missing come from the classes with the largest remainders, and from a class that would
+    lose its last example only when no other is left. Both results keep the split's order.
+
+    Args:
+        split: N examples.
+        count: The size of the part, 0 to N.
+        seed: Chooses the examples within each class.
+
+    Returns:
+        The examples that stay, and the part.
+    """
+    _, classes, sizes = np.unique(split.labels, return_inverse=True, return_counts=True)
+    shares = count * sizes / len(split)
+    quotas = np.floor(shares).astype(int)
+    # The last key of a lexsort is the first to decide.
+    order = np.lexsort((quotas - shares, quotas + 1 >= sizes))
+    quotas[order[: count - quotas.sum()]] += 1
+    generator = np.random.default_rng([seed, _PART_STREAM])
+    chosen = np.zeros(len(split), bool)
+    for label, quota in enumerate(quotas):
+        chosen[generator.permutation(np.flatnonzero(classes == label))[:quota]] = True
+    return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))

@@ -1,0 +1,9 @@
+"""Capsule layers: plain Keras layers that run on every backend."""
+
+from tfcaps.layers.capsule_length import CapsuleLength
+from tfcaps.layers.capsule_mask import CapsuleMask
+from tfcaps.layers.conv_capsule import ConvCapsule
+from tfcaps.layers.dense_capsule import DenseCapsule
+from tfcaps.layers.primary_capsule import PrimaryCapsule
+
+__all__ = ["CapsuleLength", "CapsuleMask", "ConvCapsule", "DenseCapsule", "PrimaryCapsule"]

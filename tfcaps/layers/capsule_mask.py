@@ -1,0 +1,45 @@
+"""All but one capsule set to zero."""
+
+import keras
+from keras import ops
+
+from tfcaps.ops import safe_norm
+
+
+@keras.saving.register_keras_serializable(package="tfcaps")
+class CapsuleMask(keras.layers.Layer):
+    """Keeps one capsule of each sample and sets the others to zero.
+
+    The kept one is the label's where a label is given, as in training, and else the longest.
+
+    Call arguments:
+        inputs: capsules `(B, O, E)`.
+        label: one-hot labels `(B, O)` or None. A row of zeros says that the sample's label isn't
+            known. Default None.
+
+    Returns:
+        Capsules `(B, O, E)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> capsules = np.array([[[3.0, 4.0], [1.0, 0.0]]], "float32")
+    >>> CapsuleMask()(capsules).numpy().tolist()
+    [[[3.0, 4.0], [0.0, 0.0]]]
+    >>> CapsuleMask()(capsules, label=np.array([[0.0, 1.0]], "float32")).numpy().tolist()
+    [[[0.0, 0.0], [1.0, 0.0]]]
+
+    Source: Sabour, Frosst, Hinton: Dynamic routing between capsules, arXiv 1710.09829.
+    """
+
+    def call(self, inputs, label=None):
+        lengths = safe_norm(inputs)
+        mask = ops.one_hot(ops.argmax(lengths, axis=-1), inputs.shape[-2], dtype=inputs.dtype)
+        if label is not None:
+            label = ops.cast(label, inputs.dtype)
+            is_known = ops.sum(label, axis=-1, keepdims=True) > 0
+            mask = ops.where(is_known, label, mask)
+        return inputs * ops.expand_dims(mask, -1)
+
+    def compute_output_shape(self, inputs_shape, label_shape=None):
+        return inputs_shape

@@ -1,0 +1,152 @@
+"""Capsules that see a neighbourhood of the capsule maps below."""
+
+import keras
+from keras import ops
+
+from tfcaps.layers import checks
+from tfcaps.layers.routed_capsule import RoutedCapsule
+from tfcaps.ops import safe_norm
+
+
+@keras.saving.register_keras_serializable(package="tfcaps")
+class ConvCapsule(RoutedCapsule):
+    """Convolutional capsule layer: one kernel, shared by all input types, makes the votes.
+
+    The map of each input capsule type is convolved, D → O·E channels; at each place the I types'
+    results are routed. The activation of an input type at an output place is the mean length of
+    its capsules below the kernel, which is the length itself for a 1×1 kernel.
+
+    Args:
+        out_capsules: number of output capsule types O.
+        out_dimension: output capsule dimension E.
+        kernel_size: side of the kernel in places. Default 3.
+        strides: Default 1.
+        padding: "same" or "valid". Default "same".
+        routing: name, configuration or instance of a `tfcaps.routing.Routing`. Default "rba".
+        use_bias: whether each output type has a bias (O, E). Default True.
+        kernel_initializer: of the kernel `(k, k, D, O·E)`. Default N(0, 0.2).
+        bias_initializer: Default the constant 0.1.
+
+    Call arguments:
+        inputs: capsule maps `(B, H, W, I, D)`.
+        return_coupling: whether the coupling coefficients are given too. Default False.
+
+    Returns:
+        Capsule maps `(B, H', W', O, E)`; with `return_coupling` also coupling coefficients
+        `(B, H', W', O, I)`.
+
+    Raises:
+        ValueError: a size is not a positive integer, the padding or the routing is unknown, or
+            the maps are smaller than a valid kernel.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = ConvCapsule(4, 8, strides=2)
+    >>> tuple(layer(np.ones((2, 6, 6, 3, 5), "float32")).shape)
+    (2, 3, 3, 4, 8)
+
+    Source: Gugglberger, Peer, Rodríguez-Sánchez: Training deep capsule networks with residual
+    connections, arXiv 2104.07393.
+    """
+
+    def __init__(
+        self,
+        out_capsules,
+        out_dimension,
+        kernel_size=3,
+        strides=1,
+        padding="same",
+        routing="rba",
+        use_bias=True,
+        kernel_initializer=None,
+        bias_initializer=keras.initializers.Constant(0.1),
+        **kwargs,
+    ):
+        super().__init__(
+            out_capsules,
+            out_dimension,
+            routing=routing,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            **kwargs,
+        )
+        self.out_capsules = self._output_capsules
+        self.out_dimension = self._output_dim
+        self.kernel_size = checks.positive_int("kernel_size", kernel_size)
+        self.strides = checks.positive_int("strides", strides)
+        if padding not in ("same", "valid"):
+            raise ValueError(f"Expected padding to be 'same' or 'valid'. Received: {padding!r}")
+        self.padding = padding
+
+    def build(self, input_shape):
+        checks.rank("capsule maps", input_shape, expected="(B, H, W, I, D)")
+        _, height, width, _, dim = input_shape
+        if self.padding == "valid" and any(
+            size is not None and size < self.kernel_size for size in (height, width)
+        ):
+            raise ValueError(
+                f"Expected capsule maps of at least {self.kernel_size}×{self.kernel_size}. "
+                f"Received: {height}×{width}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(
+                self.kernel_size,
+                self.kernel_size,
+                dim,
+                self.out_capsules * self.out_dimension,
+            ),
+            initializer=self.kernel_initializer,
+        )
+        self._build_routing(self._votes_shape(input_shape))
+
+    def call(self, inputs, return_coupling=False):
+        batch, height, width, types, dim = ops.shape(inputs)
+        # The types join the batch, (B·I, H, W, D), and come back behind the place.
+        maps = ops.reshape(
+            ops.transpose(inputs, (0, 3, 1, 2, 4)), (batch * types, height, width, dim)
+        )
+        votes = ops.conv(
+            maps, ops.convert_to_tensor(self.kernel), strides=self.strides, padding=self.padding
+        )
+        _, height, width, _ = ops.shape(votes)
+        votes = ops.reshape(
+            votes, (batch, types, height, width, self.out_capsules, self.out_dimension)
+        )
+        votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
+        return self._route(votes, self._mean_length(inputs), return_coupling)
+
+    def _mean_length(self, inputs):
+        lengths = safe_norm(inputs)
+        if self.kernel_size == 1 and self.strides == 1:
+            return lengths
+        return ops.average_pool(lengths, self.kernel_size, self.strides, self.padding)
+
+    def _votes_shape(self, input_shape):
+        batch, height, width, types, _ = input_shape
+        return (
+            batch,
+            self._output_size(height),
+            self._output_size(width),
+            self.out_capsules,
+            types,
+            self.out_dimension,
+        )
+
+    def _output_size(self, size):
+        if size is None:
+            return None
+        reach = size if self.padding == "same" else size - self.kernel_size + 1
+        return -(-reach // self.strides)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "out_capsules": self.out_capsules,
+            "out_dimension": self.out_dimension,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }

@@ -1,0 +1,85 @@
+"""The layer that turns feature maps into capsules."""
+
+import keras
+from keras import ops
+
+from tfcaps.layers import checks
+from tfcaps.ops import squash
+
+
+@keras.saving.register_keras_serializable(package="tfcaps")
+class PrimaryCapsule(keras.layers.Layer):
+    """Primary capsules: a convolution whose channels are grouped into squashed vectors.
+
+    `u = squash(reshape(conv(x)))`, a valid convolution of `channels · dim` filters without
+    activation.
+
+    Args:
+        channels: number of capsule types, one map each.
+        dim: capsule dimension D.
+        kernel_size: side of the convolution's kernel in pixels. Default 9.
+        strides: stride in pixels. Default 2.
+        kernel_initializer: Default "he_normal".
+
+    Input shape: `(B, H, W, C)`. Output shape: `(B, H'·W'·channels, dim)` with
+    `H' = (H − kernel_size) // strides + 1`, likewise W'.
+
+    Raises:
+        ValueError: an argument is not a positive integer, or the maps are smaller than the kernel.
+
+    Example:
+
+    >>> import numpy as np
+    >>> capsules = PrimaryCapsule(channels=4, dim=8)(np.zeros((2, 20, 20, 3), "float32"))
+    >>> tuple(capsules.shape)                        # 6·6·4 capsules
+    (2, 144, 8)
+
+    Source: Sabour, Frosst, Hinton: Dynamic routing between capsules, arXiv 1710.09829.
+    """
+
+    def __init__(
+        self, channels, dim, kernel_size=9, strides=2, kernel_initializer="he_normal", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.channels = checks.positive_int("channels", channels)
+        self.dim = checks.positive_int("dim", dim)
+        self.kernel_size = checks.positive_int("kernel_size", kernel_size)
+        self.strides = checks.positive_int("strides", strides)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.convolution = keras.layers.Conv2D(
+            self.channels * self.dim,
+            self.kernel_size,
+            strides=self.strides,
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+
+    def build(self, input_shape):
+        checks.rank("feature maps", input_shape, expected="(B, H, W, C)")
+        if any(size is not None and size < self.kernel_size for size in input_shape[1:3]):
+            raise ValueError(
+                f"Expected feature maps of at least {self.kernel_size}×{self.kernel_size}. "
+                f"Received: {input_shape[1]}×{input_shape[2]}"
+            )
+        self.convolution.build(input_shape)
+
+    def call(self, inputs):
+        maps = self.convolution(inputs)
+        batch, height, width, _ = ops.shape(maps)
+        return squash(ops.reshape(maps, (batch, height * width * self.channels, self.dim)))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = self.convolution.compute_output_shape(input_shape)
+        known = height is not None and width is not None
+        return batch, height * width * self.channels if known else None, self.dim
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "dim": self.dim,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

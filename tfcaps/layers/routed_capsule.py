@@ -1,0 +1,65 @@
+"""What dense and convolutional capsule layers have in common: votes are routed, with a bias."""
+
+import keras
+from keras import ops
+
+from tfcaps import routing as routings
+from tfcaps.layers import checks
+
+
+class RoutedCapsule(keras.layers.Layer):
+    """Base class: owns the routing, the bias and the initialiser of the vote kernel.
+
+    A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
+    """
+
+    def __init__(
+        self, capsules, dim, *, routing, use_bias, kernel_initializer, bias_initializer, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self._output_capsules = checks.positive_int("the number of capsules", capsules)
+        self._output_dim = checks.positive_int("the capsule dimension", dim)
+        self.routing = routings.get(routing)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(
+            keras.initializers.RandomNormal(stddev=0.2)
+            if kernel_initializer is None
+            else kernel_initializer
+        )
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.bias = None
+
+    def _build_routing(self, votes_shape):
+        shape = (self._output_capsules, self._output_dim)
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=shape, initializer=self.bias_initializer
+            )
+        if not self.routing.built:
+            self.routing.build(
+                votes_shape, (*votes_shape[:-3], votes_shape[-2]), shape if self.use_bias else None
+            )
+
+    def _route(self, votes, activations, return_coupling):
+        bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
+        capsules, coupling = self.routing(votes, activations, bias)
+        return (capsules, coupling) if return_coupling else capsules
+
+    def compute_output_shape(self, input_shape):
+        return self.routing.compute_output_shape(self._votes_shape(input_shape))[0]
+
+    def compute_output_spec(self, inputs, return_coupling=False):
+        capsules, coupling = (
+            keras.KerasTensor(shape, dtype=self.compute_dtype)
+            for shape in self.routing.compute_output_shape(self._votes_shape(inputs.shape))
+        )
+        return (capsules, coupling) if return_coupling else capsules
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "routing": routings.serialize(self.routing),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }

@@ -1,0 +1,23 @@
+"""Figures of what a capsule network learnt: data in, `matplotlib.figure.Figure` out.
+
+No function here touches `matplotlib.pyplot`, so nothing is shown, no display is needed and figures
+are freed like any other object. `save` writes one to a PNG file, `to_array` gives its pixels.
+"""
+
+from tfcaps.plots.canvas import save, to_array
+from tfcaps.plots.confusion_matrix import confusion_counts, confusion_matrix
+from tfcaps.plots.coupling_histogram import coupling_histogram
+from tfcaps.plots.dimension_sweep import dimension_sweep
+from tfcaps.plots.learning_curves import learning_curves
+from tfcaps.plots.reconstructions import reconstructions
+
+__all__ = [
+    "confusion_counts",
+    "confusion_matrix",
+    "coupling_histogram",
+    "dimension_sweep",
+    "learning_curves",
+    "reconstructions",
+    "save",
+    "to_array",
+]

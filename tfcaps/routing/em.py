@@ -1,0 +1,133 @@
+"""EM routing for vector capsules."""
+
+import keras
+from keras import ops
+
+from tfcaps.ops import EPSILON, unit
+from tfcaps.routing.registry import register
+from tfcaps.routing.routing import (
+    Routing,
+    add_bias,
+    agreement,
+    softmax_over_outputs,
+    uniform_coupling,
+    weighted_sum,
+)
+
+MIN_VARIANCE = 1e-4  # keeps a cluster of identical votes from an infinite density
+
+
+@register("em")
+class EMRouting(Routing):
+    """EM routing: output capsules are Gaussian clusters of the votes.
+
+    With a_i the length of input capsule i, R = 1/O at first, the bias added to the votes, and
+    iterations r = 1, 2, … with the inverse temperature λ_r = λ·(1 − γ^r):
+
+        M:  w = R a_i;  μ = Σ_i w û / (Σ_i w + ε);  σ² = Σ_i w (û − μ)² / (Σ_i w + ε) + 1e-4
+            cost = Σ_e (β_u + log σ²) · Σ_i w;  a = sigmoid(λ_r (β_a − cost))
+        E:  R = softmax over the output capsules of
+                [log a − ½ Σ_e log σ² − Σ_e (û − μ)² / (2σ²)]      (not in the last iteration)
+
+    The output is a · μ/‖μ‖. β_a and β_u are learnt, one each per output capsule, N(0, 0.2). The E
+    step stays in the log domain, for a product of densities under- and overflows.
+
+    Args:
+        iterations: number of iterations, at least 1. Default 2.
+        inverse_temperature: λ, the limit of λ_r, above 0. Default 0.01.
+        inverse_temperature_decay: γ in [0, 1); 0 keeps λ_r = λ from the first iteration on.
+            Default 0.95.
+
+    Shapes: see `tfcaps.routing.Routing`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> votes = np.ones((1, 2, 3, 4), "float32")    # 2 output capsules, 3 inputs, dimension 4
+    >>> capsules, coupling = EMRouting()(votes, np.ones((1, 3), "float32"))
+    >>> capsules.shape == (1, 2, 4), coupling.shape == (1, 2, 3)
+    (True, True)
+
+    Sources: Hinton, Sabour, Frosst: Matrix capsules with EM routing, ICLR 2018; Peer, Stabinger,
+    Rodríguez-Sánchez, arXiv 1905.08744; on its pitfalls: Gritzman, arXiv 1907.00652.
+    """
+
+    def __init__(
+        self, iterations=2, inverse_temperature=0.01, inverse_temperature_decay=0.95, **kwargs
+    ):
+        super().__init__(iterations, **kwargs)
+        if not inverse_temperature > 0:
+            raise ValueError(
+                f"Expected inverse_temperature > 0. Received: {inverse_temperature!r}"
+            )
+        if not 0 <= inverse_temperature_decay < 1:
+            raise ValueError(
+                "Expected inverse_temperature_decay in [0, 1). "
+                f"Received: {inverse_temperature_decay!r}"
+            )
+        self.inverse_temperature = inverse_temperature
+        self.inverse_temperature_decay = inverse_temperature_decay
+
+    def build(self, votes_shape, activations_shape=None, bias_shape=None):
+        capsules = votes_shape[-3]
+        normal = keras.initializers.RandomNormal(stddev=0.2)
+        self.beta_a = self.add_weight(name="beta_a", shape=(capsules,), initializer=normal)
+        self.beta_u = self.add_weight(
+            name="beta_u", shape=(capsules,), initializer=keras.initializers.clone_initializer(normal)
+        )
+
+    def route(self, votes, activations, bias):
+        # All is computed on x = û − k, where k is the mean vote of each output capsule: so the
+        # second moments Σ w x² lose nothing to cancellation, and M and E step are products of
+        # x and x² with small matrices. The result doesn't depend on k.
+        centre = ops.stop_gradient(ops.mean(votes, axis=-2))
+        offsets = votes - ops.expand_dims(centre, -2)
+        squares = ops.square(offsets)
+        centre = add_bias(centre, bias)
+        coupling = uniform_coupling(votes)
+        for iteration in range(1, self.iterations + 1):
+            mean, variance, activation_logit = self._maximize(
+                offsets, squares, centre, coupling * activations[..., None, :], iteration
+            )
+            if iteration < self.iterations:
+                coupling = self._expect(offsets, squares, mean - centre, variance, activation_logit)
+        return ops.sigmoid(activation_logit)[..., None] * unit(mean), coupling
+
+    def _maximize(self, offsets, squares, centre, weights, iteration):
+        """M step: means and variances `(..., O, E)` and the logit of the activations `(..., O)`."""
+        total = ops.sum(weights, axis=-1)[..., None]
+        inverse = 1.0 / (total + EPSILON)
+        share = total * inverse  # 1, but for capsules that get no votes
+        first = weighted_sum(weights, offsets) * inverse
+        second = weighted_sum(weights, squares) * inverse
+        mean = first + centre * share
+        shift = mean - centre
+        spread = second - 2.0 * shift * first + ops.square(shift) * share
+        variance = ops.maximum(spread, 0.0) + MIN_VARIANCE
+        dim = offsets.shape[-1]
+        cost = (dim * self.beta_u + ops.sum(ops.log(variance), axis=-1)) * total[..., 0]
+        return mean, variance, self._inverse_temperature_at(iteration) * (self.beta_a - cost)
+
+    def _expect(self, offsets, squares, shift, variance, activation_logit):
+        """E step: the coupling coefficients, in the log domain."""
+        precision = 0.5 / variance
+        log_density = (
+            ops.log_sigmoid(activation_logit)
+            - 0.5 * ops.sum(ops.log(variance), axis=-1)
+            - ops.sum(ops.square(shift) * precision, axis=-1)
+        )
+        distance = agreement(squares, precision) - agreement(offsets, 2.0 * shift * precision)
+        return softmax_over_outputs(log_density[..., None] - distance)
+
+    def _inverse_temperature_at(self, iteration):
+        return self.inverse_temperature * (1.0 - self.inverse_temperature_decay**iteration)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "inverse_temperature": self.inverse_temperature,
+            "inverse_temperature_decay": self.inverse_temperature_decay,
+        }

@@ -1,0 +1,105 @@
+"""Scaled-distance agreement."""
+
+import math
+
+from keras import ops
+
+from tfcaps.ops import SMALLEST_NORMAL, squash
+from tfcaps.routing.registry import register
+from tfcaps.routing.routing import (
+    Routing,
+    add_bias,
+    softmax_over_outputs,
+    uniform_coupling,
+    weighted_sum,
+)
+
+# An input capsule couples with probability 0.9 to a capsule at half the mean distance, if all the
+# others are at the mean distance.
+NEAR_COUPLING = 0.9
+NEAR_DISTANCE = 0.5
+
+
+@register("sda")
+class ScaledDistanceRouting(Routing):
+    """Scaled-distance agreement: an input capsule couples to the nearest output capsule.
+
+    Votes are first shortened so that ‖û‖ ≤ a_i. From b = 0, each of R iterations computes
+
+        c = softmax of b over the output capsules
+        v = squash(Σ_i c û + bias)
+        d = ‖v − û‖,  d̄ = mean of d
+        b ← t·d  with  t = [log(0.9 (O−1)) − log 0.1] / (0.5·d̄ − d̄)     (not in the last iteration)
+
+    t is negative: the nearest output capsule gets the most. With one output capsule the coupling
+    is 1.
+
+    Args:
+        iterations: R, at least 1. Default 2; the paper uses 3.
+        scale: "sample": d̄ is the mean over input and output capsules of one sample (and place).
+            "batch": one mean for the whole batch, as the published program computes it; a
+            sample's output then depends on its batch mates. Default "sample".
+
+    Shapes: see `tfcaps.routing.Routing`.
+
+    Raises:
+        ValueError: `iterations` is not a positive integer, or `scale` is unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> votes = np.array([[[[1.0, 0.0]], [[0.0, 0.1]]]], "float32")   # 2 outputs, 1 input
+    >>> _, coupling = ScaledDistanceRouting()(votes, np.ones((1, 1), "float32"))
+    >>> bool(coupling[0, 1, 0] > coupling[0, 0, 0])                   # its v is nearer to its vote
+    True
+
+    Source: Peer, Stabinger, Rodríguez-Sánchez: γ-capsules, arXiv 1812.09707.
+    """
+
+    def __init__(self, iterations=2, scale="sample", **kwargs):
+        super().__init__(iterations, **kwargs)
+        if scale not in ("sample", "batch"):
+            raise ValueError(f"Expected scale to be 'sample' or 'batch'. Received: {scale!r}")
+        self.scale = scale
+
+    def route(self, votes, activations, bias):
+        votes = _shorten(votes, activations)
+        coupling = uniform_coupling(votes)
+        capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+        for _ in range(1, self.iterations):
+            coupling = softmax_over_outputs(self._logits(votes, capsules))
+            capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+        return capsules, coupling
+
+    def _logits(self, votes, capsules):
+        distance = _root(
+            ops.sum(ops.square(ops.expand_dims(capsules, -2) - votes), axis=-1)
+        )
+        axes = (-2, -1) if self.scale == "sample" else None
+        mean_distance = ops.mean(distance, axis=axes, keepdims=True)
+        competitors = votes.shape[-3] - 1
+        if competitors == 0:
+            return ops.zeros_like(distance)
+        odds = math.log(NEAR_COUPLING * competitors) - math.log(1.0 - NEAR_COUPLING)
+        is_zero = mean_distance < SMALLEST_NORMAL  # then every distance is 0, and so is every logit
+        safe_mean = ops.where(is_zero, ops.ones_like(mean_distance), mean_distance)
+        return odds / (NEAR_DISTANCE - 1.0) * distance / safe_mean
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+def _root(squares):
+    """√x with gradient 0 at x = 0."""
+    is_zero = squares < SMALLEST_NORMAL
+    root = ops.sqrt(ops.where(is_zero, ops.ones_like(squares), squares))
+    return ops.where(is_zero, ops.zeros_like(root), root)
+
+
+def _shorten(votes, activations):
+    """`û · min(1, a_i / ‖û‖)`."""
+    squares = ops.sum(ops.square(votes), axis=-1)
+    is_zero = squares < SMALLEST_NORMAL
+    inverse_length = ops.rsqrt(ops.where(is_zero, ops.ones_like(squares), squares))
+    factor = ops.where(is_zero, ops.ones_like(squares), activations[..., None, :] * inverse_length)
+    return votes * ops.expand_dims(ops.minimum(factor, 1.0), -1)

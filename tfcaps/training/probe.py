@@ -1,0 +1,61 @@
+"""What a capsule network makes of a few images, computed in small batches.
+
+The networks are called directly, not through `predict`: the callers sit inside `fit`, possibly
+under a distribution strategy, and no second training loop state is wanted there.
+"""
+
+import keras
+import numpy as np
+
+# Small enough for the votes of any network here, large enough to keep all cores busy.
+BATCH_SIZE = 64
+# Pairs of input and reconstruction to look at: two rows of a figure.
+SHOWN_PAIRS = 20
+# Couplings are large, (O, I) per image, and their histogram hardly changes with more images.
+INSPECTED_IMAGES = 32
+
+
+def in_batches(network: keras.Model, inputs: np.ndarray):
+    """Calls a network at inference on slices of the inputs and joins what it returns.
+
+    Args:
+        network: Any model of one input; its output may be a tensor or a nested dict of tensors.
+        inputs: Array (N, ...), N >= 1.
+
+    Returns:
+        The outputs as float32 NumPy arrays (N, ...), in the structure the network returns.
+    """
+    batches = [
+        keras.tree.map_structure(
+            _as_float32, network(inputs[start : start + BATCH_SIZE], training=False)
+        )
+        for start in range(0, len(inputs), BATCH_SIZE)
+    ]
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
+def _as_float32(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
+
+
+def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Chooses examples to show: the first of every class, then the second of every class, ...
+
+    Args:
+        labels: Classes of the examples, integers (N,).
+        count: How many examples at most.
+
+    Returns:
+        Their indices, at most `count`, without repetition.
+
+    Example:
+        >>> from tfcaps.training.probe import spread_over_classes
+        >>> spread_over_classes([1, 1, 0, 0, 2], 4).tolist()
+        [2, 0, 4, 3]
+    """
+    labels = np.asarray(labels)
+    rank_in_class = np.zeros(len(labels), dtype="int64")
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank_in_class[members] = np.arange(len(members))
+    return np.lexsort((labels, rank_in_class))[:count]
