@@ -27,6 +27,7 @@ setup(
         "matplotlib>=3.10,<3.12",
         "mlxtend>=0.23.4,<0.26",
         "numpy>=2.1,<2.6",
+        'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
         "tensorboard>=2.20,<2.22",
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",

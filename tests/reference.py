@@ -113,11 +113,6 @@ def rba(
     return v, c
 
 
-def em_inverse_temperature(iteration: int, final: float = 0.01) -> float:
-    """λ_r = final · (1 - 0.95^r), r from 1."""
-    return final * (1.0 - 0.95**iteration)
-
-
 def em(
     votes: np.ndarray,
     activations: np.ndarray,
@@ -126,9 +121,13 @@ def em(
     iterations: int = 2,
     beta_a: np.ndarray,
     beta_u: np.ndarray,
-    inverse_temperature: Callable[[int], float] = em_inverse_temperature,
+    inverse_temperature: float = 0.01,
+    inverse_temperature_decay: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EM routing of vector capsules: output a · μ/‖μ‖, coupling R of the last M step."""
+    """EM routing of vector capsules: output a · μ/‖μ‖, coupling R of the last M step.
+
+    The inverse temperature of iteration r, from 1, is λ_r = λ · (1 - 0.95^r).
+    """
     *leading, out_capsules, in_capsules, dimension = votes.shape
     if bias is not None:
         votes = votes + bias[:, None, :]
@@ -141,7 +140,8 @@ def em(
         deviations = np.square(votes - mu[..., None, :])
         variance = _weighted_sum(w, deviations) / (total[..., None] + EPSILON) + EM_VARIANCE_FLOOR
         cost = (dimension * beta_u + np.sum(np.log(variance), axis=-1)) * total
-        logit = inverse_temperature(r) * (beta_a - cost)
+        schedule = inverse_temperature * (1.0 - inverse_temperature_decay**r)
+        logit = schedule * (beta_a - cost)
         log_a = -np.logaddexp(0.0, -logit)
         # E step, in the log domain
         if r < iterations:
@@ -195,10 +195,14 @@ def sda_batch(
 
 
 def mean(
-    votes: np.ndarray, activations: np.ndarray, bias: np.ndarray | None = None
+    votes: np.ndarray,
+    activations: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    iterations: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The uniform coupling 1/O, one pass."""
-    del activations
+    del activations, iterations
     c = np.full(votes.shape[:-1], 1.0 / votes.shape[-3])
     return squash(_weighted_sum(c, votes) + _bias(bias)), c
 

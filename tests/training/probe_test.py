@@ -26,6 +26,24 @@ def test_the_layers_keep_their_order(plain_capsnet, examples):
     assert list(outputs["couplings"]) == ["hidden", "classes"]
 
 
+@pytest.mark.parametrize(("mask", "other"), [("none", 0.1), ("label", 0.0)])
+def test_class_capsules(plain_capsnet, mask, other):
+    model = plain_capsnet(mask=mask)
+    image = np.zeros((2, 2, 3, 1), "float32")
+    image[..., 0] = [[[0.1, 0.7, 0.1], [0.0, 0.2, 0.0]], [[0.1, 0.1, 0.0], [0.0, 0.0, 0.9]]]
+
+    capsules = probe.class_capsules(model, probe.in_batches(model.inspector, image))
+
+    np.testing.assert_allclose(
+        capsules,
+        [
+            [[other, 0.0], [0.7, 0.2], [other, 0.0]],
+            [[other, 0.0], [other, 0.0], [0.0, 0.9]],
+        ],
+        rtol=1e-6,
+    )
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_comes_back_as_float32(policy):
     inputs = keras.Input((3,))

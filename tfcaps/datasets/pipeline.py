@@ -6,8 +6,8 @@ from tfcaps.datasets.preprocessing import Preprocessing
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 
-# Bits that an example's index takes in its seed, below the epoch's number.
-_INDEX_BITS = 32
+# More than any number of examples, so that (epoch, index) fits into one integer of a seed.
+_EPOCH_STRIDE = 2**32
 
 
 def training_batches(
@@ -54,7 +54,7 @@ def training_batches(
     size = len(split)
 
     def seeds(epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        return tf.stack([tf.constant(seed, tf.int64), (epoch << _INDEX_BITS) + index])
+        return tf.stack([tf.constant(seed, tf.int64), epoch * _EPOCH_STRIDE + index])
 
     def example(epoch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
         image, original = preprocessing.augment(images[index], seeds(epoch, index))

@@ -18,6 +18,8 @@ from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+# What TensorFlow adds to a message about the graph that failed.
+_GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}|\[Op:.*")
 _BATCH = 512
 # tensorflow_datasets repeats a failing download for minutes; one question before it is enough.
 _REACHABLE_TIMEOUT_S = 5
@@ -147,7 +149,7 @@ def _way_out(name: str, version: str | None) -> str:
 
 def _reason(error: Exception) -> str:
     """The first line of an error's message, shortened."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = _GRAPH_NAMES.sub("", str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0][:_REASON_LENGTH].rstrip(" .:")
 
 

@@ -25,8 +25,7 @@ def subset(split: Split, count: int, *, seed: int) -> Split:
             f"Expected train_examples between 1 and {len(split)}, the size of the training set. "
             f"Received: {count}"
         )
-    order = np.random.default_rng([seed, _SUBSET_STREAM]).permutation(len(split))
-    return split.take(order[:count])
+    return split.take(np.argsort(_keys(len(split), seed, _SUBSET_STREAM), kind="stable")[:count])
 
 
 def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
@@ -50,8 +49,17 @@ def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
     # The last key of a lexsort is the first to decide.
     order = np.lexsort((quotas - shares, quotas + 1 >= sizes))
     quotas[order[: count - quotas.sum()]] += 1
-    generator = np.random.default_rng([seed, _PART_STREAM])
+    keys = _keys(len(split), seed, _PART_STREAM)
     chosen = np.zeros(len(split), bool)
     for label, quota in enumerate(quotas):
-        chosen[generator.permutation(np.flatnonzero(classes == label))[:quota]] = True
+        members = np.flatnonzero(classes == label)
+        chosen[members[np.argsort(keys[members], kind="stable")[:quota]]] = True
     return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
+
+
+def _keys(count: int, seed: int, stream: int) -> np.ndarray:
+    """A random number for each example, whose order is the shuffle.
+
+    NumPy promises the same bits in all its versions, but not the same `Generator.permutation`.
+    """
+    return np.random.PCG64([seed, stream]).random_raw(count)

@@ -1,14 +1,16 @@
 """Checks of constructor arguments that several layers share."""
 
+from tfcaps.errors import UsageError
+
 
 def positive_int(name: str, value) -> int:
     """Returns `value` as an int, or raises a ValueError that names the argument."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
-        raise ValueError(f"Expected {name} to be a positive integer. Received: {value!r}")
+        raise UsageError(f"Expected {name} to be a positive integer. Received: {value!r}")
     return int(value)
 
 
 def rank(name: str, shape, *, expected: str) -> None:
     """Raises a ValueError unless `shape` has as many axes as `expected` names, e.g. "(B, I, D)"."""
     if len(shape) != expected.count(",") + 1:
-        raise ValueError(f"Expected {name} of shape {expected}. Received: {tuple(shape)}")
+        raise UsageError(f"Expected {name} of shape {expected}. Received: {tuple(shape)}")

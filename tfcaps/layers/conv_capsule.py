@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
@@ -77,7 +78,7 @@ class ConvCapsule(RoutedCapsule):
         self.kernel_size = checks.positive_int("kernel_size", kernel_size)
         self.strides = checks.positive_int("strides", strides)
         if padding not in ("same", "valid"):
-            raise ValueError(f"Expected padding to be 'same' or 'valid'. Received: {padding!r}")
+            raise UsageError(f"Expected padding to be 'same' or 'valid'. Received: {padding!r}")
         self.padding = padding
 
     def build(self, input_shape):
@@ -86,7 +87,7 @@ class ConvCapsule(RoutedCapsule):
         if self.padding == "valid" and any(
             size is not None and size < self.kernel_size for size in (height, width)
         ):
-            raise ValueError(
+            raise UsageError(
                 f"Expected capsule maps of at least {self.kernel_size}×{self.kernel_size}. "
                 f"Received: {height}×{width}"
             )

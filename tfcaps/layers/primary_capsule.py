@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.ops import squash
 
@@ -58,7 +59,7 @@ class PrimaryCapsule(keras.layers.Layer):
     def build(self, input_shape):
         checks.rank("feature maps", input_shape, expected="(B, H, W, C)")
         if any(size is not None and size < self.kernel_size for size in input_shape[1:3]):
-            raise ValueError(
+            raise UsageError(
                 f"Expected feature maps of at least {self.kernel_size}×{self.kernel_size}. "
                 f"Received: {input_shape[1]}×{input_shape[2]}"
             )

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask
 from tfcaps.models.decoder import decoder
 
@@ -25,7 +26,7 @@ class CapsuleNetwork(keras.Model):
 
     def __init__(self, images, taps, *, use_reconstruction, mask, name, **kwargs):
         if mask not in MASKS:
-            raise ValueError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
+            raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
         inputs = images
         class_capsules = taps[-1].capsules
         # float32 under mixed precision, as every score is.

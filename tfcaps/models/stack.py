@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import keras
 
+from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 
 
@@ -57,12 +58,12 @@ def check_sizes(layers, dimensions, *, at_least):
     """Checks capsules and dimensions per layer and returns them as tuples of ints."""
     layers, dimensions = tuple(layers), tuple(dimensions)
     if len(layers) != len(dimensions):
-        raise ValueError(
+        raise UsageError(
             "Expected as many dimensions as layers. "
             f"Received: {len(layers)} layers {layers}, {len(dimensions)} dimensions {dimensions}"
         )
     if len(layers) < at_least:
-        raise ValueError(f"Expected at least {at_least} layers. Received: {layers}")
+        raise UsageError(f"Expected at least {at_least} layers. Received: {layers}")
     return (
         tuple(checks.positive_int("every entry of layers", count) for count in layers),
         tuple(checks.positive_int("every entry of dimensions", dim) for dim in dimensions),
@@ -79,10 +80,10 @@ def check_skip_distance(skip_distance):
 def check_image_size(image_shape, smallest):
     """Checks that images are `(H, W, C)` with at least `smallest` pixels a side."""
     if len(image_shape) != 3:
-        raise ValueError(f"Expected images of shape (H, W, C). Received: {tuple(image_shape)}")
+        raise UsageError(f"Expected images of shape (H, W, C). Received: {tuple(image_shape)}")
     height, width, _ = image_shape
     if height < smallest or width < smallest:
-        raise ValueError(
+        raise UsageError(
             f"Expected images of at least {smallest}×{smallest} pixels. "
             f"Received: {height}×{width}"
         )

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.ops import EPSILON, unit
 from tfcaps.routing.registry import register
 from tfcaps.routing.routing import (
@@ -60,11 +61,11 @@ class EMRouting(Routing):
     ):
         super().__init__(iterations, **kwargs)
         if not inverse_temperature > 0:
-            raise ValueError(
+            raise UsageError(
                 f"Expected inverse_temperature > 0. Received: {inverse_temperature!r}"
             )
         if not 0 <= inverse_temperature_decay < 1:
-            raise ValueError(
+            raise UsageError(
                 "Expected inverse_temperature_decay in [0, 1). "
                 f"Received: {inverse_temperature_decay!r}"
             )
@@ -73,11 +74,9 @@ class EMRouting(Routing):
 
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
         capsules = votes_shape[-3]
-        normal = keras.initializers.RandomNormal(stddev=0.2)
-        self.beta_a = self.add_weight(name="beta_a", shape=(capsules,), initializer=normal)
-        self.beta_u = self.add_weight(
-            name="beta_u", shape=(capsules,), initializer=keras.initializers.clone_initializer(normal)
-        )
+        for name in ("beta_a", "beta_u"):
+            normal = keras.initializers.RandomNormal(stddev=0.2)
+            setattr(self, name, self.add_weight(name=name, shape=(capsules,), initializer=normal))
 
     def route(self, votes, activations, bias):
         # All is computed on x = û − k, where k is the mean vote of each output capsule: so the

@@ -2,6 +2,8 @@
 
 import keras
 
+from tfcaps.errors import UsageError
+
 _ROUTINGS: dict[str, type] = {}
 
 
@@ -52,7 +54,7 @@ def get(identifier):
 
 def _class_of(name) -> type:
     if not isinstance(name, str) or name not in _ROUTINGS:
-        raise ValueError(f"Expected a routing, one of {', '.join(names())}. Received: {name!r}")
+        raise UsageError(f"Expected a routing, one of {', '.join(names())}. Received: {name!r}")
     return _ROUTINGS[name]
 
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
+
 
 class Routing(keras.layers.Layer):
     """Base class of the ways in which input capsules agree on output capsules.
@@ -32,7 +34,7 @@ class Routing(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
         if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-            raise ValueError(f"Expected routing iterations >= 1. Received: {iterations!r}")
+            raise UsageError(f"Expected routing iterations >= 1. Received: {iterations!r}")
         self.iterations = iterations
 
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
@@ -45,7 +47,7 @@ class Routing(keras.layers.Layer):
     def call(self, votes, activations, bias=None):
         dtype = votes.dtype
         if len(votes.shape) < 3:
-            raise ValueError(
+            raise UsageError(
                 f"Expected votes of shape (..., O, I, E). Received: {tuple(votes.shape)}"
             )
         bias = None if bias is None else ops.cast(bias, "float32")

@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.ops import SMALLEST_NORMAL, squash
 from tfcaps.routing.registry import register
 from tfcaps.routing.routing import (
@@ -59,7 +60,7 @@ class ScaledDistanceRouting(Routing):
     def __init__(self, iterations=2, scale="sample", **kwargs):
         super().__init__(iterations, **kwargs)
         if scale not in ("sample", "batch"):
-            raise ValueError(f"Expected scale to be 'sample' or 'batch'. Received: {scale!r}")
+            raise UsageError(f"Expected scale to be 'sample' or 'batch'. Received: {scale!r}")
         self.scale = scale
 
     def route(self, votes, activations, bias):

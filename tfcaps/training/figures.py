@@ -57,19 +57,19 @@ def write_figures(
         "couplings": plots.coupling_histogram(inspected["couplings"]),
     }
     if model.decoder is not None:
+        capsules = probe.class_capsules(model, inspected)
         pairs = shown[: probe.SHOWN_PAIRS]
         figures["reconstructions"] = plots.reconstructions(
             originals[pairs],
-            probe.in_batches(model, images[pairs])["reconstruction"],
+            probe.in_batches(model.decoder, capsules[: len(pairs)]),
             labels=labels[pairs],
             predictions=predictions[pairs],
             class_names=class_names,
         )
         # An example that the network gets right says more about its capsules.
         example = np.argmax(predictions[shown] == labels[shown])
-        capsules = list(inspected["capsules"].values())[-1][example]
         figures["capsule_dimensions"] = _capsule_dimensions(
-            model, capsules, predictions[shown][example], class_names
+            model.decoder, capsules[example], predictions[shown][example], class_names
         )
     return [
         plots.save(figure, pathlib.Path(directory) / f"{name}.png")
@@ -78,16 +78,14 @@ def write_figures(
 
 
 def _capsule_dimensions(
-    model: keras.Model, capsules: np.ndarray, winner: int, class_names: Sequence[str]
+    decoder: keras.Model, capsules: np.ndarray, winner: int, class_names: Sequence[str]
 ) -> Figure:
     """Draws what changing each dimension of the winning one of capsules (K, E) reconstructs."""
-    if getattr(model, "mask", "none") == "label":
-        capsules = np.where(np.arange(len(capsules))[:, np.newaxis] == winner, capsules, 0.0)
     dimensions = capsules.shape[-1]
     # (dimension, value, K, E): the capsules, with one number added to one of their elements.
     changed = np.broadcast_to(capsules, (dimensions, len(_TWEAKS), *capsules.shape)).copy()
     changed[:, :, winner, :] += np.eye(dimensions)[:, np.newaxis] * _TWEAKS[:, np.newaxis]
-    decoded = probe.in_batches(model.decoder, changed.reshape(-1, *capsules.shape))
+    decoded = probe.in_batches(decoder, changed.reshape(-1, *capsules.shape))
     return plots.dimension_sweep(
         decoded.reshape(*changed.shape[:2], *decoded.shape[1:]),
         _TWEAKS,

@@ -38,6 +38,24 @@ def _as_float32(tensor) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
 
 
+def class_capsules(model: keras.Model, inspected: dict) -> np.ndarray:
+    """Returns the class capsules (N, K, E) as the model's decoder gets them without a label.
+
+    With `mask="label"` all but the longest capsule of each image are zero.
+
+    Args:
+        model: A capsule network.
+        inspected: What `in_batches(model.inspector, images)` returned; the last of its layers is
+            that of the class capsules.
+    """
+    capsules = list(inspected["capsules"].values())[-1]
+    if model.mask == "none":
+        return capsules
+    lengths = np.linalg.norm(capsules, axis=-1)
+    longest = np.arange(capsules.shape[1]) == lengths.argmax(axis=-1)[:, np.newaxis]
+    return np.where(longest[..., np.newaxis], capsules, np.float32(0.0))
+
+
 def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
     """Chooses examples to show: the first of every class, then the second of every class, ...
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tfcaps import plots
 from tfcaps.training import probe
+from tfcaps.training.metric_names import readable
 
 
 class RunSummaries(keras.callbacks.Callback):
@@ -67,10 +68,9 @@ class RunSummaries(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes the epoch's numbers and pictures; they are on disk when it returns."""
         step = self.first_epoch + epoch
-        self._write_scalars(step, logs or {})
+        self._write_scalars(step, readable(logs))
         with self._writer("probe").as_default(step=step):
-            self._write_predictions()
-            self._write_couplings()
+            self._write_pictures()
         for writer in self._writers.values():
             writer.flush()
 
@@ -92,8 +92,8 @@ class RunSummaries(keras.callbacks.Callback):
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None:
             # As a tensor first: a variable that is mirrored on several devices is no number.
-            rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
-            values.setdefault("learning_rate", keras.ops.convert_to_numpy(rate))
+            rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+            values.setdefault("learning_rate", np.asarray(rate))
         for name, value in values.items():
             if value.ndim or not np.issubdtype(value.dtype, np.number):
                 continue
@@ -101,30 +101,28 @@ class RunSummaries(keras.callbacks.Callback):
             with self._writer(run).as_default(step=step):
                 tf.summary.scalar(name.removeprefix("val_"), value)
 
-    def _write_predictions(self) -> None:
-        """Writes the confusion matrix and, with a decoder, pairs of input and reconstruction."""
+    def _write_pictures(self) -> None:
+        """Writes what the network makes of the probe set."""
         predictions = probe.in_batches(self.model.classifier, self.probe_images).argmax(axis=-1)
         counts = plots.confusion_counts(self.probe_labels, predictions, len(self.class_names))
         _write_figure("confusion_matrix", plots.confusion_matrix(counts, self.class_names))
-        if self.model.decoder is None:
-            return
-        shown = probe.spread_over_classes(self.probe_labels, probe.SHOWN_PAIRS)
-        outputs = probe.in_batches(self.model, self.probe_images[shown])
-        figure = plots.reconstructions(
-            self.probe_originals[shown],
-            outputs["reconstruction"],
-            labels=self.probe_labels[shown],
-            predictions=predictions[shown],
-            class_names=self.class_names,
-        )
-        _write_figure("reconstructions", figure)
 
-    def _write_couplings(self) -> None:
-        """Writes one histogram per capsule layer."""
         shown = probe.spread_over_classes(self.probe_labels, probe.INSPECTED_IMAGES)
-        couplings = probe.in_batches(self.model.inspector, self.probe_images[shown])["couplings"]
-        for layer, values in couplings.items():
+        inspected = probe.in_batches(self.model.inspector, self.probe_images[shown])
+        for layer, values in inspected["couplings"].items():
             tf.summary.histogram(f"couplings/{layer}", values.ravel())
+
+        if self.model.decoder is not None:
+            capsules = probe.class_capsules(self.model, inspected)[: probe.SHOWN_PAIRS]
+            pairs = shown[: probe.SHOWN_PAIRS]
+            figure = plots.reconstructions(
+                self.probe_originals[pairs],
+                probe.in_batches(self.model.decoder, capsules),
+                labels=self.probe_labels[pairs],
+                predictions=predictions[pairs],
+                class_names=self.class_names,
+            )
+            _write_figure("reconstructions", figure)
 
 
 def _write_figure(name: str, figure: Figure) -> None:

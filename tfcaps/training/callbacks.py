@@ -1,0 +1,117 @@
+"""What happens during `fit`: numbers, checkpoints, a progress display, a stop at NaN."""
+
+import math
+import pathlib
+import sys
+import time
+
+import keras
+
+from tfcaps.errors import UsageError
+from tfcaps.training import checkpoints
+from tfcaps.training.metric_names import readable
+from tfcaps.training.run_directory import RunDirectory
+
+
+class Recorder(keras.callbacks.Callback):
+    """After each epoch: a row in metrics.csv, then the checkpoint that marks the epoch as done.
+
+    Args:
+        directory: of the run.
+        first_epoch: epochs that were done before; rows beyond it are dropped, since a run that
+            was killed between the row and the checkpoint computes that epoch again.
+        keep_all: whether all checkpoints are kept.
+    """
+
+    def __init__(self, directory: RunDirectory, *, first_epoch: int, keep_all: bool):
+        super().__init__()
+        self.directory = directory
+        self.keep_all = keep_all
+        self.rows = [row for row in directory.read_metrics() if row["epoch"] <= first_epoch]
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.monotonic() - self._started
+        row = {"epoch": epoch + 1, **readable(logs), "seconds": round(seconds, 3)}
+        is_best = "val_accuracy" in row and all(
+            row["val_accuracy"] > earlier["val_accuracy"] for earlier in self.rows
+        )
+        self.rows.append(row)
+        self.directory.write_metrics(self.rows)
+        checkpoints.save(
+            self.directory.checkpoints,
+            self.model,
+            epoch + 1,
+            is_best=is_best,
+            keep_all=self.keep_all,
+        )
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends the training when the loss is no number any more, before anything is saved.
+
+    Args:
+        learning_rate: said in the message.
+        folder: of the checkpoints.
+    """
+
+    def __init__(self, learning_rate: float, folder: pathlib.Path):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.folder = folder
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["loss"])
+        if math.isfinite(loss):
+            return
+        kept = checkpoints.newest(self.folder)
+        raise UsageError(
+            f"Expected a finite loss. Received: {loss} in epoch {self._epoch}; "
+            f"lower --learning_rate (now {self.learning_rate:g}); "
+            + (f"the last good checkpoint is {kept}" if kept else "no epoch was finished before")
+        )
+
+
+class Progress(keras.callbacks.Callback):
+    """A progress bar with examples per second on a terminal, one line an epoch elsewhere.
+
+    Args:
+        examples: training examples per epoch.
+        batch_size: examples per step.
+    """
+
+    def __init__(self, examples: int, batch_size: int):
+        super().__init__()
+        self.examples = examples
+        self.batch_size = batch_size
+        self._bar = None
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        print(f"Epoch {epoch + 1}/{self.params['epochs']}", flush=True)
+        verbose = 1 if sys.stdout.isatty() else 2
+        self._bar = keras.utils.Progbar(-(-self.examples // self.batch_size), verbose=verbose)
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = min((batch + 1) * self.batch_size, self.examples)
+        if done < self.examples:  # the last step is shown with the epoch's own numbers
+            self._show(batch + 1, done, logs, finalize=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._show(self._bar.target, self.examples, logs, finalize=True)
+
+    def _show(self, step, done, logs, *, finalize):
+        values = {
+            "examples/s": done / (time.monotonic() - self._started),
+            **readable(logs),
+        }
+        self._bar.stateful_metrics = set(values)  # they are means already
+        self._bar.update(step, values=list(values.items()), finalize=finalize)

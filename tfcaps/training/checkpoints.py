@@ -1,0 +1,84 @@
+"""Checkpoints: one file an epoch, with weights and optimizer state, whole or not there."""
+
+import os
+import pathlib
+import sys
+import zipfile
+
+import keras
+
+from tfcaps.errors import UsageError
+from tfcaps.training import files
+
+_KEPT = 2  # the last one, and the one before in case that the last one is damaged
+_BEST = "best.keras"
+
+
+def save(folder: pathlib.Path, model: keras.Model, epoch: int, *, is_best: bool, keep_all: bool):
+    """Saves the model after `epoch` epochs, and drops checkpoints that aren't needed any more.
+
+    The epoch's own file comes last: it marks the epoch as done.
+    """
+    with files.replacing(folder / f"epoch-{epoch:04d}.keras") as temporary:
+        model.save(temporary)
+        if is_best:
+            link = temporary.with_name(f".best-{temporary.name}")
+            os.link(temporary, link)
+            link.replace(folder / _BEST)
+    if not keep_all:
+        for path in _epochs(folder)[:-_KEPT]:
+            path.unlink()
+
+
+def restore(folder: pathlib.Path) -> tuple[keras.Model | None, int]:
+    """Loads the newest undamaged checkpoint.
+
+    Returns:
+        The model, compiled and with its optimizer's state, and the number of epochs it was
+        trained; (None, 0) where there is no checkpoint.
+
+    Raises:
+        UsageError: there are checkpoints, but all of them are damaged.
+    """
+    paths = _epochs(folder)
+    for path in reversed(paths):
+        model = _load(path)
+        if model is not None:
+            return model, epoch_of(path)
+        print(f"{path} is damaged; going back to the checkpoint before it.", file=sys.stderr)
+    if paths:
+        raise UsageError(
+            "Expected at least one undamaged checkpoint to resume from. "
+            f"Received: {', '.join(path.name for path in paths)} in {folder}, all damaged"
+        )
+    return None, 0
+
+
+def best(folder: pathlib.Path) -> keras.Model | None:
+    """Loads the checkpoint with the best validation accuracy, or None if there is none."""
+    path = folder / _BEST
+    return _load(path) if path.exists() else None
+
+
+def newest(folder: pathlib.Path) -> pathlib.Path | None:
+    """The path of the newest checkpoint."""
+    return max(_epochs(folder), default=None)
+
+
+def epoch_of(path: pathlib.Path) -> int:
+    """How many epochs a checkpoint's model was trained."""
+    return int(path.stem.removeprefix("epoch-"))
+
+
+def _epochs(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(folder.glob("epoch-*.keras"))
+
+
+def _load(path: pathlib.Path) -> keras.Model | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+    except (zipfile.BadZipFile, OSError):
+        return None
+    return keras.models.load_model(path)

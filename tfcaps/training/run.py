@@ -1,0 +1,63 @@
+"""A finished run, read back."""
+
+import dataclasses
+import os
+
+import keras
+
+from tfcaps.datasets import Preprocessing
+from tfcaps.errors import UsageError
+from tfcaps.training import checkpoints
+from tfcaps.training.configuration import TrainingConfig
+from tfcaps.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What was trained, and what belongs to it.
+
+    Args:
+        config: the training's configuration.
+        model: the network with its newest weights.
+        epoch: how many epochs it was trained.
+        preprocessing: from raw images to the network's input.
+        class_names: the K classes, in the order of the scores.
+        image_shape: `(H, W, C)` of raw images.
+    """
+
+    config: TrainingConfig
+    model: keras.Model
+    epoch: int
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+
+
+def load_run(log_dir: str | os.PathLike) -> Run:
+    """Loads a run from its directory, with the weights of its newest undamaged checkpoint.
+
+    Args:
+        log_dir: the run directory.
+
+    Returns:
+        The run.
+
+    Raises:
+        UsageError: the directory holds no run, or no checkpoint that can be read.
+    """
+    directory = RunDirectory(log_dir)
+    description = directory.read_description()
+    model, epoch = checkpoints.restore(directory.checkpoints)
+    if model is None:
+        raise UsageError(
+            f"Expected a run with a checkpoint. Received: {directory.path}, "
+            "in which no epoch has been finished"
+        )
+    return Run(
+        config=TrainingConfig.from_dict(description["config"]),
+        model=model,
+        epoch=epoch,
+        preprocessing=Preprocessing.from_dict(description["preprocessing"]),
+        class_names=tuple(description["class_names"]),
+        image_shape=tuple(description["image_shape"]),
+    )

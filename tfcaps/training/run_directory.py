@@ -1,0 +1,107 @@
+"""Where a training keeps what it writes."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+from typing import Any
+
+from tfcaps.errors import UsageError
+from tfcaps.training import files
+from tfcaps.training.configuration import TrainingConfig
+
+
+class RunDirectory:
+    """The files of one run.
+
+        flags.txt       repeats the run: --flagfile=RUN/flags.txt
+        run.json        configuration, classes, shape of raw images, preprocessing
+        metrics.csv     one row per epoch
+        checkpoints/    epoch-0001.keras …, best.keras
+        tensorboard/    event files
+        figures/        PNG files
+        results.json    accuracy, parameters, seconds, versions, seed
+        serving/1/      SavedModel
+
+    Args:
+        path: the directory; it need not exist.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.flags = self.path / "flags.txt"
+        self.description = self.path / "run.json"
+        self.metrics = self.path / "metrics.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.figures = self.path / "figures"
+        self.results = self.path / "results.json"
+        self.serving = self.path / "serving"
+
+    def check(self, config: TrainingConfig) -> None:
+        """Refuses a directory whose run would be overwritten, or can't be resumed.
+
+        Raises:
+            UsageError: there is a run already and `config.resume` is false, or it was of another
+                configuration; or the path is a file, or another folder's content is there.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"Expected --log_dir to be a folder. Received the file: {self.path}")
+        if not self.description.exists():
+            return
+        if not config.resume:
+            raise UsageError(
+                "Expected --log_dir without a run, or --resume to go on with it. "
+                f"Received: --log_dir={self.path}, which holds a run"
+            )
+        earlier = TrainingConfig.from_dict(self.read_description()["config"])
+        name = config.first_difference(earlier)
+        if name is not None:
+            raise UsageError(
+                f"Expected --{name}={getattr(earlier, name)}, as the run in {self.path} was "
+                f"started with, to resume it. Received: --{name}={getattr(config, name)}"
+            )
+
+    def create(self, config: TrainingConfig, description: dict[str, Any]) -> None:
+        """Makes the folders, and writes flags and description last, so that they mark a run."""
+        for folder in (self.checkpoints, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.flags, config.flag_lines())
+        files.write_json(self.description, {"config": config.to_dict(), **description})
+
+    def read_description(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            UsageError: there is none, or it is damaged.
+        """
+        try:
+            return json.loads(self.description.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"Expected --log_dir to be the directory of a run. Received: {self.path}, "
+                "which has no run.json"
+            ) from None
+        except ValueError:
+            raise UsageError(f"Expected a run description. Received: {self.description}, "
+                             "which is damaged") from None
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv, oldest first; none before the first epoch's end."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(encoding="utf-8", newline="") as file:
+            return [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Replaces metrics.csv."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {**row, "epoch": int(row["epoch"])} for row in rows
+        )
+        files.write_text(self.metrics, text.getvalue())

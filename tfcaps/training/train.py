@@ -1,0 +1,233 @@
+"""The one way to train a capsule network: data, network, `fit`, and what is left afterwards."""
+
+import dataclasses
+import platform
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfcaps
+from tfcaps import datasets, export
+from tfcaps.datasets import ImageDataset, Preprocessing, Split
+from tfcaps.models import CapsuleNetwork
+from tfcaps.training import checkpoints, devices, files
+from tfcaps.training.batches import as_inputs_and_targets
+from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
+from tfcaps.training.configuration import TrainingConfig
+from tfcaps.training.figures import write_figures
+from tfcaps.training.metric_names import readable
+from tfcaps.training.network import build_model, compile_model
+from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.tensorboard import RunSummaries
+
+# Test images that TensorBoard's pictures are made of after each epoch.
+_PROBE_SIZE = 500
+
+
+def train(config: TrainingConfig) -> dict[str, Any]:
+    """Trains a capsule network and leaves a run directory, see `RunDirectory`.
+
+    Decisions rest on the validation split. The test set is touched when the training is over,
+    for the reported accuracy and the figures.
+
+    Args:
+        config: what to train, and where to.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        UsageError: an input is wrong, or the loss became NaN; the message says what to do.
+    """
+    directory = RunDirectory(config.log_dir)
+    directory.check(config)
+    devices.make_reproducible(config.seed)
+    with devices.precision(config.precision), devices.strategy().scope():
+        session = _prepare(config, directory)
+        rows = _fit(session)
+        return _finish(session, rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    """What the steps of a training share; none of them changes it."""
+
+    config: TrainingConfig
+    directory: RunDirectory
+    data: ImageDataset
+    preprocessing: Preprocessing
+    model: CapsuleNetwork
+    epochs_done: int
+
+    def evaluation_batches(self, split: Split, model: CapsuleNetwork) -> tf.data.Dataset:
+        batches = datasets.evaluation_batches(
+            split, self.preprocessing, batch_size=self.config.batch_size
+        )
+        return as_inputs_and_targets(
+            batches, model, len(self.data.class_names), training=False
+        )
+
+
+def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
+    """Loads the data, and builds the network or restores it."""
+    data = datasets.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        train_examples=config.train_examples or None,
+        validation_fraction=config.validation_fraction,
+        seed=config.seed,
+    )
+    preprocessing = datasets.preprocessing(config.dataset, config.augmentation)
+    model = build_model(
+        config, preprocessing.output_shape(data.image_shape), len(data.class_names)
+    )
+    restored, epochs_done = checkpoints.restore(directory.checkpoints)
+    if restored is not None:
+        model = restored
+        print(f"Resuming after epoch {epochs_done} of {directory.path}.")
+    compile_model(
+        model,
+        config,
+        jit=devices.use_jit(config.jit),
+        optimizer=restored and restored.optimizer,
+    )
+    directory.create(
+        config,
+        {
+            "class_names": list(data.class_names),
+            "image_shape": list(data.image_shape),
+            "preprocessing": preprocessing.to_dict(),
+        },
+    )
+    return _Session(config, directory, data, preprocessing, model, epochs_done)
+
+
+def _fit(session: _Session) -> list[dict[str, float]]:
+    """Runs the epochs that are left, and returns the rows of metrics.csv."""
+    config, data, model = session.config, session.data, session.model
+    recorder = Recorder(
+        session.directory, first_epoch=session.epochs_done, keep_all=config.save_ckpts
+    )
+    if session.epochs_done >= config.epochs:
+        return recorder.rows
+    batches = datasets.training_batches(
+        data.train,
+        session.preprocessing,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epochs=range(session.epochs_done, config.epochs),
+    )
+    validation = data.validation and session.evaluation_batches(data.validation, model)
+    probe = _arrays(session, _head(data.validation or data.train, _PROBE_SIZE))
+    model.fit(
+        as_inputs_and_targets(batches, model, len(data.class_names), training=True),
+        validation_data=validation,
+        initial_epoch=session.epochs_done,
+        epochs=config.epochs,
+        steps_per_epoch=-(-len(data.train) // config.batch_size),
+        shuffle=False,  # the batches are shuffled already, in a way that can be resumed
+        verbose=0,
+        callbacks=[
+            Progress(len(data.train), config.batch_size),
+            StopAtNaN(config.learning_rate, session.directory.checkpoints),
+            RunSummaries(
+                session.directory.tensorboard,
+                probe["image"],
+                probe["original"],
+                probe["label"],
+                data.class_names,
+                first_epoch=1,
+            ),
+            recorder,
+        ],
+    )
+    return recorder.rows
+
+
+def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Evaluates, draws, exports, and writes results.json last."""
+    config, data, model, directory = (
+        session.config,
+        session.data,
+        session.model,
+        session.directory,
+    )
+    results = _results(session, rows)
+    shown = _arrays(session, data.test if config.test else _head(data.train, _PROBE_SIZE))
+    write_figures(
+        directory.figures,
+        model=model,
+        history={name: [row[name] for row in rows] for name in rows[0]},
+        images=shown["image"],
+        originals=shown["original"],
+        labels=shown["label"],
+        class_names=data.class_names,
+    )
+    if not directory.serving.exists():
+        export.export_model(
+            model.classifier,
+            directory.serving,
+            preprocess=lambda images: session.preprocessing.evaluate(images)[0],
+            image_shape=data.image_shape,
+            class_names=data.class_names,
+        )
+    files.write_json(directory.results, results)
+    return results
+
+
+def _results(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
+    config, data = session.config, session.data
+    chosen = None
+    if data.validation is not None:
+        best_row = max(rows, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+        chosen = {
+            "epoch": int(best_row["epoch"]),
+            "validation_accuracy": best_row["val_accuracy"],
+            "test_accuracy": _test_accuracy(session, checkpoints.best),
+        }
+    return {
+        "test_accuracy": _test_accuracy(session, lambda _: session.model),
+        "validation_chosen": chosen,
+        "epochs": int(rows[-1]["epoch"]),
+        "parameters": session.model.count_params(),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "train_examples": len(data.train),
+        "validation_examples": len(data.validation or ()),
+        "test_examples": len(data.test),
+        "seed": config.seed,
+        "versions": {
+            "tfcaps": tfcaps.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _test_accuracy(session: _Session, load) -> float | None:
+    """Accuracy on the whole test set of the model that `load` gives, or None if not asked for."""
+    model = load(session.directory.checkpoints) if session.config.test else None
+    if model is None:
+        return None
+    if model is not session.model:
+        compile_model(model, session.config, jit=False)
+    batches = session.evaluation_batches(session.data.test, model)
+    return readable(model.evaluate(batches, verbose=0, return_dict=True))["accuracy"]
+
+
+def _head(split: Split, count: int) -> Split:
+    """At most so many examples, spread evenly over a split."""
+    return split.take(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
+
+
+def _arrays(session: _Session, split: Split) -> dict[str, np.ndarray]:
+    """A split as the network sees it."""
+    batches = datasets.evaluation_batches(
+        split, session.preprocessing, batch_size=session.config.batch_size
+    )
+    parts = list(batches.as_numpy_iterator())
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
