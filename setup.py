@@ -21,6 +21,7 @@ setup(
     scripts=sorted(f"bin/{path.name}" for path in (ROOT / "bin").glob("*") if path.is_file()),
     install_requires=[
         "absl-py>=2.1,<3",
+        'etils>=1.6,<1.14; python_version < "3.11"',
         "importlib_resources>=6.4,<8",
         "keras>=3.12,<3.16",
         "keras-tuner>=1.4.8,<1.5",

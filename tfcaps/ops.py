@@ -1,5 +1,8 @@
 """Vector operations of capsule networks that stay finite over the whole range of their dtype."""
 
+import contextlib
+import functools
+
 import keras
 from keras import ops
 
@@ -110,3 +113,39 @@ def unit(x, axis=-1):
     """
     x = ops.convert_to_tensor(x)
     return ops.cast(_unit_and_norm(x, axis)[0], x.dtype)
+
+
+_compilation = {"enabled": True}
+
+
+def compiled(function):
+    """Decorator: fuses a small tensor function into one kernel, with XLA, where that takes a word.
+
+    TensorFlow otherwise runs operation by operation and writes each intermediate result to
+    memory. The other backends are left alone: JAX compiles the whole program anyway.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    fused = tf.function(function, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(*args):
+        return fused(*args) if _compilation["enabled"] else function(*args)
+
+    return call
+
+
+@contextlib.contextmanager
+def without_compilation():
+    """Inside the block `compiled` functions are traced operation by operation.
+
+    An exported graph then runs where XLA is not linked in.
+    """
+    before = _compilation["enabled"]
+    _compilation["enabled"] = False
+    try:
+        yield
+    finally:
+        _compilation["enabled"] = before

@@ -31,13 +31,13 @@ def _routed_cases() -> dict[str, Case]:
     cases = {}
     for name in routing.names():
         cases[f"dense {name}"] = Case(
-            lambda name=name, **k: layers.DenseCapsule(3, 5, routing=name, **k),
+            lambda r=name, **k: layers.DenseCapsule(3, 5, routing=r, **k),
             (4, 6),
             (3, 5),
             (3, 4),
         )
         cases[f"conv {name}"] = Case(
-            lambda name=name, **k: layers.ConvCapsule(3, 5, strides=2, routing=name, **k),
+            lambda r=name, **k: layers.ConvCapsule(3, 5, strides=2, routing=r, **k),
             (4, 3, 2, 6),
             (2, 2, 3, 5),
             (2, 2, 3, 2),

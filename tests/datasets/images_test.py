@@ -86,7 +86,7 @@ class TestTrainAndTestFolders:
         _two_classes(tmp_path / "train", count=1)
         _two_classes(tmp_path / "test", count=1)
         _save(tmp_path / "test" / "plum" / "0.png", RED)
-        with pytest.raises(UsageError, match="same class folders .* Only in one of them: plum"):
+        with pytest.raises(UsageError, match=r"same class folders .* Only in one of them: plum"):
             _load(tmp_path)
 
     def test_a_colour_in_one_of_them_gives_both_three_channels(self, tmp_path):
@@ -146,14 +146,12 @@ class TestPixels:
         assert sorted(_pixels(dataset.train) + _pixels(dataset.test)) == [GREY, RED]
 
     def test_an_animation_gives_its_first_picture(self, tmp_path):
-        _two_classes(tmp_path, count=4)
         red, green = PIL.Image.new("RGB", (8, 8), RED), PIL.Image.new("RGB", (8, 8), GREEN)
-        (tmp_path / "moving").mkdir()
-        red.save(tmp_path / "moving" / "0.gif", save_all=True, append_images=[green])
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            red.save(tmp_path / name / "0.gif", save_all=True, append_images=[green])
         dataset = _load(tmp_path)
-        index = dataset.train.labels.tolist().index(1)
-        assert dataset.class_names[index and 1] == "moving"
-        assert RED in _pixels(dataset.train.take(np.flatnonzero(dataset.train.labels == 1)))
+        assert _pixels(dataset.train) + _pixels(dataset.test) == [RED, RED]
 
     def test_sixteen_bits_become_eight(self, tmp_path):
         deep = np.full((8, 8), 90 * 257, np.uint16)
@@ -182,7 +180,7 @@ class TestBadFolders:
     def test_one_class(self, tmp_path):
         _save(tmp_path / "apple" / "0.png", RED)
         (tmp_path / ".cache").mkdir()
-        with pytest.raises(UsageError, match="Expected at least 2 class folders .*: apple$"):
+        with pytest.raises(UsageError, match=r"Expected at least 2 class folders .*: apple$"):
             _load(tmp_path)
 
     def test_a_class_without_images(self, tmp_path):

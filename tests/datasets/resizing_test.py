@@ -18,7 +18,9 @@ def test_shrinking_averages_with_triangle_weights():
 
 def test_it_agrees_with_pillow():
     image = _random_images(40, 25, 3)
-    expected = np.asarray(PIL.Image.fromarray(image).resize((16, 16), PIL.Image.Resampling.BILINEAR))
+    expected = np.asarray(
+        PIL.Image.fromarray(image).resize((16, 16), PIL.Image.Resampling.BILINEAR)
+    )
     difference = resizing.resize_uint8(image, 16).numpy().astype(int) - expected
     # Pillow rounds between its two passes too.
     assert np.abs(difference).max() <= 1

@@ -74,7 +74,7 @@ class TestHoldOut:
         assert _indices(rest) == sorted(_indices(rest))
         assert _indices(part) == sorted(_indices(part))
         assert sorted(_indices(rest) + _indices(part)) == list(range(60))
-        assert all(split.labels[i] == label for i, label in zip(_indices(part), part.labels))
+        np.testing.assert_array_equal(split.labels[_indices(part)], part.labels)
 
     def test_it_follows_the_seed(self):
         split = _split([0, 1] * 50)

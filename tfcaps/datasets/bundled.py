@@ -11,7 +11,7 @@ from tfcaps.datasets.split import Split
 
 _SIDE = 28
 _TEST_EXAMPLES = 1000
-# Never changes and doesn't follow --seed: accuracies are only comparable on one and the same test set.
+# Never changes, whatever --seed: accuracies are comparable on one and the same test set only.
 _SPLIT_SEED = 0
 
 

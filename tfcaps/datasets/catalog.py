@@ -147,9 +147,7 @@ def load(
     if image_size is not None and image_size < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
     if not 0 <= validation_fraction < 1:
-        raise UsageError(
-            f"Expected validation_fraction in [0, 1). Received: {validation_fraction}"
-        )
+        raise UsageError(f"Expected validation_fraction in [0, 1). Received: {validation_fraction}")
     if not 0 <= seed <= _MAX_SEED:
         raise UsageError(f"Expected a seed between 0 and {_MAX_SEED}. Received: {seed}")
     if train_examples is not None and train_examples < 1:

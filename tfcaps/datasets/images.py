@@ -13,12 +13,12 @@ from tfcaps.errors import UsageError
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _TEST_FRACTION = 0.2
-# Never changes and doesn't follow --seed: accuracies are only comparable on one and the same test set.
+# Never changes, whatever --seed: accuracies are comparable on one and the same test set only.
 _SPLIT_SEED = 0
 
 
 def read_folder(folder: str, image_size: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """Reads `FOLDER/class/*.png` or, where both exist, `FOLDER/train/class/` and `FOLDER/test/class/`.
+    """Reads `FOLDER/class/*.png` or, if both exist, `FOLDER/train/class/` and `FOLDER/test/class/`.
 
     Without `train` and `test`, a fifth of each class, always the same, becomes the test set. The
     images are stretched to a square; transparency is dropped, and an animation gives its first
@@ -117,4 +117,4 @@ def _read_image(file: Path, image_size: int) -> np.ndarray:
 def _as_grey_where_possible(images: np.ndarray) -> np.ndarray:
     """Keeps one channel when all three are equal everywhere, i.e. without any colour."""
     grey = images[..., :1]
-    return grey if np.array_equal(images[..., 1:], np.repeat(grey, 2, axis=-1)) else images
+    return grey if (images[..., 1:] == grey).all() else images

@@ -1,4 +1,4 @@
-"""Data sets as tensorflow_datasets prepares them; that package is imported when one is asked for."""
+"""Data sets as tensorflow_datasets prepares them; it is imported when one is asked for."""
 
 import contextlib
 import logging

@@ -7,6 +7,7 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
+from tfcaps.routing import ArrayVotes
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -117,7 +118,7 @@ class ConvCapsule(RoutedCapsule):
             votes, (batch, types, height, width, self.out_capsules, self.out_dimension)
         )
         votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
-        return self._route(votes, self._mean_length(inputs), return_coupling)
+        return self._route(ArrayVotes(votes), self._mean_length(inputs), return_coupling)
 
     def _mean_length(self, inputs):
         lengths = safe_norm(inputs)

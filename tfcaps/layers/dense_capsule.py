@@ -9,7 +9,7 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
-from tfcaps.routing.votes import dense_votes
+from tfcaps.routing import DenseVotes
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -90,7 +90,7 @@ class DenseCapsule(RoutedCapsule):
     def call(self, inputs, return_coupling=False):
         _, count, dim = self._flat_shape(inputs.shape)
         capsules = ops.reshape(inputs, (-1, count, dim))
-        votes = dense_votes(capsules, ops.convert_to_tensor(self.kernel))
+        votes = DenseVotes(capsules, ops.convert_to_tensor(self.kernel))
         return self._route(votes, safe_norm(capsules), return_coupling)
 
     def _votes_shape(self, input_shape):

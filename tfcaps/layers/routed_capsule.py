@@ -41,9 +41,10 @@ class RoutedCapsule(keras.layers.Layer):
             )
 
     def _route(self, votes, activations, return_coupling):
-        bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
-        capsules, coupling = self.routing(votes, activations, bias)
-        return (capsules, coupling) if return_coupling else capsules
+        bias = None if self.bias is None else ops.cast(self.bias, "float32")
+        capsules, coupling = self.routing.route(votes, ops.cast(activations, "float32"), bias)
+        capsules = ops.cast(capsules, self.compute_dtype)
+        return (capsules, ops.cast(coupling, self.compute_dtype)) if return_coupling else capsules
 
     def compute_output_shape(self, input_shape):
         return self.routing.compute_output_shape(self._votes_shape(input_shape))[0]

@@ -6,13 +6,17 @@ from tfcaps.routing.mean import MeanRouting
 from tfcaps.routing.registry import get, names, register, serialize
 from tfcaps.routing.routing import Routing
 from tfcaps.routing.scaled_distance import ScaledDistanceRouting
+from tfcaps.routing.votes import ArrayVotes, DenseVotes, Votes
 
 __all__ = [
     "AgreementRouting",
+    "ArrayVotes",
+    "DenseVotes",
     "EMRouting",
     "MeanRouting",
     "Routing",
     "ScaledDistanceRouting",
+    "Votes",
     "get",
     "names",
     "register",

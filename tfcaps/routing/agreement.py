@@ -2,14 +2,7 @@
 
 from tfcaps.ops import squash
 from tfcaps.routing.registry import register
-from tfcaps.routing.routing import (
-    Routing,
-    add_bias,
-    agreement,
-    softmax_over_outputs,
-    uniform_coupling,
-    weighted_sum,
-)
+from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
 
 @register("rba")
@@ -44,11 +37,12 @@ class AgreementRouting(Routing):
     """
 
     def route(self, votes, activations, bias):
-        coupling = uniform_coupling(votes)
-        capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+        x = votes.open(linear=2 * self.iterations - 1)
+        coupling = x.uniform_coupling()
+        capsules = squash(add_bias(x.weighted_sum(coupling), bias))
         logits = 0.0
         for _ in range(1, self.iterations):
-            logits = logits + agreement(votes, capsules)
+            logits = logits + x.agreement(capsules)
             coupling = softmax_over_outputs(logits)
-            capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+            capsules = squash(add_bias(x.weighted_sum(coupling), bias))
         return capsules, coupling

@@ -6,14 +6,7 @@ from keras import ops
 from tfcaps.errors import UsageError
 from tfcaps.ops import EPSILON, unit
 from tfcaps.routing.registry import register
-from tfcaps.routing.routing import (
-    Routing,
-    add_bias,
-    agreement,
-    softmax_over_outputs,
-    uniform_coupling,
-    weighted_sum,
-)
+from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
 MIN_VARIANCE = 1e-4  # keeps a cluster of identical votes from an infinite density
 
@@ -82,44 +75,32 @@ class EMRouting(Routing):
         # All is computed on x = û − k, where k is the mean vote of each output capsule: so the
         # second moments Σ w x² lose nothing to cancellation, and M and E step are products of
         # x and x² with small matrices. The result doesn't depend on k.
-        centre = ops.stop_gradient(ops.mean(votes, axis=-2))
-        offsets = votes - ops.expand_dims(centre, -2)
-        squares = ops.square(offsets)
-        centre = add_bias(centre, bias)
-        coupling = uniform_coupling(votes)
+        readings = 2 * self.iterations - 1
+        x = votes.open(linear=readings, quadratic=readings, centred=True)
+        centre = add_bias(x.centre, bias)
+        coupling = x.uniform_coupling()
         for iteration in range(1, self.iterations + 1):
             mean, variance, activation_logit = self._maximize(
-                offsets, squares, centre, coupling * activations[..., None, :], iteration
+                x, centre, coupling * activations[..., None, :], iteration
             )
             if iteration < self.iterations:
-                coupling = self._expect(offsets, squares, mean - centre, variance, activation_logit)
+                coupling = _expect(x, mean - centre, variance, activation_logit)
         return ops.sigmoid(activation_logit)[..., None] * unit(mean), coupling
 
-    def _maximize(self, offsets, squares, centre, weights, iteration):
+    def _maximize(self, x, centre, weights, iteration):
         """M step: means and variances `(..., O, E)` and the logit of the activations `(..., O)`."""
         total = ops.sum(weights, axis=-1)[..., None]
         inverse = 1.0 / (total + EPSILON)
         share = total * inverse  # 1, but for capsules that get no votes
-        first = weighted_sum(weights, offsets) * inverse
-        second = weighted_sum(weights, squares) * inverse
+        first = x.weighted_sum(weights) * inverse
+        second = x.weighted_squares(weights) * inverse
         mean = first + centre * share
         shift = mean - centre
         spread = second - 2.0 * shift * first + ops.square(shift) * share
         variance = ops.maximum(spread, 0.0) + MIN_VARIANCE
-        dim = offsets.shape[-1]
-        cost = (dim * self.beta_u + ops.sum(ops.log(variance), axis=-1)) * total[..., 0]
+        log_volume = ops.sum(ops.log(variance), axis=-1)
+        cost = (variance.shape[-1] * self.beta_u + log_volume) * total[..., 0]
         return mean, variance, self._inverse_temperature_at(iteration) * (self.beta_a - cost)
-
-    def _expect(self, offsets, squares, shift, variance, activation_logit):
-        """E step: the coupling coefficients, in the log domain."""
-        precision = 0.5 / variance
-        log_density = (
-            ops.log_sigmoid(activation_logit)
-            - 0.5 * ops.sum(ops.log(variance), axis=-1)
-            - ops.sum(ops.square(shift) * precision, axis=-1)
-        )
-        distance = agreement(squares, precision) - agreement(offsets, 2.0 * shift * precision)
-        return softmax_over_outputs(log_density[..., None] - distance)
 
     def _inverse_temperature_at(self, iteration):
         return self.inverse_temperature * (1.0 - self.inverse_temperature_decay**iteration)
@@ -130,3 +111,15 @@ class EMRouting(Routing):
             "inverse_temperature": self.inverse_temperature,
             "inverse_temperature_decay": self.inverse_temperature_decay,
         }
+
+
+def _expect(x, shift, variance, activation_logit):
+    """E step: the coupling coefficients, in the log domain."""
+    precision = 0.5 / variance
+    log_density = (
+        ops.log_sigmoid(activation_logit)
+        - 0.5 * ops.sum(ops.log(variance), axis=-1)
+        - ops.sum(ops.square(shift) * precision, axis=-1)
+    )
+    distance = x.squares_agreement(precision) - x.agreement(2.0 * shift * precision)
+    return softmax_over_outputs(log_density[..., None] - distance)

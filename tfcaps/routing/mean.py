@@ -2,7 +2,7 @@
 
 from tfcaps.ops import squash
 from tfcaps.routing.registry import register
-from tfcaps.routing.routing import Routing, add_bias, uniform_coupling, weighted_sum
+from tfcaps.routing.routing import Routing, add_bias
 
 
 @register("mean")
@@ -31,5 +31,6 @@ class MeanRouting(Routing):
     """
 
     def route(self, votes, activations, bias):
-        coupling = uniform_coupling(votes)
-        return squash(add_bias(weighted_sum(coupling, votes), bias)), coupling
+        x = votes.open(linear=1)
+        coupling = x.uniform_coupling()
+        return squash(add_bias(x.weighted_sum(coupling), bias)), coupling

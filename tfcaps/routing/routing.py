@@ -1,9 +1,13 @@
 """The vote contract: what every routing is given, and what it gives."""
 
+import abc
+
 import keras
 from keras import ops
 
 from tfcaps.errors import UsageError
+from tfcaps.ops import compiled
+from tfcaps.routing.votes import ArrayVotes
 
 
 class Routing(keras.layers.Layer):
@@ -13,7 +17,7 @@ class Routing(keras.layers.Layer):
     they come from, so that one class serves dense and convolutional capsules: leading dimensions
     absorb the batch and the place. With O output capsules of dimension E and I input capsules:
 
-        votes        û (..., O, I, E)
+        votes        û (..., O, I, E), an array; `route` takes them as `Votes`
         activations  a (..., I), the lengths of the input capsules
         bias           (O, E) or None
         → capsules     (..., O, E)
@@ -40,21 +44,29 @@ class Routing(keras.layers.Layer):
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
         """Most routings own no weights; one that does makes them here."""
 
+    @abc.abstractmethod
     def route(self, votes, activations, bias):
-        """Routes float32 votes; `bias` is an `(O, E)` tensor or None."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `route`.")
+        """Routes `Votes` in float32.
+
+        Args:
+            votes: `tfcaps.routing.Votes`.
+            activations: `(..., I)`, float32.
+            bias: `(O, E)`, float32, or None.
+
+        Returns:
+            Capsules `(..., O, E)` and coupling coefficients `(..., O, I)`, float32.
+        """
 
     def call(self, votes, activations, bias=None):
-        dtype = votes.dtype
         if len(votes.shape) < 3:
             raise UsageError(
                 f"Expected votes of shape (..., O, I, E). Received: {tuple(votes.shape)}"
             )
         bias = None if bias is None else ops.cast(bias, "float32")
         capsules, coupling = self.route(
-            ops.cast(votes, "float32"), ops.cast(activations, "float32"), bias
+            ArrayVotes(votes), ops.cast(activations, "float32"), bias
         )
-        return ops.cast(capsules, dtype), ops.cast(coupling, dtype)
+        return ops.cast(capsules, votes.dtype), ops.cast(coupling, votes.dtype)
 
     def compute_output_shape(self, votes_shape, activations_shape=None, bias_shape=None):
         *leading, capsules, inputs, dim = votes_shape
@@ -68,24 +80,30 @@ class Routing(keras.layers.Layer):
 
 def softmax_over_outputs(logits):
     """Coupling coefficients of logits `(..., O, I)`: a softmax over the output capsules."""
-    # Written out: the built-in softmax transposes its axis to the end and back.
-    shifted = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-2, keepdims=True)))
+    return _softmax(logits)
+
+
+@ops.custom_gradient
+def _softmax(logits):
+    coupling = _softmax_forward(logits)
+
+    def gradient(upstream):
+        return _softmax_backward(coupling, upstream)
+
+    return coupling, gradient
+
+
+# Written out: the built-in softmax transposes its axis to the end and back.
+@compiled
+def _softmax_forward(logits):
+    shifted = ops.exp(logits - ops.max(logits, axis=-2, keepdims=True))
     return shifted / ops.sum(shifted, axis=-2, keepdims=True)
 
 
-def weighted_sum(weights, votes):
-    """`s[..., o, e] = Σ_i w[..., o, i] û[..., o, i, e]` as a matrix product."""
-    return ops.squeeze(ops.matmul(ops.expand_dims(weights, -2), votes), -2)
-
-
-def agreement(votes, vectors):
-    """`b[..., o, i] = Σ_e û[..., o, i, e] v[..., o, e]` as a matrix product."""
-    return ops.squeeze(ops.matmul(votes, ops.expand_dims(vectors, -1)), -1)
-
-
-def uniform_coupling(votes):
-    """`c = 1/O` for votes `(..., O, I, E)`."""
-    return ops.full_like(votes[..., 0], 1.0 / votes.shape[-3])
+@compiled
+def _softmax_backward(coupling, upstream):
+    product = coupling * upstream
+    return product - coupling * ops.sum(product, axis=-2, keepdims=True)
 
 
 def add_bias(s, bias):

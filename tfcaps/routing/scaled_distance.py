@@ -7,18 +7,13 @@ from keras import ops
 from tfcaps.errors import UsageError
 from tfcaps.ops import SMALLEST_NORMAL, squash
 from tfcaps.routing.registry import register
-from tfcaps.routing.routing import (
-    Routing,
-    add_bias,
-    softmax_over_outputs,
-    uniform_coupling,
-    weighted_sum,
-)
+from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
 # An input capsule couples with probability 0.9 to a capsule at half the mean distance, if all the
 # others are at the mean distance.
 NEAR_COUPLING = 0.9
 NEAR_DISTANCE = 0.5
+ROUNDING = 1e-6  # relative error of a difference of float32 sums
 
 
 @register("sda")
@@ -64,21 +59,28 @@ class ScaledDistanceRouting(Routing):
         self.scale = scale
 
     def route(self, votes, activations, bias):
-        votes = _shorten(votes, activations)
-        coupling = uniform_coupling(votes)
-        capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+        x = votes.open(linear=2 * self.iterations - 1, quadratic=1)
+        squares = x.squares_agreement(ops.ones_like(x.centre))  # ‖û‖²
+        shorten = _shortening(squares, activations[..., None, :])
+        squares = squares * ops.square(shorten)
+        coupling = x.uniform_coupling()
+        capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         for _ in range(1, self.iterations):
-            coupling = softmax_over_outputs(self._logits(votes, capsules))
-            capsules = squash(add_bias(weighted_sum(coupling, votes), bias))
+            agreement = x.agreement(capsules) * shorten
+            coupling = softmax_over_outputs(self._logits(squares, agreement, capsules))
+            capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         return capsules, coupling
 
-    def _logits(self, votes, capsules):
+    def _logits(self, squares, agreement, capsules):
+        """`t·d` with `d² = ‖û‖² − 2 û·v + ‖v‖²`."""
+        capsule_squares = ops.sum(ops.square(capsules), axis=-1)[..., None]
         distance = _root(
-            ops.sum(ops.square(ops.expand_dims(capsules, -2) - votes), axis=-1)
+            squares - 2.0 * agreement + capsule_squares,
+            smallest=ROUNDING * (squares + capsule_squares),
         )
         axes = (-2, -1) if self.scale == "sample" else None
         mean_distance = ops.mean(distance, axis=axes, keepdims=True)
-        competitors = votes.shape[-3] - 1
+        competitors = capsules.shape[-2] - 1
         if competitors == 0:
             return ops.zeros_like(distance)
         odds = math.log(NEAR_COUPLING * competitors) - math.log(1.0 - NEAR_COUPLING)
@@ -90,17 +92,16 @@ class ScaledDistanceRouting(Routing):
         return {**super().get_config(), "scale": self.scale}
 
 
-def _root(squares):
-    """√x with gradient 0 at x = 0."""
-    is_zero = squares < SMALLEST_NORMAL
+def _root(squares, smallest):
+    """√x, with value and gradient 0 where x is not above `smallest`, the rounding error in it."""
+    is_zero = squares <= ops.maximum(smallest, SMALLEST_NORMAL)
     root = ops.sqrt(ops.where(is_zero, ops.ones_like(squares), squares))
     return ops.where(is_zero, ops.zeros_like(root), root)
 
 
-def _shorten(votes, activations):
-    """`û · min(1, a_i / ‖û‖)`."""
-    squares = ops.sum(ops.square(votes), axis=-1)
+def _shortening(squares, activations):
+    """`min(1, a_i / ‖û‖)` for squares ‖û‖²; 1 for votes of length 0."""
     is_zero = squares < SMALLEST_NORMAL
     inverse_length = ops.rsqrt(ops.where(is_zero, ops.ones_like(squares), squares))
-    factor = ops.where(is_zero, ops.ones_like(squares), activations[..., None, :] * inverse_length)
-    return votes * ops.expand_dims(ops.minimum(factor, 1.0), -1)
+    factor = ops.where(is_zero, ops.ones_like(squares), activations * inverse_length)
+    return ops.minimum(factor, 1.0)
