@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfcaps.errors import UsageError
+from tfcaps.ops import without_compilation
 
 # What libpng can be asked for: grey, RGB, RGBA (a JPEG has no alpha: grey and RGB only).
 _DECODABLE_CHANNELS = (1, 3, 4)
@@ -140,7 +141,8 @@ def export_model(
     module = _ServingModule(
         classifier, preprocess=preprocess, image_shape=image_shape, class_names=class_names
     )
-    signatures = module.signatures()
+    with without_compilation():  # a server need not have XLA
+        signatures = module.signatures()
     classes = signatures["serving_default"].structured_outputs["scores"].shape[-1]
     if classes != len(class_names):
         raise UsageError(

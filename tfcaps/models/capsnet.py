@@ -38,6 +38,7 @@ class CapsNet(CapsuleNetwork):
         skip_distance: k, or None for no residual connections. Default None.
         use_reconstruction: whether there is a decoder. Default True.
         mask: "none" or "label", see `CapsuleNetwork`. Default "none".
+        dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default "capsnet".
 
     Raises:
@@ -63,23 +64,34 @@ class CapsNet(CapsuleNetwork):
         skip_distance=None,
         use_reconstruction=True,
         mask="none",
+        dtype=None,
         name="capsnet",
-        **kwargs,
     ):
+        dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
         layers, dimensions = check_sizes(layers, dimensions, at_least=2)
         skip_distance = check_skip_distance(skip_distance)
         input_shape = check_image_size(input_shape, STEM_KERNEL + PRIMARY_KERNEL - 1)
         routing = routings.serialize(routings.get(routing))
         images = keras.Input(input_shape, name="image")
         maps = keras.layers.Conv2D(
-            layers[0] * dimensions[0], STEM_KERNEL, activation="relu", name="stem"
+            layers[0] * dimensions[0], STEM_KERNEL, activation="relu", dtype=dtype, name="stem"
         )(images)
         primary = PrimaryCapsule(
-            layers[0], dimensions[0], PRIMARY_KERNEL, PRIMARY_STRIDES, name="primary_capsules"
+            layers[0],
+            dimensions[0],
+            PRIMARY_KERNEL,
+            PRIMARY_STRIDES,
+            dtype=dtype,
+            name="primary_capsules",
         )(maps)
         dense = [
             DenseCapsule(
-                count, dim, routings.get(routing), use_bias=use_bias, name=f"capsules_{index}"
+                count,
+                dim,
+                routings.get(routing),
+                use_bias=use_bias,
+                dtype=dtype,
+                name=f"capsules_{index}",
             )
             for index, (count, dim) in enumerate(
                 zip(layers[1:], dimensions[1:], strict=True), start=1
@@ -87,7 +99,12 @@ class CapsNet(CapsuleNetwork):
         ]
         taps = [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
         super().__init__(
-            images, taps, use_reconstruction=use_reconstruction, mask=mask, name=name, **kwargs
+            images,
+            taps,
+            use_reconstruction=use_reconstruction,
+            mask=mask,
+            dtype=dtype,
+            name=name,
         )
         self._config = {
             "input_shape": input_shape,
@@ -98,5 +115,6 @@ class CapsNet(CapsuleNetwork):
             "skip_distance": skip_distance,
             "use_reconstruction": use_reconstruction,
             "mask": mask,
+            "dtype": dtype,
             "name": name,
         }

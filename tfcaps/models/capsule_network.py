@@ -21,10 +21,11 @@ class CapsuleNetwork(keras.Model):
         taps: the capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).
         use_reconstruction: whether there is a decoder.
         mask: "none": the decoder sees all class capsules; "label": only the label's.
+        dtype: Keras dtype policy of the layers.
         name: of the model.
     """
 
-    def __init__(self, images, taps, *, use_reconstruction, mask, name, **kwargs):
+    def __init__(self, images, taps, *, use_reconstruction, mask, dtype, name):
         if mask not in MASKS:
             raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
         inputs = images
@@ -36,10 +37,10 @@ class CapsuleNetwork(keras.Model):
             if mask == "label":
                 label = keras.Input(outputs["lengths"].shape[1:], name="label")
                 inputs = {"image": images, "label": label}
-                shown = CapsuleMask(name="mask")(class_capsules, label=label)
-            draw = decoder(class_capsules.shape[1:], images.shape[1:])
+                shown = CapsuleMask(dtype=dtype, name="mask")(class_capsules, label=label)
+            draw = decoder(class_capsules.shape[1:], images.shape[1:], dtype=dtype)
             outputs["reconstruction"] = draw(shown)
-        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
         self.use_reconstruction = use_reconstruction
         self.mask = mask
         self._taps = _Taps(images, taps)

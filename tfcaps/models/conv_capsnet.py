@@ -34,6 +34,7 @@ class ConvCapsNet(CapsuleNetwork):
         skip_distance: k, or None for no residual connections. Default None.
         use_reconstruction: whether there is a decoder. Default True.
         mask: "none" or "label", see `CapsuleNetwork`. Default "none".
+        dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default "conv_capsnet".
 
     Raises:
@@ -58,18 +59,26 @@ class ConvCapsNet(CapsuleNetwork):
         skip_distance=None,
         use_reconstruction=True,
         mask="none",
+        dtype=None,
         name="conv_capsnet",
-        **kwargs,
     ):
+        dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
         layers, dimensions = check_sizes(layers, dimensions, at_least=2)
         skip_distance = check_skip_distance(skip_distance)
         input_shape = check_image_size(input_shape, STEM_KERNEL)
         routing = routings.serialize(routings.get(routing))
         images = keras.Input(input_shape, name="image")
         maps = keras.layers.Conv2D(
-            STEM_FILTERS, STEM_KERNEL, strides=STEM_STRIDES, activation="relu", name="stem"
+            STEM_FILTERS,
+            STEM_KERNEL,
+            strides=STEM_STRIDES,
+            activation="relu",
+            dtype=dtype,
+            name="stem",
         )(images)
-        stem = keras.layers.Reshape((*maps.shape[1:3], 1, STEM_FILTERS), name="stem_capsules")(maps)
+        stem = keras.layers.Reshape(
+            (*maps.shape[1:3], 1, STEM_FILTERS), dtype=dtype, name="stem_capsules"
+        )(maps)
         *convolutional, top = [
             (f"capsules_{index}", *sizes)
             for index, sizes in enumerate(zip(layers, dimensions, strict=True), start=1)
@@ -78,7 +87,12 @@ class ConvCapsNet(CapsuleNetwork):
             stem,
             [
                 ConvCapsule(
-                    count, dim, routing=routings.get(routing), use_bias=use_bias, name=layer_name
+                    count,
+                    dim,
+                    routing=routings.get(routing),
+                    use_bias=use_bias,
+                    dtype=dtype,
+                    name=layer_name,
                 )
                 for layer_name, count, dim in convolutional
             ],
@@ -87,11 +101,16 @@ class ConvCapsNet(CapsuleNetwork):
         )
         layer_name, count, dim = top
         classes = DenseCapsule(
-            count, dim, routings.get(routing), use_bias=use_bias, name=layer_name
+            count, dim, routings.get(routing), use_bias=use_bias, dtype=dtype, name=layer_name
         )
         taps += residual_stack(taps[-1].capsules, [classes], skip_distance=None)
         super().__init__(
-            images, taps, use_reconstruction=use_reconstruction, mask=mask, name=name, **kwargs
+            images,
+            taps,
+            use_reconstruction=use_reconstruction,
+            mask=mask,
+            dtype=dtype,
+            name=name,
         )
         self._config = {
             "input_shape": input_shape,
@@ -102,5 +121,6 @@ class ConvCapsNet(CapsuleNetwork):
             "skip_distance": skip_distance,
             "use_reconstruction": use_reconstruction,
             "mask": mask,
+            "dtype": dtype,
             "name": name,
         }

@@ -5,13 +5,14 @@ import math
 import keras
 
 
-def decoder(capsules_shape, image_shape, name="decoder") -> keras.Model:
+def decoder(capsules_shape, image_shape, name="decoder", dtype=None) -> keras.Model:
     """Reconstruction network: flattened capsules → 512 ReLU → 1024 ReLU → pixels in [0, 1].
 
     Args:
         capsules_shape: `(K, E)`, the class capsules.
         image_shape: `(H, W, C)`.
         name: Default "decoder".
+        dtype: Keras dtype policy of the hidden layers. Default: the global one.
 
     Returns:
         A model from capsules `(B, K, E)` to images `(B, H, W, C)`.
@@ -24,9 +25,9 @@ def decoder(capsules_shape, image_shape, name="decoder") -> keras.Model:
     Source: Sabour, Frosst, Hinton: Dynamic routing between capsules, arXiv 1710.09829.
     """
     inputs = keras.Input(capsules_shape, name="capsules")
-    x = keras.layers.Flatten(name="flatten")(inputs)
-    x = keras.layers.Dense(512, activation="relu", name="hidden_1")(x)
-    x = keras.layers.Dense(1024, activation="relu", name="hidden_2")(x)
+    x = keras.layers.Flatten(name="flatten", dtype=dtype)(inputs)
+    x = keras.layers.Dense(512, activation="relu", dtype=dtype, name="hidden_1")(x)
+    x = keras.layers.Dense(1024, activation="relu", dtype=dtype, name="hidden_2")(x)
     # float32 under mixed precision: the loss sums over all pixels.
     x = keras.layers.Dense(
         math.prod(image_shape), activation="sigmoid", dtype="float32", name="pixels"

@@ -48,7 +48,7 @@ def residual_stack(x, layers, skip_distance, *, count_from_last_addition=False):
             )
             below = outputs[index - skip_distance]
             if due and below.shape == x.shape:
-                x = keras.layers.Add(name=f"{layer.name}_skip")([x, below])
+                x = keras.layers.Add(dtype=layer.dtype_policy, name=f"{layer.name}_skip")([x, below])
                 last = index
         taps.append(Tap(layer.name, x, coupling))
     return taps

@@ -68,8 +68,13 @@ class EMRouting(Routing):
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
         capsules = votes_shape[-3]
         for name in ("beta_a", "beta_u"):
-            normal = keras.initializers.RandomNormal(stddev=0.2)
-            setattr(self, name, self.add_weight(name=name, shape=(capsules,), initializer=normal))
+            weight = self.add_weight(
+                name=name,
+                shape=(capsules,),
+                initializer=keras.initializers.RandomNormal(stddev=0.2),
+                autocast=False,  # float32 inside a capsule layer of another precision, too
+            )
+            setattr(self, name, weight)
 
     def route(self, votes, activations, bias):
         # All is computed on x = û − k, where k is the mean vote of each output capsule: so the

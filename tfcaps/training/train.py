@@ -166,7 +166,8 @@ def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         labels=shown["label"],
         class_names=data.class_names,
     )
-    if not directory.serving.exists():
+    was_trained = session.epochs_done < int(rows[-1]["epoch"])
+    if was_trained or not any(directory.serving.glob("[0-9]*")):
         export.export_model(
             model.classifier,
             directory.serving,

@@ -1,0 +1,71 @@
+# demo, test, lint, bench and format each make .venv when there is none, and bring it up to date when
+# what is to be installed has changed.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+SOURCES := setup.py pyproject.toml tfcaps/__init__.py $(wildcard bin/*)
+# A folder of its own for each demo: a run never writes over another one.
+LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint bench format clean help
+
+help:
+	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
+	@echo "make test    run all tests (ARGS=... goes to pytest, e.g. ARGS=tests/routing)"
+	@echo "make lint    check style and format"
+	@echo "make bench   measure speed and memory against a plain reference"
+	@echo "make format  bring the code into the format that lint checks"
+	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
+	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
+
+demo: $(VENV)/.installed
+	$(RUN) bin/train_capsnet --routing=em --flagfile=configs/train_capsnet/demo.flags --log_dir=$(LOG_DIR)
+
+test: $(VENV)/.installed-test
+	$(RUN) python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+format: $(VENV)/.installed-test
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+bench: $(VENV)/.installed
+	$(RUN) python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define CHECK_PYTHON
+import sys
+found = "%d.%d" % sys.version_info[:2]
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    sys.exit("tfcaps needs Python 3.10 to 3.13, and $(PYTHON) is Python %s: make ... PYTHON=python3.12" % found)
+endef
+export CHECK_PYTHON
+
+# $(1): what to install. A .venv whose pip doesn't run (made halfway, or by a Python that is gone)
+# is made again. A new pip first: the ones that Python 3.10 and 3.11 bring resolve slowly.
+define install
+	@if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	  command -v "$(PYTHON)" >/dev/null \
+	    || { echo "There is no $(PYTHON): install Python 3.10 to 3.13, or name it as in make ... PYTHON=python3.12" >&2; exit 1; }; \
+	  "$(PYTHON)" -c "$$CHECK_PYTHON" || exit 1; \
+	  "$(PYTHON)" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing into $(VENV); the first time this takes a few minutes."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
+	@touch $@
+endef
+
+$(VENV)/.installed: $(SOURCES)
+	$(call install,.)
+
+$(VENV)/.installed-test: $(SOURCES)
+	$(call install,.[test])
