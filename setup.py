@@ -1,4 +1,4 @@
-"""Packaging of tfcaps: what it needs, and why each bound is there, is told in docs/dependencies.md."""
+"""Packaging of tfcaps; docs/dependencies.md tells why each dependency and each bound is there."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-# Read, not imported: importing the package needs the dependencies that this file is about to install.
+# Read, not imported: an import would need the dependencies that are about to be installed.
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").read_text(), re.M)[1]
 
 setup(
@@ -29,6 +29,7 @@ setup(
         "mlxtend>=0.23.4,<0.26",
         "numpy>=2.1,<2.6",
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
+        "requests>=2.32,<3",
         "tensorboard>=2.20,<2.22",
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
@@ -39,6 +40,8 @@ setup(
             "coverage>=7.6,<8",
             "hypothesis>=6.100,<7",
             "jax>=0.6,<0.13",
+            "ml_dtypes>=0.5.1,<0.7",
+            "pillow>=11,<14",
             "pytest>=9,<10",
             "ruff>=0.17,<0.18",
         ],

@@ -15,47 +15,62 @@ HALF_PRECISION = {
 }
 
 
-def _tensorflow_gradients(function, arguments, variables):
+def _tensorflow_gradients(function, variables):
     import tensorflow as tf
 
-    arguments = [tf.convert_to_tensor(a) for a in arguments]
-    with tf.GradientTape() as tape:
-        for argument in arguments:
-            tape.watch(argument)
-        value, outputs = function(*arguments)
-    sources = [*arguments, *(v.value for v in variables)]
-    return value, outputs, tape.gradient(value, sources, unconnected_gradients="zero")
+    def evaluate(*arguments):
+        arguments = [tf.convert_to_tensor(a) for a in arguments]
+        with tf.GradientTape() as tape:
+            for argument in arguments:
+                tape.watch(argument)
+            value, outputs = function(*arguments)
+        sources = [*arguments, *(v.value for v in variables)]
+        return outputs, tape.gradient(value, sources, unconnected_gradients="zero")
+
+    return evaluate
 
 
-def _jax_gradients(function, arguments, variables):
+def _jax_gradients(function, variables):
     import jax
-    import jax.numpy as jnp
 
     def scalar(arguments, values):
-        mapping = list(zip(variables, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arguments)
 
-    arguments = [jnp.asarray(a) for a in arguments]
-    values = [v.value for v in variables]
-    (value, outputs), gradients = jax.value_and_grad(scalar, argnums=(0, 1), has_aux=True)(
-        arguments, values
-    )
-    return value, outputs, [*gradients[0], *gradients[1]]
+    derivative = jax.jit(jax.grad(scalar, argnums=(0, 1), has_aux=True))
+
+    def evaluate(*arguments):
+        (first, second), outputs = derivative(arguments, [v.value for v in variables])
+        return outputs, [*first, *second]
+
+    return evaluate
 
 
 def gradients(
-    function: Callable[..., tuple[Any, Any]],
-    arguments: Sequence[Any],
-    variables: Sequence[keras.Variable] = (),
-) -> tuple[Any, Any, list[Any]]:
+    function: Callable[..., tuple[Any, Any]], variables: Sequence[keras.Variable] = ()
+) -> Callable[..., tuple[Any, list[Any]]]:
     """Differentiates `function(*arguments) -> (scalar, outputs)`.
 
-    Returns the scalar, the outputs and one gradient per argument and variable, zeros where the
-    scalar doesn't depend on it.
+    Returns a function of the same arguments that gives the outputs and one gradient of the scalar
+    per argument and variable, zeros where it doesn't depend on one. JAX compiles it: without, the
+    first call of each single operation is a compilation of its own.
     """
     by_backend = {"tensorflow": _tensorflow_gradients, "jax": _jax_gradients}
-    return by_backend[keras.backend.backend()](function, arguments, variables)
+    return by_backend[keras.backend.backend()](function, variables)
+
+
+def forward(function: Callable, variables: Sequence[keras.Variable] = ()) -> Callable:
+    """The function as it is on TensorFlow; compiled on JAX, for the same reason as above."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    def stateless(values, arguments):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arguments)
+
+    compiled = jax.jit(stateless)
+    return lambda *arguments: compiled([v.value for v in variables], arguments)
 
 
 def compilers() -> dict[str, Callable[[Callable], Callable]]:

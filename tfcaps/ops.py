@@ -132,6 +132,7 @@ def compiled(function):
 
     @functools.wraps(function)
     def call(*args):
+        args = tf.nest.map_structure(tf.convert_to_tensor, args)  # variables are read here
         return fused(*args) if _compilation["enabled"] else function(*args)
 
     return call

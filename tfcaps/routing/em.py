@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.ops import EPSILON, unit
+from tfcaps.ops import EPSILON, compiled, unit
 from tfcaps.routing.registry import register
 from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
@@ -94,17 +94,12 @@ class EMRouting(Routing):
 
     def _maximize(self, x, centre, weights, iteration):
         """M step: means and variances `(..., O, E)` and the logit of the activations `(..., O)`."""
-        total = ops.sum(weights, axis=-1)[..., None]
-        inverse = 1.0 / (total + EPSILON)
-        share = total * inverse  # 1, but for capsules that get no votes
-        first = x.weighted_sum(weights) * inverse
-        second = x.weighted_squares(weights) * inverse
-        mean = first + centre * share
-        shift = mean - centre
-        spread = second - 2.0 * shift * first + ops.square(shift) * share
-        variance = ops.maximum(spread, 0.0) + MIN_VARIANCE
-        log_volume = ops.sum(ops.log(variance), axis=-1)
-        cost = (variance.shape[-1] * self.beta_u + log_volume) * total[..., 0]
+        mean, variance, cost = _statistics(
+            ops.sum(weights, axis=-1)[..., None],
+            *x.moments(weights),
+            centre,
+            ops.convert_to_tensor(self.beta_u),
+        )
         return mean, variance, self._inverse_temperature_at(iteration) * (self.beta_a - cost)
 
     def _inverse_temperature_at(self, iteration):
@@ -118,13 +113,33 @@ class EMRouting(Routing):
         }
 
 
+@compiled
+def _statistics(total, first, second, centre, beta_u):
+    """Means, variances and costs from `Σ w`, `Σ w x` and `Σ w x²`, for votes x + centre."""
+    inverse = 1.0 / (total + EPSILON)
+    share = total * inverse  # 1, but for capsules that get no votes
+    first, second = first * inverse, second * inverse
+    mean = first + centre * share
+    shift = mean - centre
+    spread = second - 2.0 * shift * first + ops.square(shift) * share
+    variance = ops.maximum(spread, 0.0) + MIN_VARIANCE
+    log_volume = ops.sum(ops.log(variance), axis=-1)
+    return mean, variance, (variance.shape[-1] * beta_u + log_volume) * total[..., 0]
+
+
 def _expect(x, shift, variance, activation_logit):
     """E step: the coupling coefficients, in the log domain."""
+    linear, quadratic, log_density = _densities(shift, variance, activation_logit)
+    return softmax_over_outputs(log_density[..., None] + x.energies(linear, quadratic))
+
+
+@compiled
+def _densities(shift, variance, activation_logit):
+    """q, p and r of `log a + log N(x; shift, σ²) = r + Σ_e (q x + p x²)`, but for a constant."""
     precision = 0.5 / variance
     log_density = (
         ops.log_sigmoid(activation_logit)
         - 0.5 * ops.sum(ops.log(variance), axis=-1)
         - ops.sum(ops.square(shift) * precision, axis=-1)
     )
-    distance = x.squares_agreement(precision) - x.agreement(2.0 * shift * precision)
-    return softmax_over_outputs(log_density[..., None] - distance)
+    return 2.0 * shift * precision, -precision, log_density

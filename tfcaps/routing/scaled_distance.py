@@ -1,11 +1,12 @@
 """Scaled-distance agreement."""
 
+import functools
 import math
 
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.ops import SMALLEST_NORMAL, squash
+from tfcaps.ops import SMALLEST_NORMAL, compiled, squash
 from tfcaps.routing.registry import register
 from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
@@ -60,36 +61,44 @@ class ScaledDistanceRouting(Routing):
 
     def route(self, votes, activations, bias):
         x = votes.open(linear=2 * self.iterations - 1, quadratic=1)
-        squares = x.squares_agreement(ops.ones_like(x.centre))  # ‖û‖²
-        shorten = _shortening(squares, activations[..., None, :])
-        squares = squares * ops.square(shorten)
+        squares, shorten = _shortened(x.squared_lengths(), activations)
         coupling = x.uniform_coupling()
         capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         for _ in range(1, self.iterations):
             agreement = x.agreement(capsules) * shorten
-            coupling = softmax_over_outputs(self._logits(squares, agreement, capsules))
+            logits = self._logits(squares, agreement, capsules)
+            coupling = softmax_over_outputs(logits)
             capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         return capsules, coupling
 
     def _logits(self, squares, agreement, capsules):
-        """`t·d` with `d² = ‖û‖² − 2 û·v + ‖v‖²`."""
+        """`t·d` from the squared lengths of votes and their products with the capsules."""
+        competitors = capsules.shape[-2] - 1
+        if competitors == 0:
+            return ops.zeros_like(agreement)
+        odds = math.log(NEAR_COUPLING * competitors) - math.log(1.0 - NEAR_COUPLING)
+        axes = (-2, -1) if self.scale == "sample" else None
+        return odds / (NEAR_DISTANCE - 1.0) * _relative_distance(axes)(squares, agreement, capsules)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@functools.cache
+def _relative_distance(axes):
+    """The function that gives `d / d̄`, d̄ the mean over `axes`, with `d² = ‖û‖² − 2 û·v + ‖v‖²`."""
+
+    def relative_distance(squares, agreement, capsules):
         capsule_squares = ops.sum(ops.square(capsules), axis=-1)[..., None]
         distance = _root(
             squares - 2.0 * agreement + capsule_squares,
             smallest=ROUNDING * (squares + capsule_squares),
         )
-        axes = (-2, -1) if self.scale == "sample" else None
-        mean_distance = ops.mean(distance, axis=axes, keepdims=True)
-        competitors = capsules.shape[-2] - 1
-        if competitors == 0:
-            return ops.zeros_like(distance)
-        odds = math.log(NEAR_COUPLING * competitors) - math.log(1.0 - NEAR_COUPLING)
-        is_zero = mean_distance < SMALLEST_NORMAL  # then every distance is 0, and so is every logit
-        safe_mean = ops.where(is_zero, ops.ones_like(mean_distance), mean_distance)
-        return odds / (NEAR_DISTANCE - 1.0) * distance / safe_mean
+        mean = ops.mean(distance, axis=axes, keepdims=True)
+        is_zero = mean < SMALLEST_NORMAL  # then every distance is 0
+        return distance / ops.where(is_zero, ops.ones_like(mean), mean)
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
+    return compiled(relative_distance)
 
 
 def _root(squares, smallest):
@@ -99,9 +108,11 @@ def _root(squares, smallest):
     return ops.where(is_zero, ops.zeros_like(root), root)
 
 
-def _shortening(squares, activations):
-    """`min(1, a_i / ‖û‖)` for squares ‖û‖²; 1 for votes of length 0."""
+@compiled
+def _shortened(squares, activations):
+    """Squared lengths after shortening, and the factor `min(1, a_i / ‖û‖)` (1 where û = 0)."""
     is_zero = squares < SMALLEST_NORMAL
     inverse_length = ops.rsqrt(ops.where(is_zero, ops.ones_like(squares), squares))
-    factor = ops.where(is_zero, ops.ones_like(squares), activations * inverse_length)
-    return ops.minimum(factor, 1.0)
+    factor = ops.expand_dims(activations, -2) * inverse_length
+    factor = ops.minimum(ops.where(is_zero, ops.ones_like(squares), factor), 1.0)
+    return squares * ops.square(factor), factor

@@ -13,6 +13,7 @@ and that a reading takes as arguments, with its factors as their "gradients".
 """
 
 import abc
+import functools
 
 from keras import ops
 
@@ -38,6 +39,10 @@ class Votes(abc.ABC):
     def _materialize(self, *tensors):
         """The array of votes."""
 
+    def _materialize_centred(self, *tensors):
+        """The votes less their mean over the input capsules, and that mean."""
+        return _less_mean(self._materialize(*tensors))
+
     @abc.abstractmethod
     def _pull_back(self, tensors, x, linear, quadratic):
         """Gradients for the tensors, from x as it was read and the factors in the slots."""
@@ -57,11 +62,11 @@ class Votes(abc.ABC):
         count = linear + quadratic
 
         def materialize(*tensors):
-            x = self._materialize(*tensors)
-            centre = ops.zeros_like(x[..., 0, :])
             if centred:
-                centre = ops.mean(x, axis=-2)
-                x = x - ops.expand_dims(centre, -2)
+                x, centre = self._materialize_centred(*tensors)
+            else:
+                x = self._materialize(*tensors)
+                centre = ops.zeros_like(x[..., 0, :])
             lefts = [ops.zeros_like(x[..., 0]) for _ in range(count)]
             rights = [ops.zeros_like(centre) for _ in range(count)]
 
@@ -112,14 +117,21 @@ class DenseVotes(Votes):
             return _dense_votes(inputs, kernel)
         return ops.einsum("bid,oied->boie", inputs, kernel)
 
+    def _materialize_centred(self, inputs, kernel):
+        if kernel.shape[-1] < _FUSED_DIMENSIONS:
+            return _centred_dense_votes(inputs, kernel)
+        return super()._materialize_centred(inputs, kernel)
+
     def _pull_back(self, tensors, x, linear, quadratic):
         inputs, kernel = tensors
         count, dim = self.input_capsules, kernel.shape[-1]
+        if quadratic:
+            gradient = _sum_of_products(x, *_factors(linear), *_factors(quadratic))
+            gradient = ops.transpose(gradient, (2, 0, 1, 3))
+        else:
+            gradient = _transposed_sum_of_products(*_factors(linear))
         # (I, B, O·E): one matrix product per input capsule gives each of the two gradients.
-        gradient = ops.reshape(
-            _sum_of_products_input_first(x, *_factors(linear), *_factors(quadratic)),
-            (count, -1, self.output_capsules * self.dim),
-        )
+        gradient = ops.reshape(gradient, (count, -1, self.output_capsules * self.dim))
         per_input = ops.reshape(ops.transpose(kernel, (1, 0, 2, 3)), (count, -1, dim))
         inputs_gradient = ops.transpose(ops.matmul(gradient, per_input), (1, 0, 2))
         kernel_gradient = ops.matmul(ops.transpose(inputs, (1, 2, 0)), gradient)
@@ -143,7 +155,6 @@ class OpenVotes:
     def __init__(self, array, centre, linear, quadratic):
         self.array = array
         self.centre = centre
-        self._squares = ops.square(array) if quadratic else None
         self._linear = linear
         self._quadratic = quadratic
 
@@ -155,17 +166,30 @@ class OpenVotes:
         """`s[..., o, :] = Σ_i w[..., o, i] x[..., o, i, :]`, shape `(..., O, E)`."""
         return _weighted_sum(self.array, weights, *self._linear.pop())
 
-    def weighted_squares(self, weights):
-        """`s[..., o, :] = Σ_i w[..., o, i] x[..., o, i, :]²`, shape `(..., O, E)`."""
-        return _weighted_sum(self._squares, weights, *self._quadratic.pop())
-
     def agreement(self, vectors):
         """`l[..., o, i] = x[..., o, i, :] · q[..., o, :]`, shape `(..., O, I)`."""
         return _agreement(self.array, vectors, *self._linear.pop())
 
-    def squares_agreement(self, vectors):
-        """`l[..., o, i] = x[..., o, i, :]² · p[..., o, :]`, shape `(..., O, I)`."""
-        return _agreement(self._squares, vectors, *self._quadratic.pop())
+    def squared_lengths(self):
+        """`l[..., o, i] = ‖x[..., o, i, :]‖²`, shape `(..., O, I)`."""
+        return _squared_lengths(self.array, *self._quadratic.pop())
+
+    @functools.cached_property
+    def _squares(self):
+        return ops.square(self.array)
+
+    def moments(self, weights):
+        """`(Σ_i w x, Σ_i w x²)` over the input capsules, shapes `(..., O, E)`; one reading each."""
+        slots = (*self._linear.pop(), *self._quadratic.pop())
+        return _moments(self.array, self._squares, weights, *slots)
+
+    def energies(self, linear, quadratic):
+        """`l[..., o, i] = Σ_e (q x + p x²)`, for q and p of shape `(..., O, E)`; one reading each."""
+        slots = (*self._linear.pop(), *self._quadratic.pop())
+        return _energies(self.array, self._squares, linear, quadratic, *slots)
+
+
+# The readings. Votes get no gradient here, and the slots get the two factors of theirs.
 
 
 @ops.custom_gradient
@@ -174,17 +198,67 @@ def _weighted_sum(x, weights, left, right):
         (ds,) = _cotangents(upstream)
         return ops.zeros_like(x), _dot(x, ds), weights, ds
 
-    return ops.squeeze(ops.matmul(ops.expand_dims(weights, -2), x), -2), gradient
+    return _combine(weights, x), gradient
 
 
 @ops.custom_gradient
 def _agreement(x, vectors, left, right):
     def gradient(*upstream):
         (dl,) = _cotangents(upstream)
-        ds = ops.squeeze(ops.matmul(ops.expand_dims(dl, -2), x), -2)
-        return ops.zeros_like(x), ds, dl, vectors
+        return ops.zeros_like(x), _combine(dl, x), dl, vectors
 
     return _dot(x, vectors), gradient
+
+
+@ops.custom_gradient
+def _squared_lengths(x, left, right):
+    def gradient(*upstream):
+        (dl,) = _cotangents(upstream)
+        return ops.zeros_like(x), dl, ops.ones_like(right)
+
+    return _sum_of_squares(x), gradient
+
+
+@ops.custom_gradient
+def _moments(x, squares, weights, left, right, quadratic_left, quadratic_right):
+    def gradient(*upstream):
+        first, second = _cotangents(upstream)
+        nothing = ops.zeros_like(x)
+        return (
+            nothing,
+            nothing,
+            _polynomial(x, first, second),
+            weights,
+            first,
+            weights,
+            second,
+        )
+
+    return (_combine(weights, x), _combine(weights, squares)), gradient
+
+
+@ops.custom_gradient
+def _energies(x, squares, linear, quadratic, left, right, quadratic_left, quadratic_right):
+    def gradient(*upstream):
+        (dl,) = _cotangents(upstream)
+        nothing = ops.zeros_like(x)
+        return (
+            nothing,
+            nothing,
+            _combine(dl, x),
+            _combine(dl, squares),
+            dl,
+            linear,
+            dl,
+            quadratic,
+        )
+
+    return _polynomial(x, linear, quadratic), gradient
+
+
+def _combine(weights, x):
+    """`Σ_i w x` as a matrix product."""
+    return ops.squeeze(ops.matmul(ops.expand_dims(weights, -2), x), -2)
 
 
 def _cotangents(upstream):
@@ -202,12 +276,41 @@ def _dot(x, vectors):
 
 
 @compiled
+def _sum_of_squares(x):
+    return ops.sum(ops.square(x), axis=-1)
+
+
+@compiled
+def _polynomial(x, linear, quadratic):
+    linear, quadratic = ops.expand_dims(linear, -2), ops.expand_dims(quadratic, -2)
+    return ops.sum(x * (linear + x * quadratic), axis=-1)
+
+
+@compiled
+def _less_mean(x):
+    centre = ops.mean(x, axis=-2)
+    return x - ops.expand_dims(centre, -2), centre
+
+
+@compiled
 def _dense_votes(inputs, kernel):
-    # A sum over D of products with contiguous (O, I, E) arrays.
+    return _sum_over_dim(inputs, kernel)
+
+
+@compiled
+def _centred_dense_votes(inputs, kernel):
+    # Votes are linear, so their sum over the input capsules is one matrix product.
+    capsules, count, dim, input_dim = kernel.shape
+    flat_kernel = ops.reshape(ops.transpose(kernel, (1, 3, 0, 2)), (count * input_dim, -1))
+    flat_inputs = ops.reshape(inputs, (-1, count * input_dim))
+    centre = ops.reshape(ops.matmul(flat_inputs, flat_kernel) / count, (-1, capsules, dim))
+    return _sum_over_dim(inputs, kernel) - ops.expand_dims(centre, -2), centre
+
+
+def _sum_over_dim(inputs, kernel):
+    """`Σ_d u[b,i,d] W[o,i,e,d]`, a sum of D products with contiguous (O, I, E) arrays."""
     kernel = ops.transpose(kernel, (3, 0, 1, 2))
-    return sum(
-        inputs[:, None, :, d, None] * kernel[d] for d in range(kernel.shape[0])
-    )
+    return sum(inputs[:, None, :, d, None] * kernel[d] for d in range(kernel.shape[0]))
 
 
 @compiled
@@ -224,14 +327,9 @@ def _sum_of_products(x, lefts, rights, quadratic_lefts, quadratic_rights):
 
 
 @compiled
-def _sum_of_products_input_first(x, lefts, rights, quadratic_lefts, quadratic_rights):
-    """The same for `(B, O, I, E)`, transposed to `(I, B, O, E)` on the way."""
-
-    def outer(left, right):
-        return ops.transpose(left, (2, 0, 1))[..., None] * right
-
-    gradient = sum(map(outer, lefts, rights))
-    if quadratic_lefts:
-        twice = 2.0 * ops.transpose(x, (2, 0, 1, 3))
-        gradient = gradient + twice * sum(map(outer, quadratic_lefts, quadratic_rights))
-    return gradient
+def _transposed_sum_of_products(lefts, rights):
+    """`Σ left ⊗ right` of `(B, O, I)` and `(B, O, E)`, as `(I, B, O, E)` at once."""
+    return sum(
+        ops.transpose(left, (2, 0, 1))[..., None] * right
+        for left, right in zip(lefts, rights, strict=True)
+    )

@@ -1,0 +1,13 @@
+"""Prints all measurements, as ratios within this run: absolute times are of this machine."""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from benchmarks import dense_layer, train_step  # noqa: E402: the log level comes first
+
+if __name__ == "__main__":
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    dense_layer.main(rounds)
+    train_step.main(rounds)

@@ -1,0 +1,169 @@
+"""Every flag file is understood by its program, says what it is for, and builds its network."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from tfcaps import datasets, training
+
+ROOT = pathlib.Path(__file__).parents[1]
+FOLDER = "configs/train_capsnet"
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"{FOLDER}/**/*.flags"))
+DATASETS = {
+    # name: image shape as stored, classes
+    "mnist5k": ((28, 28, 1), 10),
+    "mnist": ((28, 28, 1), 10),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+    "smallnorb": ((96, 96, 1), 5),
+    "cifar10": ((32, 32, 3), 10),
+}
+# A process of its own, as importing a program defines its flags for the whole process.
+READ_FLAGS = """
+import importlib.machinery, importlib.util, json, sys
+from absl import flags
+
+program, names, *files = sys.argv[1:]
+loader = importlib.machinery.SourceFileLoader("program", program)
+loader.exec_module(importlib.util.module_from_spec(importlib.util.spec_from_loader("program", loader)))
+for file in files:
+    left_over = flags.FLAGS([program, f"--flagfile={file}"])[1:]
+    values = {name: flags.FLAGS[name].value for name in names.split(",")}
+    print(json.dumps([file, left_over, values]))
+    flags.FLAGS.unparse_flags()
+"""
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, dict]:
+    """The values of the program's flags after reading each file."""
+    names = ",".join(field.name for field in dataclasses.fields(training.TrainingConfig))
+    output = subprocess.run(
+        [sys.executable, "-c", READ_FLAGS, "bin/train_capsnet", names, *CONFIGS],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    read = {}
+    for line in output.splitlines():
+        file, left_over, values = json.loads(line)
+        assert left_over == [], f"{file} has text that is no flag"
+        read[file] = values
+    return read
+
+
+@pytest.fixture(scope="module")
+def configs(values) -> dict[str, training.TrainingConfig]:
+    """The configuration that each file stands for."""
+    return {
+        file: training.TrainingConfig(**{**flags, "log_dir": "unused"})
+        for file, flags in values.items()
+    }
+
+
+@pytest.mark.parametrize("file", CONFIGS)
+def test_opening_comment_says_what_the_file_is_for(file):
+    comment, flags = (ROOT / file).read_text().split("\n\n")
+    assert all(line.startswith("# ") for line in comment.splitlines())
+    assert all(line.startswith("--") for line in flags.splitlines())
+    assert "# Shows: " in comment
+    assert "# Expected: " in comment
+    assert f"bin/train_capsnet --flagfile={file}" in comment
+
+
+@pytest.mark.parametrize("file", CONFIGS)
+def test_files_named_in_a_file_exist(file):
+    for name in re.findall(r"[\w/]+\.flags", (ROOT / file).read_text()):
+        assert (ROOT / name).exists() or (ROOT / file).with_name(name).exists(), name
+
+
+def test_depth_experiment_is_complete(configs):
+    found = [
+        (c.dataset, c.routing, c.layers, c.dimensions, c.use_bias, c.make_skips)
+        for file, c in configs.items()
+        if file.startswith(f"{FOLDER}/limitation/")
+    ]
+    depths = [("em", 10, depth) for depth in (5, 6, 7, 8, 9)]
+    depths += [("rba", 12, depth) for depth in (2, 3, 4, 5)]
+    expected = [
+        (
+            dataset,
+            routing,
+            (32, *[16] * (depth - 2), 10),
+            (8, *[dimension] * (depth - 2), 16),
+            use_bias,
+            False,
+        )
+        for dataset, (routing, dimension, depth), use_bias in itertools.product(
+            ("mnist", "fashion_mnist"), depths, (True, False)
+        )
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_residual_experiment_is_complete(configs):
+    found = [
+        (c.dataset, c.routing, c.make_skips)
+        for file, c in configs.items()
+        if file.startswith(f"{FOLDER}/residual/") and len(c.layers) == 16 and c.use_bias
+    ]
+    expected = itertools.product(
+        ("mnist", "fashion_mnist", "svhn_cropped", "smallnorb", "cifar10"),
+        ("rba", "em", "sda"),
+        (True, False),
+    )
+    assert sorted(found) == sorted(expected)
+
+
+def test_convolutional_networks_cover_the_data_sets(configs):
+    found = {
+        c.dataset: c.model for file, c in configs.items() if f"{FOLDER}/convolutional/" in file
+    }
+    assert found == dict.fromkeys(DATASETS.keys() - {"mnist5k"}, "ConvCapsNet")
+
+
+def test_experiments_train_as_in_the_papers(configs):
+    for file, c in configs.items():
+        if not file.endswith("demo.flags"):
+            assert (c.learning_rate, c.batch_size, c.epochs) == (1e-4, 128, 30), file
+            assert (c.reconstruction_weight, c.iterations) == (1e-5, 2), file
+            assert (c.augmentation, c.use_reconstruction, c.mask) == ("paper", True, "none"), file
+
+
+def test_demo_needs_no_download_and_uses_em_routing(configs):
+    demo = configs[f"{FOLDER}/demo.flags"]
+    assert (demo.dataset, demo.routing) == ("mnist5k", "em")
+
+
+def test_every_file_builds_its_network(configs):
+    built = set()
+    for config in configs.values():
+        image_shape, classes = DATASETS[config.dataset]
+        shape = datasets.preprocessing(config.dataset, config.augmentation).output_shape(
+            image_shape
+        )
+        network = (
+            shape,
+            config.model,
+            config.routing,
+            config.layers,
+            config.dimensions,
+            config.use_bias,
+            config.make_skips,
+        )
+        if network in built:
+            continue
+        built.add(network)
+        keras.backend.clear_session()
+        model = training.build_model(config, shape, classes)
+        assert model.classifier.output_shape == (None, classes)
+        assert model.decoder.output_shape == (None, *shape)
+        assert len(model.inspector.output["capsules"]) == len(config.layers)
