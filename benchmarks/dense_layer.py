@@ -49,8 +49,10 @@ def _step(function, inputs, weights):
 
 
 def main(rounds: int) -> None:
-    print(f"Dense layer {INPUTS}×{INPUT_DIM} → {CAPSULES}×{DIM}, batch {BATCH}, "
-          f"{ITERATIONS} iterations, forward + backward")
+    print(
+        f"Dense layer {INPUTS}×{INPUT_DIM} → {CAPSULES}×{DIM}, batch {BATCH}, "
+        f"{ITERATIONS} iterations, forward + backward"
+    )
     print(f"{'':8}{'tiled':>12}{'tfcaps':>12}{'faster':>9}{'tiled':>12}{'tfcaps':>12}{'memory':>9}")
     for routing in ROUTINGS:
         seconds = measure.medians(

@@ -1,4 +1,4 @@
-"""Times side by side, so that a busy machine slows both, and peak memory in a process of its own."""
+"""Times side by side, so that a busy machine slows both, and peak memory in a new process."""
 
 import multiprocessing
 import pathlib

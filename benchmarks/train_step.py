@@ -68,10 +68,14 @@ def main(rounds: int) -> None:
     steps = {"floor": floor_step(32)}
     steps |= {routing: network_step(routing, 32) for routing in ROUTINGS}
     seconds = measure.medians(steps, rounds)
-    print(f"{'floor':8}{seconds['floor'] * 1e3:9.1f} ms   (votes as one matrix product, no routing)")
+    print(
+        f"{'floor':8}{seconds['floor'] * 1e3:9.1f} ms   (votes as one matrix product, no routing)"
+    )
     for routing in ROUTINGS:
         ratio = seconds[routing] / seconds["floor"]
         print(f"{routing:8}{seconds[routing] * 1e3:9.1f} ms{ratio:8.2f}× the floor")
     print("\nPeak memory that training with batch 128 adds to the process")
     for routing in ROUTINGS:
-        print(f"{routing:8}{measure.peak_megabytes(network_step, routing, 128):9.0f} MB", flush=True)
+        print(
+            f"{routing:8}{measure.peak_megabytes(network_step, routing, 128):9.0f} MB", flush=True
+        )

@@ -1,3 +1,3 @@
-"""tfcaps: capsule networks, conflicting bundles and other tests of what is worth having in a network."""
+"""Capsule networks, conflicting bundles and other tests of what is worth having in a network."""
 
 __version__ = "0.1.0"

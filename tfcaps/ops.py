@@ -65,9 +65,7 @@ def squash(s, axis=-1):
     scaled, scale = _scale_out(_in_float32(s), axis, above=1.0)
     # With s = m·y and r = √(Σy² + ε/m²), so √n = m·r:  √n/(1+n)·s = y / (r + 1/(m²·r)).
     inverse_square = ops.square(1.0 / scale)
-    r = ops.sqrt(
-        ops.sum(ops.square(scaled), axis=axis, keepdims=True) + EPSILON * inverse_square
-    )
+    r = ops.sqrt(ops.sum(ops.square(scaled), axis=axis, keepdims=True) + EPSILON * inverse_square)
     return ops.cast(scaled / (r + inverse_square / r), s.dtype)
 
 

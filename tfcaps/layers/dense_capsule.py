@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
 from tfcaps.routing import DenseVotes
@@ -73,7 +72,9 @@ class DenseCapsule(RoutedCapsule):
 
     def build(self, input_shape):
         if len(input_shape) < 3:
-            raise UsageError(f"Expected capsules of shape (B, I, D). Received: {tuple(input_shape)}")
+            raise UsageError(
+                f"Expected capsules of shape (B, I, D). Received: {tuple(input_shape)}"
+            )
         _, inputs, input_dim = self._flat_shape(input_shape)
         if inputs is None or input_dim is None:
             raise UsageError(

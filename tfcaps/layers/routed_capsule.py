@@ -32,9 +32,7 @@ class RoutedCapsule(keras.layers.Layer):
     def _build_routing(self, votes_shape):
         shape = (self._output_capsules, self._output_dim)
         if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=shape, initializer=self.bias_initializer
-            )
+            self.bias = self.add_weight(name="bias", shape=shape, initializer=self.bias_initializer)
         if not self.routing.built:
             self.routing.build(
                 votes_shape, (*votes_shape[:-3], votes_shape[-2]), shape if self.use_bias else None

@@ -74,8 +74,7 @@ class CapsuleNetwork(keras.Model):
 
 
 class _Taps:
-    """Symbolic tensors inside a network, in a box of their own: Keras tracks attributes that hold
-    lists, and would wrap them."""
+    """Symbolic tensors inside a network, in a box that Keras doesn't track and wrap."""
 
     def __init__(self, images, taps):
         self.images = images

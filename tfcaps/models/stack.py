@@ -43,12 +43,16 @@ def residual_stack(x, layers, skip_distance, *, count_from_last_addition=False):
         outputs.append(x)
         if skip_distance is not None and index >= skip_distance:
             distance = index - last
-            due = distance >= skip_distance if count_from_last_addition else (
-                index % skip_distance == 0
+            due = (
+                distance >= skip_distance
+                if count_from_last_addition
+                else (index % skip_distance == 0)
             )
             below = outputs[index - skip_distance]
             if due and below.shape == x.shape:
-                x = keras.layers.Add(dtype=layer.dtype_policy, name=f"{layer.name}_skip")([x, below])
+                x = keras.layers.Add(dtype=layer.dtype_policy, name=f"{layer.name}_skip")(
+                    [x, below]
+                )
                 last = index
         taps.append(Tap(layer.name, x, coupling))
     return taps
@@ -84,7 +88,6 @@ def check_image_size(image_shape, smallest):
     height, width, _ = image_shape
     if height < smallest or width < smallest:
         raise UsageError(
-            f"Expected images of at least {smallest}×{smallest} pixels. "
-            f"Received: {height}×{width}"
+            f"Expected images of at least {smallest}×{smallest} pixels. Received: {height}×{width}"
         )
     return tuple(image_shape)

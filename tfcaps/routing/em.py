@@ -54,9 +54,7 @@ class EMRouting(Routing):
     ):
         super().__init__(iterations, **kwargs)
         if not inverse_temperature > 0:
-            raise UsageError(
-                f"Expected inverse_temperature > 0. Received: {inverse_temperature!r}"
-            )
+            raise UsageError(f"Expected inverse_temperature > 0. Received: {inverse_temperature!r}")
         if not 0 <= inverse_temperature_decay < 1:
             raise UsageError(
                 "Expected inverse_temperature_decay in [0, 1). "

@@ -63,9 +63,7 @@ class Routing(keras.layers.Layer):
                 f"Expected votes of shape (..., O, I, E). Received: {tuple(votes.shape)}"
             )
         bias = None if bias is None else ops.cast(bias, "float32")
-        capsules, coupling = self.route(
-            ArrayVotes(votes), ops.cast(activations, "float32"), bias
-        )
+        capsules, coupling = self.route(ArrayVotes(votes), ops.cast(activations, "float32"), bias)
         return ops.cast(capsules, votes.dtype), ops.cast(coupling, votes.dtype)
 
     def compute_output_shape(self, votes_shape, activations_shape=None, bias_shape=None):

@@ -184,7 +184,7 @@ class OpenVotes:
         return _moments(self.array, self._squares, weights, *slots)
 
     def energies(self, linear, quadratic):
-        """`l[..., o, i] = Σ_e (q x + p x²)`, for q and p of shape `(..., O, E)`; one reading each."""
+        """`l[..., o, i] = Σ_e (q x + p x²)`, q and p `(..., O, E)`; one reading each."""
         slots = (*self._linear.pop(), *self._quadratic.pop())
         return _energies(self.array, self._squares, linear, quadratic, *slots)
 

@@ -84,8 +84,9 @@ class RunDirectory:
                 "which has no run.json"
             ) from None
         except ValueError:
-            raise UsageError(f"Expected a run description. Received: {self.description}, "
-                             "which is damaged") from None
+            raise UsageError(
+                f"Expected a run description. Received: {self.description}, which is damaged"
+            ) from None
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv, oldest first; none before the first epoch's end."""
@@ -101,7 +102,5 @@ class RunDirectory:
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {**row, "epoch": int(row["epoch"])} for row in rows
-        )
+        writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
         files.write_text(self.metrics, text.getvalue())

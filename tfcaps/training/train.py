@@ -65,9 +65,7 @@ class _Session:
         batches = datasets.evaluation_batches(
             split, self.preprocessing, batch_size=self.config.batch_size
         )
-        return as_inputs_and_targets(
-            batches, model, len(self.data.class_names), training=False
-        )
+        return as_inputs_and_targets(batches, model, len(self.data.class_names), training=False)
 
 
 def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
@@ -81,9 +79,7 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
         seed=config.seed,
     )
     preprocessing = datasets.preprocessing(config.dataset, config.augmentation)
-    model = build_model(
-        config, preprocessing.output_shape(data.image_shape), len(data.class_names)
-    )
+    model = build_model(config, preprocessing.output_shape(data.image_shape), len(data.class_names))
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if restored is not None:
         model = restored
