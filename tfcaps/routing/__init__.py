@@ -4,7 +4,7 @@ from tfcaps.routing.agreement import AgreementRouting
 from tfcaps.routing.em import EMRouting
 from tfcaps.routing.mean import MeanRouting
 from tfcaps.routing.registry import get, names, register, serialize
-from tfcaps.routing.routing import Routing
+from tfcaps.routing.routing import Routing, softmax_over_outputs
 from tfcaps.routing.scaled_distance import ScaledDistanceRouting
 from tfcaps.routing.votes import ArrayVotes, DenseVotes, Votes
 
@@ -21,4 +21,5 @@ __all__ = [
     "names",
     "register",
     "serialize",
+    "softmax_over_outputs",
 ]
