@@ -42,7 +42,7 @@ def value_and_gradient(function, x: np.ndarray, dtype: str, weights: np.ndarray)
         return keras.ops.sum(value * keras.ops.cast(weights, dtype)), value
 
     x = keras.ops.cast(keras.ops.convert_to_tensor(x, "float32"), dtype)
-    _, value, (gradient,) = backend.gradients(scalar, [x])
+    value, (gradient,) = backend.gradients(scalar)(x)
     assert keras.backend.standardize_dtype(value.dtype) == dtype
     return backend.numpy(value), backend.numpy(gradient)
 
@@ -124,11 +124,9 @@ def test_compiled_equals_eager(function, compiler):
     x = vectors("float32").astype("float32")
     weights = np.ones(4) if function is ops.squash else np.ones(len(x))
 
-    def gradient(x):
-        return backend.gradients(lambda x: (keras.ops.sum(function(x) * weights), function(x)), [x])
-
-    _, eager, (eager_gradient,) = gradient(x)
-    _, value, (compiled_gradient,) = compiler(gradient)(x)
+    derivative = backend.gradients(lambda x: (keras.ops.sum(function(x) * weights), function(x)))
+    eager, (eager_gradient,) = derivative(x)
+    value, (compiled_gradient,) = compiler(derivative)(x)
     np.testing.assert_allclose(backend.numpy(value), backend.numpy(eager), rtol=1e-6, atol=1e-37)
     np.testing.assert_allclose(
         backend.numpy(compiled_gradient), backend.numpy(eager_gradient), rtol=1e-5, atol=1e-37

@@ -1,16 +1,22 @@
 """What all programs share: wrong input ends them with one sentence, not with a stack trace."""
 
 import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from tfcaps.errors import UsageError
 
 _EXIT_USAGE = 1
 _EXIT_INTERRUPTED = 130  # the shells' code for Ctrl-C
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+)
+# What absl takes as the value of a boolean.
+_BOOLEANS = ("true", "t", "1", "false", "f", "0")
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -33,12 +39,30 @@ def run(main: Callable[[list[str]], None]) -> None:
             if error.errno not in _DISK_ERRORS:
                 raise
             where = f" {error.filename}" if error.filename else ""
-            _end(
-                f"Cannot write{where}: {error.strerror}; what was written before is intact",
-                _EXIT_USAGE,
-            )
+            # Not the error's own words: those of HDF5 fill lines with addresses and offsets.
+            reason = os.strerror(error.errno)
+            _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
-    app.run(guarded)
+    app.run(guarded, argv=_with_joined_booleans(sys.argv))
+
+
+def _with_joined_booleans(argv: Sequence[str]) -> list[str]:
+    """Makes `--flag=True` of `--flag True`, which absl takes for other kinds of flags only."""
+    joined = [*argv[:1]]
+    for argument in argv[1:]:
+        name = joined[-1].lstrip("-")
+        is_value = (
+            len(joined) > 1
+            and joined[-1].startswith("-")
+            and name in flags.FLAGS
+            and flags.FLAGS[name].boolean
+            and argument.lower() in _BOOLEANS
+        )
+        if is_value:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _end(message: str, code: int) -> None:

@@ -1,6 +1,7 @@
 """What every layer does, whatever it computes: serialise, save, round, compile, take any batch."""
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable
 
@@ -28,37 +29,30 @@ class Case:
         return {} if self.coupling_shape is None else {"return_coupling": True}
 
 
-def _routed_cases() -> dict[str, Case]:
-    cases = {}
-    for name in routing.names():
-        cases[f"dense {name}"] = Case(
-            lambda r=name, **k: layers.DenseCapsule(3, 5, routing=r, **k),
-            (4, 6),
-            (3, 5),
-            (3, 4),
-        )
-        cases[f"conv {name}"] = Case(
-            lambda r=name, **k: layers.ConvCapsule(3, 5, strides=2, routing=r, **k),
-            (4, 3, 2, 6),
-            (2, 2, 3, 5),
-            (2, 2, 3, 2),
-        )
-    return cases
-
-
 CASES = {
     # height ≠ width; 1 and 3 channels
     "primary gray": Case(lambda **k: layers.PrimaryCapsule(2, 4, 3, **k), (5, 8, 1), (12, 4)),
     "primary colour": Case(lambda **k: layers.PrimaryCapsule(2, 4, 3, **k), (8, 5, 3), (12, 4)),
-    **_routed_cases(),
+    **{
+        f"dense {name}": Case(
+            lambda r=name, **k: layers.DenseCapsule(3, 5, routing=r, **k), (4, 6), (3, 5), (3, 4)
+        )
+        for name in routing.names()
+    },
+    "dense without bias": Case(
+        lambda **k: layers.DenseCapsule(1, 4, use_bias=False, **k), (2, 3), (1, 4), (1, 2)
+    ),
+    "conv em": Case(
+        lambda **k: layers.ConvCapsule(3, 5, strides=2, routing="em", **k),
+        (4, 3, 2, 6),
+        (2, 2, 3, 5),
+        (2, 2, 3, 2),
+    ),
     "conv valid": Case(
         lambda **k: layers.ConvCapsule(2, 4, kernel_size=2, padding="valid", use_bias=False, **k),
         (3, 4, 1, 3),
         (2, 3, 2, 4),
         (2, 3, 2, 1),
-    ),
-    "dense without bias": Case(
-        lambda **k: layers.DenseCapsule(1, 4, use_bias=False, **k), (2, 3), (1, 4), (1, 2)
     ),
     "length": Case(layers.CapsuleLength, (3, 4), (3,)),
     "mask": Case(layers.CapsuleMask, (3, 4), (3, 4)),
@@ -90,8 +84,27 @@ def as_list(outputs) -> list:
     return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
-def call(layer, case: Case, x) -> list:
-    return as_list(layer(keras.ops.convert_to_tensor(x), **case.call_arguments))
+@functools.cache
+def _forward(layer: keras.layers.Layer, **arguments) -> Callable:
+    return backend.forward(lambda x: layer(x, **arguments), layer.variables)
+
+
+def call(layer: keras.layers.Layer, case: Case, x) -> list[np.ndarray]:
+    """All outputs of a layer."""
+    return [backend.numpy(o) for o in as_list(_forward(layer, **case.call_arguments)(x))]
+
+
+def build(case: Case, **options) -> keras.layers.Layer:
+    layer = case.make(**options)
+    layer.build((BATCH, *case.input_shape))
+    return layer
+
+
+@functools.cache
+def shared(case: Case) -> keras.layers.Layer:
+    """One layer per case, for tests that leave it as it is: JAX compiles it just once."""
+    random.seed(0)
+    return build(case, dtype="float32")
 
 
 def model_of(case: Case, layer: keras.layers.Layer) -> keras.Model:
@@ -109,37 +122,27 @@ def assert_all_close(actual, expected, tolerance: float = 1e-6):
 
 @each_case
 def test_shapes(case):
-    layer, x = case.make(), sample(case)
+    layer, x = shared(case), sample(case)
+    outputs = call(layer, case, x)
     expected = [(BATCH, *case.output_shape)]
     if case.coupling_shape is not None:
         expected.append((BATCH, *case.coupling_shape))
-    assert [tuple(o.shape) for o in call(layer, case, x)] == expected
-    assert tuple(layer(keras.ops.convert_to_tensor(x)).shape) == expected[0]
+        np.testing.assert_allclose(np.sum(outputs[1], axis=-2), 1.0, rtol=0, atol=1e-6)
+        assert_all_close([_forward(layer)(x)], outputs[:1])
+    assert [o.shape for o in outputs] == expected
     assert tuple(layer.compute_output_shape(x.shape)) == expected[0]
     unknown = (None, *case.input_shape)
     assert tuple(layer.compute_output_shape(unknown)) == (None, *case.output_shape)
-    assert [tuple(o.shape) for o in model_of(case, case.make()).outputs] == [
-        (None, *shape[1:]) for shape in expected
-    ]
 
 
 @each_case
 def test_unknown_batch_size(case):
-    layer = case.make()
+    layer, x = shared(case), sample(case)
+    expected = call(layer, case, x)
     model = model_of(case, layer)
-    for batch in (1, 3):
-        x = sample(case, batch)
-        assert_all_close(as_list(model(x)), call(layer, case, x))
-
-
-@each_case
-def test_same_capsules_with_and_without_coupling(case):
-    layer, x = case.make(), sample(case)
-    alone = layer(keras.ops.convert_to_tensor(x))
-    capsules, *coupling = call(layer, case, x)
-    assert_all_close([alone], [capsules])
-    for c in coupling:
-        np.testing.assert_allclose(np.sum(backend.numpy(c), axis=-2), 1.0, rtol=0, atol=1e-6)
+    assert [tuple(o.shape) for o in model.outputs] == [(None, *e.shape[1:]) for e in expected]
+    predict = backend.forward(model, model.variables)
+    assert_all_close(as_list(predict(x[:1])), [e[:1] for e in expected])
 
 
 # Serialisation
@@ -157,24 +160,25 @@ def test_config_round_trip(case):
 
 @each_case
 def test_from_config_makes_the_same_layer(case):
-    layer, x = case.make(), sample(case)
-    expected = call(layer, case, x)
+    layer, x = shared(case), sample(case)
     copy = type(layer).from_config(layer.get_config())
-    call(copy, case, x)
-    assert [w.shape for w in copy.weights] == [w.shape for w in layer.weights]
+    copy.build(x.shape)
+    assert [(w.name, w.shape) for w in copy.weights] == [(w.name, w.shape) for w in layer.weights]
     copy.set_weights(layer.get_weights())
-    assert_all_close(call(copy, case, x), expected, 1e-7)
+    assert_all_close(call(copy, case, x), call(layer, case, x), 1e-7)
 
 
 @each_case
 def test_saved_model_gives_equal_outputs(case, tmp_path):
-    model = model_of(case, case.make())
-    for weight in model.weights:  # not what an initialiser would give again
-        weight.assign(weight + 0.01)
-    model.save(tmp_path / "model.keras")
+    layer, x = build(case), sample(case)
+    model_of(case, layer).save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    x = sample(case)
-    assert_all_close(as_list(loaded(x)), as_list(model(x)), 1e-7)
+    twin = shared(case)
+    before = twin.get_weights()
+    twin.set_weights(layer.get_weights())
+    expected = call(twin, case, x)
+    twin.set_weights(before)
+    assert_all_close(as_list(backend.forward(loaded, loaded.variables)(x)), expected, 1e-7)
 
 
 # Precision and compilation
@@ -184,54 +188,45 @@ def test_saved_model_gives_equal_outputs(case, tmp_path):
 @each_case
 def test_half_precision(case, policy):
     dtype, rounding = backend.HALF_PRECISION[policy]
-    half, x = case.make(), sample(case)
-    outputs = call(half, case, x)
-    single = case.make(dtype="float32")
-    call(single, case, x)
-    single.set_weights(half.get_weights())
-    expected = call(single, case, x)
+    x = sample(case)
+    half = build(case)
+    half.set_weights(shared(case).get_weights())
+    outputs = as_list(_forward(half, **case.call_arguments)(x))
     assert all(keras.backend.standardize_dtype(w.dtype) == "float32" for w in half.weights)
     assert [keras.backend.standardize_dtype(o.dtype) for o in outputs] == [dtype] * len(outputs)
     # Inputs, weights and sums of a dozen products are rounded, then what is routed is smooth.
-    assert_all_close(outputs, expected, 12 * rounding)
+    assert_all_close(outputs, call(shared(case), case, x), 12 * rounding)
+
+
+# Operation by operation, a JAX suite takes minutes.
+COMPILED = {name: CASES[name] for name in (["dense rba"] if backend.IS_JAX else CASES)}
 
 
 @pytest.mark.parametrize("compiler", backend.compilers().values(), ids=backend.compilers())
-@each_case
+@pytest.mark.parametrize("case", COMPILED.values(), ids=COMPILED)
 def test_compiled(case, compiler):
-    layer, x = case.make(), sample(case)
-    expected = call(layer, case, x)
-    assert_all_close(compiler(lambda x: call(layer, case, x))(x), expected)
+    layer, x = shared(case), sample(case)
+    compiled = compiler(lambda x: layer(x, **case.call_arguments))
+    assert_all_close(as_list(compiled(x)), call(layer, case, x))
 
 
 @each_case
-def test_gradient_reaches_inputs_and_every_weight(case):
-    layer, x = case.make(), sample(case)
-    first = call(layer, case, x)[0]
-    weights = np.random.default_rng(1).normal(size=tuple(first.shape)).astype("float32")
+def test_gradient_is_finite_and_reaches_everything(case):
+    layer, x = shared(case), sample(case)
+    weights = np.random.default_rng(1).normal(size=(BATCH, *case.output_shape)).astype("float32")
 
     def scalar(x):
         capsules = layer(x)
         return keras.ops.sum(capsules * weights), capsules
 
-    _, _, gradients = backend.gradients(scalar, [x], layer.trainable_variables)
+    derivative = backend.gradients(scalar, layer.trainable_variables)
+    _, gradients = derivative(x)
+    assert len(gradients) == 1 + len(layer.trainable_variables)
     for gradient in gradients:
         assert np.all(np.isfinite(backend.numpy(gradient)))
         assert np.any(backend.numpy(gradient) != 0.0)
-
-
-@each_case
-def test_zero_input_has_finite_value_and_gradient(case):
-    layer = case.make()
-    x = np.zeros_like(sample(case))
-    call(layer, case, x)
-
-    def scalar(x):
-        outputs = call(layer, case, x)
-        return keras.ops.sum(outputs[0]), outputs
-
-    _, outputs, gradients = backend.gradients(scalar, [x], layer.trainable_variables)
-    for tensor in [*outputs, *gradients]:
+    capsules, gradients = derivative(np.zeros_like(x))
+    for tensor in [capsules, *gradients]:
         assert np.all(np.isfinite(backend.numpy(tensor)))
 
 
@@ -278,7 +273,7 @@ def test_bad_choice(layer, arguments, value):
         (CASES["primary gray"].make, (2, 7, 1), "2"),
         (CASES["dense rba"].make, (7,), "7"),
         (CASES["dense rba"].make, (None, 7), "None"),
-        (CASES["conv rba"].make, (4, 4, 7), "4, 4, 7"),
+        (CASES["conv em"].make, (4, 4, 7), "4, 4, 7"),
         (CASES["conv valid"].make, (1, 9, 2, 3), "1"),
     ],
     ids=["image rank", "image size", "dense rank", "unknown capsules", "map rank", "map size"],
@@ -291,11 +286,10 @@ def test_bad_input_shape(make, shape, repeated):
 # Without bias a network of capsule layers can't tell x from -x
 
 
-def _lengths(network: list, x: np.ndarray) -> np.ndarray:
-    capsules = keras.ops.convert_to_tensor(x)
-    for layer in network:
-        capsules = layer(capsules)
-    return reference.lengths(backend.numpy(capsules))
+def _lengths_of_both_signs(network: list, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    model = keras.Sequential([keras.Input(x.shape[1:]), *network])
+    predict = backend.forward(model, model.variables)
+    return tuple(reference.lengths(backend.numpy(predict(sign * x))) for sign in (1, -1))
 
 
 def _dense_network(name: str, depth: int, use_bias: bool) -> list:
@@ -307,29 +301,31 @@ def _dense_network(name: str, depth: int, use_bias: bool) -> list:
     ]
 
 
-@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("name", routing.names())
-def test_lengths_are_even_without_bias(name, depth):
-    network, x = _dense_network(name, depth, use_bias=False), sample(CASES["dense rba"])
-    lengths = _lengths(network, x)
-    np.testing.assert_allclose(_lengths(network, -x), lengths, rtol=0, atol=1e-6)
-    assert np.min(lengths) > 1e-3
+def test_lengths_are_even_without_bias(name):
+    network = _dense_network(name, 2, use_bias=False)
+    lengths, negative = _lengths_of_both_signs(network, sample(CASES["dense rba"]))
+    np.testing.assert_allclose(negative, lengths, rtol=0, atol=1e-6)
+    assert np.max(lengths) > 1e-2
 
 
 @pytest.mark.parametrize("name", routing.names())
 def test_lengths_of_maps_are_even_without_bias(name):
     network = [layers.ConvCapsule(3, 5, routing=name, use_bias=False) for _ in range(2)]
-    x = sample(CASES["conv rba"])
-    np.testing.assert_allclose(_lengths(network, -x), _lengths(network, x), rtol=0, atol=1e-6)
+    lengths, negative = _lengths_of_both_signs(network, sample(CASES["conv em"]))
+    np.testing.assert_allclose(negative, lengths, rtol=0, atol=1e-6)
+    assert np.max(lengths) > 1e-2
 
 
 @pytest.mark.parametrize(("name", "depth"), [("rba", 1), ("sda", 1), ("mean", 1), ("em", 2)])
 def test_a_bias_tells_the_sign(name, depth):
-    network, x = _dense_network(name, depth, use_bias=True), sample(CASES["dense rba"])
-    assert np.max(np.abs(_lengths(network, -x) - _lengths(network, x))) > 1e-4
+    network = _dense_network(name, depth, use_bias=True)
+    lengths, negative = _lengths_of_both_signs(network, sample(CASES["dense rba"]))
+    assert np.max(np.abs(negative - lengths)) > 1e-4
 
 
 def test_one_em_layer_with_bias_is_even_still():
     """A shift of all votes leaves the variances, and so the activations, as they are."""
-    network, x = _dense_network("em", 1, use_bias=True), sample(CASES["dense rba"])
-    np.testing.assert_allclose(_lengths(network, -x), _lengths(network, x), rtol=0, atol=1e-6)
+    network = _dense_network("em", 1, use_bias=True)
+    lengths, negative = _lengths_of_both_signs(network, sample(CASES["dense rba"]))
+    np.testing.assert_allclose(negative, lengths, rtol=0, atol=1e-6)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfcaps import plots
+from tfcaps.errors import UsageError
 from tfcaps.training.tensorboard import RunSummaries
 
 
@@ -50,9 +51,7 @@ def summaries(tmp_path, examples, class_names):
 
 def test_numbers_go_to_their_runs(tmp_path, plain_capsnet, summaries):
     callback = summaries(compiled(plain_capsnet()))
-    callback.on_epoch_end(
-        2, {"loss": 0.5, "accuracy": np.float32(0.75), "val_loss": 0.25, "note": "text"}
-    )
+    callback.on_epoch_end(2, {"loss": 0.5, "accuracy": np.float32(0.75), "val_loss": 0.25})
 
     # Read before the end of training: a run that is killed has what it had.
     assert scalars(tmp_path / "train") == {
@@ -150,6 +149,21 @@ def test_under_a_distribution_strategy(tmp_path, plain_capsnet, summaries, examp
 
     assert ("reconstructions", 0) in events(tmp_path / "probe")
     assert ("loss", 0) in scalars(tmp_path / "validation")
+
+
+def test_files_that_cannot_be_written(tmp_path, plain_capsnet, examples, class_names):
+    images, labels = examples
+    (tmp_path / "file").write_text("kept")
+    callback = RunSummaries(tmp_path / "file", images, images, labels, class_names)
+    callback.set_model(compiled(plain_capsnet()))
+
+    with pytest.raises(UsageError) as caught:
+        callback.on_epoch_end(0, {"loss": 0.5})
+    assert str(caught.value) == (
+        f"Cannot write event files: {tmp_path}/file is not a directory; "
+        "what was written before is intact"
+    )
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_wrong_probe_set(tmp_path, examples, class_names):

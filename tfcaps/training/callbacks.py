@@ -1,14 +1,14 @@
 """What happens during `fit`: numbers, checkpoints, a progress display, a stop at NaN."""
 
-import math
 import pathlib
 import sys
 import time
 
 import keras
+import numpy as np
 
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints
+from tfcaps.training import checkpoints, probe
 from tfcaps.training.metric_names import readable
 from tfcaps.training.run_directory import RunDirectory
 
@@ -27,7 +27,7 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self.directory = directory
         self.keep_all = keep_all
-        self.rows = [row for row in directory.read_metrics() if row["epoch"] <= first_epoch]
+        self.rows = directory.read_metrics(first_epoch)
         self._started = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -56,24 +56,35 @@ class StopAtNaN(keras.callbacks.Callback):
     Args:
         learning_rate: said in the message.
         folder: of the checkpoints.
+        images: a few network inputs (N, h, w, C). An epoch's last step comes after its last loss,
+            so the network is tried on them before it is saved.
     """
 
-    def __init__(self, learning_rate: float, folder: pathlib.Path):
+    def __init__(self, learning_rate: float, folder: pathlib.Path, images: np.ndarray):
         super().__init__()
         self.learning_rate = learning_rate
         self.folder = folder
+        self.images = images
         self._epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        if math.isfinite(loss):
+        self._check(f"the loss {float(logs['loss'])}", [logs["loss"]])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("NaN weights", self.model.get_weights())
+        self._check("NaN scores", [probe.in_batches(self.model.classifier, self.images)])
+        for name, value in logs.items():
+            self._check(f"the {name} {value}", [value])
+
+    def _check(self, name, values):
+        if all(np.isfinite(value).all() for value in values):
             return
         kept = checkpoints.newest(self.folder)
         raise UsageError(
-            f"Expected a finite loss. Received: {loss} in epoch {self._epoch}; "
+            f"Expected finite numbers. Received: {name} in epoch {self._epoch}; "
             f"lower --learning_rate (now {self.learning_rate:g}); "
             + (f"the last good checkpoint is {kept}" if kept else "no epoch was finished before")
         )

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import sys
 import zipfile
 
@@ -22,9 +23,8 @@ def save(folder: pathlib.Path, model: keras.Model, epoch: int, *, is_best: bool,
     with files.replacing(folder / f"epoch-{epoch:04d}.keras") as temporary:
         model.save(temporary)
         if is_best:
-            link = temporary.with_name(f".best-{temporary.name}")
-            os.link(temporary, link)
-            link.replace(folder / _BEST)
+            with files.replacing(folder / _BEST) as best_temporary:
+                _link_or_copy(temporary, best_temporary)
     if not keep_all:
         for path in _epochs(folder)[:-_KEPT]:
             path.unlink()
@@ -62,7 +62,7 @@ def best(folder: pathlib.Path) -> keras.Model | None:
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
     """The path of the newest checkpoint."""
-    return max(_epochs(folder), default=None)
+    return max(_epochs(folder), default=None, key=epoch_of)
 
 
 def epoch_of(path: pathlib.Path) -> int:
@@ -70,8 +70,16 @@ def epoch_of(path: pathlib.Path) -> int:
     return int(path.stem.removeprefix("epoch-"))
 
 
+def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system has links
+        shutil.copyfile(source, target)
+
+
 def _epochs(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(folder.glob("epoch-*.keras"))
+    return sorted(folder.glob("epoch-*.keras"), key=epoch_of)
 
 
 def _load(path: pathlib.Path) -> keras.Model | None:

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+_PREFIX = ".writing-"
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -16,7 +18,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     The temporary name keeps the ending, for libraries that look at it.
     """
     path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
@@ -25,8 +27,18 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        # The user knows the file by this name; a full disk names none.
+        error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: pathlib.Path) -> None:
+    """Deletes the temporary files of a process that was killed while it wrote."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        path.unlink()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

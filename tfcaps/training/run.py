@@ -54,7 +54,7 @@ def load_run(log_dir: str | os.PathLike) -> Run:
             "in which no epoch has been finished"
         )
     return Run(
-        config=TrainingConfig.from_dict(description["config"]),
+        config=description["config"],
         model=model,
         epoch=epoch,
         preprocessing=Preprocessing.from_dict(description["preprocessing"]),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -10,6 +11,9 @@ from typing import Any
 from tfcaps.errors import UsageError
 from tfcaps.training import files
 from tfcaps.training.configuration import TrainingConfig
+
+# What run.json holds beside the configuration.
+_DESCRIBED = ("class_names", "image_shape", "preprocessing")
 
 
 class RunDirectory:
@@ -55,7 +59,7 @@ class RunDirectory:
                 "Expected --log_dir without a run, or --resume to go on with it. "
                 f"Received: --log_dir={self.path}, which holds a run"
             )
-        earlier = TrainingConfig.from_dict(self.read_description()["config"])
+        earlier = self.read_description()["config"]
         name = config.first_difference(earlier)
         if name is not None:
             raise UsageError(
@@ -67,35 +71,60 @@ class RunDirectory:
         """Makes the folders, and writes flags and description last, so that they mark a run."""
         for folder in (self.checkpoints, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.checkpoints):
+            files.remove_unfinished(folder)
         files.write_text(self.flags, config.flag_lines())
         files.write_json(self.description, {"config": config.to_dict(), **description})
 
     def read_description(self) -> dict[str, Any]:
-        """The content of run.json.
+        """The content of run.json, in which `config` is a `TrainingConfig`.
 
         Raises:
             UsageError: there is none, or it is damaged.
         """
         try:
-            return json.loads(self.description.read_text(encoding="utf-8"))
+            content = json.loads(self.description.read_text(encoding="utf-8"))
+            config = TrainingConfig.from_dict(content["config"])
+            return {**{name: content[name] for name in _DESCRIBED}, "config": config}
         except FileNotFoundError:
             raise UsageError(
                 f"Expected --log_dir to be the directory of a run. Received: {self.path}, "
                 "which has no run.json"
             ) from None
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             raise UsageError(
                 f"Expected a run description. Received: {self.description}, which is damaged"
             ) from None
 
-    def read_metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv, oldest first; none before the first epoch's end."""
-        if not self.metrics.exists():
+    def read_metrics(self, epochs: int) -> list[dict[str, float]]:
+        """The rows of metrics.csv of the first `epochs` epochs, oldest first.
+
+        Raises:
+            UsageError: they aren't all there, or hold something else than numbers.
+        """
+        if not epochs:
             return []
-        with self.metrics.open(encoding="utf-8", newline="") as file:
-            return [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
-            ]
+        try:
+            with self.metrics.open(encoding="utf-8", newline="") as file:
+                rows = [
+                    {name: float(value) for name, value in row.items()}
+                    for row in itertools.islice(csv.DictReader(file), epochs)
+                ]
+        except (FileNotFoundError, ValueError, TypeError):
+            rows = []
+        if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
+            raise UsageError(
+                f"Expected a row of numbers for each of the {epochs} epochs that were trained. "
+                f"Received: {self.metrics}, which is missing or damaged"
+            )
+        return rows
+
+    def epochs_in_results(self) -> int:
+        """How many epochs results.json tells of; 0 when there is none, or a damaged one."""
+        try:
+            return int(json.loads(self.results.read_text(encoding="utf-8"))["epochs"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return 0
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""

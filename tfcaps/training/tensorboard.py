@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import keras
@@ -10,8 +11,12 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfcaps import plots
+from tfcaps.errors import UsageError
 from tfcaps.training import probe
 from tfcaps.training.metric_names import readable
+
+# What TensorFlow adds to a message about the operation that failed.
+_GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}|\[Op:.*")
 
 
 class RunSummaries(keras.callbacks.Callback):
@@ -68,11 +73,18 @@ class RunSummaries(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes the epoch's numbers and pictures; they are on disk when it returns."""
         step = self.first_epoch + epoch
-        self._write_scalars(step, readable(logs))
-        with self._writer("probe").as_default(step=step):
-            self._write_pictures()
-        for writer in self._writers.values():
-            writer.flush()
+        figures, couplings = self._look()
+        try:
+            self._write_scalars(step, readable(logs))
+            with self._writer("probe").as_default(step=step):
+                _write_probe(figures, couplings)
+            for writer in self._writers.values():
+                writer.flush()
+        except tf.errors.OpError as error:
+            reason = _GRAPH_NAMES.sub("", error.message).strip().splitlines()[0]
+            raise UsageError(
+                f"Cannot write event files: {reason}; what was written before is intact"
+            ) from error
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Closes the event files."""
@@ -88,42 +100,40 @@ class RunSummaries(keras.callbacks.Callback):
 
     def _write_scalars(self, step: int, logs: dict) -> None:
         """Writes training and validation numbers to their two runs."""
-        values = {name: np.asarray(value) for name, value in logs.items()}
+        values = dict(logs)
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None:
             # As a tensor first: a variable that is mirrored on several devices is no number.
             rate = float(tf.convert_to_tensor(optimizer.learning_rate))
-            values.setdefault("learning_rate", np.asarray(rate))
+            values.setdefault("learning_rate", rate)
         for name, value in values.items():
-            if value.ndim or not np.issubdtype(value.dtype, np.number):
-                continue
             run = "validation" if name.startswith("val_") else "train"
             with self._writer(run).as_default(step=step):
                 tf.summary.scalar(name.removeprefix("val_"), value)
 
-    def _write_pictures(self) -> None:
-        """Writes what the network makes of the probe set."""
+    def _look(self) -> tuple[dict[str, Figure], dict[str, np.ndarray]]:
+        """Draws what the network makes of the probe set; couplings by layer beside it."""
         predictions = probe.in_batches(self.model.classifier, self.probe_images).argmax(axis=-1)
         counts = plots.confusion_counts(self.probe_labels, predictions, len(self.class_names))
-        _write_figure("confusion_matrix", plots.confusion_matrix(counts, self.class_names))
+        figures = {"confusion_matrix": plots.confusion_matrix(counts, self.class_names)}
 
         shown = probe.spread_over_classes(self.probe_labels, probe.INSPECTED_IMAGES)
         inspected = probe.in_batches(self.model.inspector, self.probe_images[shown])
-        for layer, values in inspected["couplings"].items():
-            tf.summary.histogram(f"couplings/{layer}", values.ravel())
-
         if self.model.decoder is not None:
             capsules = probe.class_capsules(self.model, inspected)[: probe.SHOWN_PAIRS]
             pairs = shown[: probe.SHOWN_PAIRS]
-            figure = plots.reconstructions(
+            figures["reconstructions"] = plots.reconstructions(
                 self.probe_originals[pairs],
                 probe.in_batches(self.model.decoder, capsules),
                 labels=self.probe_labels[pairs],
                 predictions=predictions[pairs],
                 class_names=self.class_names,
             )
-            _write_figure("reconstructions", figure)
+        return figures, inspected["couplings"]
 
 
-def _write_figure(name: str, figure: Figure) -> None:
-    tf.summary.image(name, plots.to_array(figure)[np.newaxis])
+def _write_probe(figures: dict[str, Figure], couplings: dict[str, np.ndarray]) -> None:
+    for name, figure in figures.items():
+        tf.summary.image(name, plots.to_array(figure)[np.newaxis])
+    for layer, values in couplings.items():
+        tf.summary.histogram(f"couplings/{layer}", values.ravel())

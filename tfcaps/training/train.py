@@ -11,6 +11,7 @@ import tensorflow as tf
 import tfcaps
 from tfcaps import datasets, export
 from tfcaps.datasets import ImageDataset, Preprocessing, Split
+from tfcaps.errors import UsageError
 from tfcaps.models import CapsuleNetwork
 from tfcaps.training import checkpoints, devices, files
 from tfcaps.training.batches import as_inputs_and_targets
@@ -81,6 +82,11 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
     preprocessing = datasets.preprocessing(config.dataset, config.augmentation)
     model = build_model(config, preprocessing.output_shape(data.image_shape), len(data.class_names))
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
+    if epochs_done > config.epochs:
+        raise UsageError(
+            f"Expected --epochs >= {epochs_done}, as many as {directory.path} has. "
+            f"Received: {config.epochs}"
+        )
     if restored is not None:
         model = restored
         print(f"Resuming after epoch {epochs_done} of {directory.path}.")
@@ -128,7 +134,7 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         verbose=0,
         callbacks=[
             Progress(len(data.train), config.batch_size),
-            StopAtNaN(config.learning_rate, session.directory.checkpoints),
+            StopAtNaN(config.learning_rate, session.directory.checkpoints, probe["image"][:32]),
             RunSummaries(
                 session.directory.tensorboard,
                 probe["image"],
@@ -162,8 +168,9 @@ def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         labels=shown["label"],
         class_names=data.class_names,
     )
-    was_trained = session.epochs_done < int(rows[-1]["epoch"])
-    if was_trained or not any(directory.serving.glob("[0-9]*")):
+    # results.json comes last: only if it tells of these weights have they been exported before.
+    is_new = directory.epochs_in_results() != results["epochs"]
+    if is_new or not any(directory.serving.glob("[0-9]*")):
         export.export_model(
             model.classifier,
             directory.serving,

@@ -1,0 +1,86 @@
+"""Tiny trainings, and the programs as a user starts them."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from tfcaps.training import TrainingConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# 80 examples in batches of 32, so the last one is smaller; no decoder, as it is the largest part.
+TINY = {
+    "routing": "em",
+    "layers": (4, 4, 10),
+    "dimensions": (4, 4, 4),
+    "train_examples": 100,
+    "validation_fraction": 0.2,
+    "batch_size": 32,
+    "epochs": 3,
+    "learning_rate": 0.003,
+    "use_reconstruction": False,
+    "save_ckpts": True,
+}
+
+
+def config(log_dir: str | os.PathLike, **changes) -> TrainingConfig:
+    """The configuration of a tiny training."""
+    return TrainingConfig(log_dir=str(log_dir), **{**TINY, **changes})
+
+
+def flags(log_dir: str | os.PathLike, **changes) -> list[str]:
+    """The same as flags."""
+    return [f"--log_dir={log_dir}", *config(log_dir, **changes).flag_lines().split()]
+
+
+def snapshot(folder: pathlib.Path) -> dict[str, bytes]:
+    """The content of all files below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def stopped_after(epoch: int, run: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    """Copies a finished run as it would be, had it been killed after so many epochs."""
+    shutil.copytree(run, target)
+    rows = (target / "metrics.csv").read_text().splitlines(keepends=True)
+    (target / "metrics.csv").write_text("".join(rows[: epoch + 1]))
+    for path in sorted((target / "checkpoints").glob("epoch-*.keras"))[epoch:]:
+        path.unlink()
+    (target / "results.json").unlink()
+    shutil.rmtree(target / "serving")
+    return target
+
+
+def start(program: str, *arguments: str | os.PathLike) -> subprocess.Popen:
+    """Starts one of the programs in bin/."""
+    return _popen(sys.executable, ROOT / "bin" / program, *arguments)
+
+
+def start_code(code: str, *arguments: str | os.PathLike) -> subprocess.Popen:
+    """Starts Python code, which has the arguments in `sys.argv[1:]`."""
+    return _popen(sys.executable, "-c", code, *arguments)
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    """Waits for a process: exit code, standard output and standard error."""
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return process.returncode, output, errors
+
+
+def _popen(*command: str | os.PathLike) -> subprocess.Popen:
+    # The package need not be installed; nothing else of the caller's surroundings is changed.
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [os.fspath(part) for part in command],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

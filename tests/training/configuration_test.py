@@ -1,0 +1,184 @@
+"""What a training may be asked to do, and how that is written down and read back."""
+
+import dataclasses
+import json
+
+import pytest
+from absl import flags
+
+from tests import runs
+from tfcaps.errors import UsageError
+from tfcaps.training import TrainingConfig
+
+# Every field with another value than its default.
+OTHER = {
+    "log_dir": "elsewhere",
+    "dataset": "images:my pictures",
+    "data_dir": "data sets",
+    "image_size": 40,
+    "augmentation": "none",
+    "train_examples": 17,
+    "validation_fraction": 0.25,
+    "model": "ConvCapsNet",
+    "routing": "sda",
+    "iterations": 5,
+    "scale": "batch",
+    "inverse_temperature": 0.02,
+    "inverse_temperature_decay": 0.0,
+    "layers": (3, 4, 5, 6),
+    "dimensions": (7, 8, 9, 10),
+    "use_bias": False,
+    "make_skips": True,
+    "skip_dist": 3,
+    "use_reconstruction": False,
+    "reconstruction_weight": 3e-07,
+    "mask": "label",
+    "learning_rate": 1.5e-05,
+    "batch_size": 6,
+    "epochs": 7,
+    "seed": 8,
+    "precision": "mixed_bfloat16",
+    "jit": "off",
+    "enable_tf_function": False,
+    "save_ckpts": True,
+    "test": False,
+    "resume": True,
+}
+FREE_ON_RESUME = {"epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test"}
+
+
+def test_every_field_is_tested():
+    default = TrainingConfig(log_dir="runs/mine").to_dict()
+    other = TrainingConfig(**OTHER).to_dict()
+    assert default.keys() == OTHER.keys()
+    assert not [name for name in OTHER if default[name] == other[name]]
+
+
+def test_json_and_back():
+    config = TrainingConfig(**OTHER)
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_sizes_may_be_text_as_flags_give_it():
+    config = TrainingConfig(log_dir="x", layers=["32", " 10"], dimensions=["8", "16"])
+    assert (config.layers, config.dimensions) == ((32, 10), (8, 16))
+
+
+def test_flag_file_gives_the_same_values(tmp_path):
+    config = TrainingConfig(**OTHER)
+    (tmp_path / "flags.txt").write_text(config.flag_lines())
+    values = flags.FlagValues()
+    kinds = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
+    kinds |= {float: flags.DEFINE_float, tuple: flags.DEFINE_list}
+    for name, value in OTHER.items():
+        kinds[type(value)](name, None, "", flag_values=values)
+
+    left_over = values(["program", f"--flagfile={tmp_path / 'flags.txt'}"])
+
+    assert left_over == ["program"]
+    read = {name: values[name].value for name in OTHER}
+    # A repeated run gets a directory of its own.
+    assert read["log_dir"] is None
+    assert read["resume"] is None
+    assert TrainingConfig(**{**read, "log_dir": "elsewhere", "resume": True}) == config
+
+
+def test_flag_file_has_no_flags_without_value():
+    lines = TrainingConfig(log_dir="x").flag_lines().splitlines()
+    assert not [line for line in lines if line.startswith(("--data_dir", "--image_size"))]
+    assert "--layers=32,32,10" in lines
+    assert "--use_bias=true" in lines
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_which_flags_may_change_on_resume(name):
+    earlier = TrainingConfig(log_dir="runs/mine", routing="em", layers=(9, 9, 9, 9, 10),
+                             dimensions=(8, 8, 8, 8, 16))
+    changes = {name: OTHER[name]}
+    if name in ("layers", "dimensions"):
+        changes[name] = (2, 2, 2, 2, 2)
+    later = dataclasses.replace(earlier, **changes)
+    assert later.first_difference(earlier) == (None if name in FREE_ON_RESUME else name)
+
+
+@pytest.mark.parametrize(
+    ("routing", "expected"),
+    [
+        ("rba", {"name": "rba", "iterations": 3}),
+        ("mean", {"name": "mean", "iterations": 3}),
+        ("sda", {"name": "sda", "iterations": 3, "scale": "batch"}),
+        (
+            "em",
+            {
+                "name": "em",
+                "iterations": 3,
+                "inverse_temperature": 0.5,
+                "inverse_temperature_decay": 0.25,
+            },
+        ),
+    ],
+)
+def test_routing_gets_its_own_arguments(routing, expected):
+    config = TrainingConfig(
+        log_dir="x",
+        routing=routing,
+        iterations=3,
+        scale="batch",
+        inverse_temperature=0.5,
+        inverse_temperature_decay=0.25,
+    )
+    assert config.routing_config() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("model", "CapsuleNet", "one of CapsNet, ConvCapsNet"),
+        ("model", "capsnet", "one of CapsNet, ConvCapsNet"),
+        ("routing", "dynamic", "one of em, mean, rba, sda"),
+        ("mask", "longest", "one of none, label"),
+        ("precision", "float16", "one of float32, mixed_bfloat16, mixed_float16"),
+        ("jit", "yes", "one of auto, on, off"),
+        ("augmentation", "strong", "one of paper, none"),
+        ("scale", "epoch", "one of sample, batch"),
+        ("batch_size", 0, ">= 1"),
+        ("epochs", 0, ">= 1"),
+        ("iterations", 0, ">= 1"),
+        ("skip_dist", 0, ">= 1"),
+        ("learning_rate", -0.1, "> 0"),
+        ("learning_rate", 0.0, "> 0"),
+        ("learning_rate", float("nan"), "> 0"),
+        ("learning_rate", float("inf"), "> 0"),
+        ("inverse_temperature", 0.0, "> 0"),
+        ("inverse_temperature_decay", 1.0, "in [0, 1)"),
+        ("reconstruction_weight", -1e-9, ">= 0"),
+        ("reconstruction_weight", float("nan"), ">= 0"),
+        ("train_examples", -1, ">= 0"),
+        ("seed", -1, ">= 0"),
+        ("validation_fraction", 1.0, "in [0, 1)"),
+        ("validation_fraction", -0.1, "in [0, 1)"),
+    ],
+)
+def test_wrong_value(name, value, allowed):
+    with pytest.raises(UsageError) as caught:
+        runs.config("x", **{name: value})
+    message = str(caught.value)
+    assert f"--{name}" in message
+    assert allowed in message
+    assert message.endswith(f"Received: {value}")
+
+
+@pytest.mark.parametrize("name", ["layers", "dimensions"])
+@pytest.mark.parametrize("text", ["0,32,10", "32,-1,10", "32,x,10", "32,,10", "1.5,2,10", "10", ""])
+def test_wrong_sizes(name, text):
+    with pytest.raises(UsageError) as caught:
+        runs.config("x", **{name: text.split(",")})
+    assert str(caught.value) == (
+        f"Expected --{name} to be two or more positive integers, such as 32,32,10. Received: {text}"
+    )
+
+
+def test_layers_and_dimensions_of_different_length():
+    with pytest.raises(UsageError) as caught:
+        runs.config("x", layers=(4, 4, 10), dimensions=(4, 8))
+    assert str(caught.value).endswith("3 in --layers=4,4,10 and 2 in --dimensions=4,8")
