@@ -2,16 +2,9 @@
 
 import keras
 
-from tfcaps import routing as routings
 from tfcaps.layers import DenseCapsule, PrimaryCapsule
 from tfcaps.models.capsule_network import CapsuleNetwork
-from tfcaps.models.stack import (
-    Tap,
-    check_image_size,
-    check_sizes,
-    check_skip_distance,
-    residual_stack,
-)
+from tfcaps.models.stack import Tap, residual_stack
 
 STEM_KERNEL = 9
 PRIMARY_KERNEL = 9
@@ -29,20 +22,7 @@ class CapsNet(CapsuleNetwork):
     With skip distance k, the output of dense layer i (from 0) gets the output of layer i − k, as
     that was before its own addition, added, for i > 0, i mod k = 0 and equal shapes.
 
-    Args:
-        input_shape: `(H, W, C)` of the images, at least 17×17 pixels.
-        layers: capsules per layer. Default (32, 32, 10).
-        dimensions: capsule dimension per layer, as many. Default (8, 8, 16).
-        routing: name, configuration or instance; each layer gets one of its own. Default "rba".
-        use_bias: whether dense capsules have a bias. Default True.
-        skip_distance: k, or None for no residual connections. Default None.
-        use_reconstruction: whether there is a decoder. Default True.
-        mask: "none" or "label", see `CapsuleNetwork`. Default "none".
-        dtype: Keras dtype policy of the layers. Default: the global one.
-        name: Default "capsnet".
-
-    Raises:
-        ValueError: an argument is out of its range, or the images are too small.
+    Args and errors: see `CapsuleNetwork`. Images have at least 17×17 pixels.
 
     Example:
 
@@ -54,25 +34,10 @@ class CapsNet(CapsuleNetwork):
     arXiv 1905.08744; Gugglberger, Peer, Rodríguez-Sánchez, arXiv 2104.07393.
     """
 
-    def __init__(
-        self,
-        input_shape,
-        layers=(32, 32, 10),
-        dimensions=(8, 8, 16),
-        routing="rba",
-        use_bias=True,
-        skip_distance=None,
-        use_reconstruction=True,
-        mask="none",
-        dtype=None,
-        name="capsnet",
-    ):
-        dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
-        layers, dimensions = check_sizes(layers, dimensions, at_least=2)
-        skip_distance = check_skip_distance(skip_distance)
-        input_shape = check_image_size(input_shape, STEM_KERNEL + PRIMARY_KERNEL - 1)
-        routing = routings.serialize(routings.get(routing))
-        images = keras.Input(input_shape, name="image")
+    smallest_image = STEM_KERNEL + PRIMARY_KERNEL - 1
+
+    @staticmethod
+    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
         maps = keras.layers.Conv2D(
             layers[0] * dimensions[0], STEM_KERNEL, activation="relu", dtype=dtype, name="stem"
         )(images)
@@ -85,36 +50,9 @@ class CapsNet(CapsuleNetwork):
             name="primary_capsules",
         )(maps)
         dense = [
-            DenseCapsule(
-                count,
-                dim,
-                routings.get(routing),
-                use_bias=use_bias,
-                dtype=dtype,
-                name=f"capsules_{index}",
-            )
+            routed(DenseCapsule, count, dim, name=f"capsules_{index}")
             for index, (count, dim) in enumerate(
                 zip(layers[1:], dimensions[1:], strict=True), start=1
             )
         ]
-        taps = [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
-        super().__init__(
-            images,
-            taps,
-            use_reconstruction=use_reconstruction,
-            mask=mask,
-            dtype=dtype,
-            name=name,
-        )
-        self._config = {
-            "input_shape": input_shape,
-            "layers": layers,
-            "dimensions": dimensions,
-            "routing": routing,
-            "use_bias": use_bias,
-            "skip_distance": skip_distance,
-            "use_reconstruction": use_reconstruction,
-            "mask": mask,
-            "dtype": dtype,
-            "name": name,
-        }
+        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]

@@ -1,10 +1,14 @@
 """What every capsule network offers, whatever its capsule layers are."""
 
+import functools
+
 import keras
 
+from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask
 from tfcaps.models.decoder import decoder
+from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
 
@@ -16,34 +20,88 @@ class CapsuleNetwork(keras.Model):
     `reconstruction` (B, H, W, C). With `mask="label"` the input is a dict, `image` (B, H, W, C)
     and `label` (B, K): one-hot labels in training, zeros where they aren't known.
 
+    A subclass says what is between the images and the class capsules: `smallest_image`, the least
+    number of pixels a side, and `connect`.
+
     Args:
-        images: `keras.Input` of the images.
-        taps: the capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).
-        use_reconstruction: whether there is a decoder.
-        mask: "none": the decoder sees all class capsules; "label": only the label's.
-        dtype: Keras dtype policy of the layers.
-        name: of the model.
+        input_shape: `(H, W, C)` of the images.
+        layers: capsules per layer, the last of which are the K classes. Default (32, 32, 10).
+        dimensions: capsule dimension per layer, as many. Default (8, 8, 16).
+        routing: name, configuration or instance; each layer gets one of its own. Default "rba".
+        use_bias: whether routed capsules have a bias. Default True.
+        skip_distance: k of `residual_stack`, or None for no residual connections. Default None.
+        use_reconstruction: whether there is a decoder. Default True.
+        mask: "none": the decoder sees all class capsules; "label": only the label's. Default
+            "none".
+        dtype: Keras dtype policy of the layers. Default: the global one.
+        name: Default: that of the class.
+
+    Raises:
+        ValueError: an argument is out of its range, or the images are too small.
     """
 
-    def __init__(self, images, taps, *, use_reconstruction, mask, dtype, name):
+    smallest_image = 1
+
+    def __init__(
+        self,
+        input_shape,
+        layers=(32, 32, 10),
+        dimensions=(8, 8, 16),
+        routing="rba",
+        use_bias=True,
+        skip_distance=None,
+        use_reconstruction=True,
+        mask="none",
+        dtype=None,
+        name=None,
+    ):
         if mask not in MASKS:
             raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
-        inputs = images
-        class_capsules = taps[-1].capsules
-        # float32 under mixed precision, as every score is.
-        outputs = {"lengths": CapsuleLength(dtype="float32", name="lengths")(class_capsules)}
-        if use_reconstruction:
-            shown = class_capsules
-            if mask == "label":
-                label = keras.Input(outputs["lengths"].shape[1:], name="label")
-                inputs = {"image": images, "label": label}
-                shown = CapsuleMask(dtype=dtype, name="mask")(class_capsules, label=label)
-            draw = decoder(class_capsules.shape[1:], images.shape[1:], dtype=dtype)
-            outputs["reconstruction"] = draw(shown)
+        layers, dimensions = check_sizes(layers, dimensions)
+        config = {
+            "input_shape": check_image_size(input_shape, self.smallest_image),
+            "layers": layers,
+            "dimensions": dimensions,
+            "routing": routings.serialize(routings.get(routing)),
+            "use_bias": use_bias,
+            "skip_distance": check_skip_distance(skip_distance),
+            "use_reconstruction": use_reconstruction,
+            "mask": mask,
+            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
+        }
+        images = keras.Input(config["input_shape"], name="image")
+        taps = self.connect(
+            images,
+            layers,
+            dimensions,
+            skip_distance=config["skip_distance"],
+            dtype=config["dtype"],
+            routed=functools.partial(_routed, config),
+        )
+        inputs, outputs = _ends(images, taps[-1].capsules, config)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
         self.use_reconstruction = use_reconstruction
         self.mask = mask
+        self._config = {**config, "name": self.name}
         self._taps = _Taps(images, taps)
+
+    @staticmethod
+    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+        """Builds the capsule layers.
+
+        Args:
+            images: symbolic images.
+            layers: capsules per layer.
+            dimensions: capsule dimension per layer.
+            skip_distance: k, or None.
+            dtype: dtype policy, for layers that aren't routed.
+            routed: `routed(layer class, capsules, dimension, name=…)` makes a capsule layer with
+                the network's routing, bias and dtype policy, for those that are.
+
+        Returns:
+            The capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).
+        """
+        raise NotImplementedError("A capsule network has to define `connect`.")
 
     @property
     def classifier(self) -> keras.Model:
@@ -71,6 +129,33 @@ class CapsuleNetwork(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def _routed(config, layer, capsules, dim, *, name):
+    """A capsule layer with a routing of its own."""
+    return layer(
+        capsules,
+        dim,
+        routing=routings.get(config["routing"]),
+        use_bias=config["use_bias"],
+        dtype=config["dtype"],
+        name=name,
+    )
+
+
+def _ends(images, class_capsules, config):
+    """The inputs and outputs of the model."""
+    # float32 under mixed precision, as every score is.
+    lengths = CapsuleLength(dtype="float32", name="lengths")(class_capsules)
+    if not config["use_reconstruction"]:
+        return images, {"lengths": lengths}
+    inputs, shown = images, class_capsules
+    if config["mask"] == "label":
+        label = keras.Input(lengths.shape[1:], name="label")
+        inputs = {"image": images, "label": label}
+        shown = CapsuleMask(dtype=config["dtype"], name="mask")(class_capsules, label=label)
+    draw = decoder(class_capsules.shape[1:], images.shape[1:], dtype=config["dtype"])
+    return inputs, {"lengths": lengths, "reconstruction": draw(shown)}
 
 
 class _Taps:

@@ -58,7 +58,7 @@ def residual_stack(x, layers, skip_distance, *, count_from_last_addition=False):
     return taps
 
 
-def check_sizes(layers, dimensions, *, at_least):
+def check_sizes(layers, dimensions):
     """Checks capsules and dimensions per layer and returns them as tuples of ints."""
     layers, dimensions = tuple(layers), tuple(dimensions)
     if len(layers) != len(dimensions):
@@ -66,8 +66,8 @@ def check_sizes(layers, dimensions, *, at_least):
             "Expected as many dimensions as layers. "
             f"Received: {len(layers)} layers {layers}, {len(dimensions)} dimensions {dimensions}"
         )
-    if len(layers) < at_least:
-        raise UsageError(f"Expected at least {at_least} layers. Received: {layers}")
+    if len(layers) < 2:
+        raise UsageError(f"Expected at least 2 layers. Received: {layers}")
     return (
         tuple(checks.positive_int("every entry of layers", count) for count in layers),
         tuple(checks.positive_int("every entry of dimensions", dim) for dim in dimensions),
