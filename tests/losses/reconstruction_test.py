@@ -6,7 +6,7 @@ import numpy as np
 from tests import backend, reference
 from tfcaps import losses
 
-# Two images of 1×2 pixels and one channel
+# Two images of 1 by 2 pixels and one channel
 IMAGES = np.array([[[[0.0], [1.0]]], [[[0.5], [0.5]]]], "float32")
 RECONSTRUCTIONS = np.array([[[[0.5], [0.0]]], [[[0.5], [0.25]]]], "float32")
 BY_HAND = [0.25 + 1.0, 0.0625]

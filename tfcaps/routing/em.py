@@ -83,22 +83,22 @@ class EMRouting(Routing):
         centre = add_bias(x.centre, bias)
         coupling = x.uniform_coupling()
         for iteration in range(1, self.iterations + 1):
-            mean, variance, activation_logit = self._maximize(
+            shift, variance, activation_logit = self._maximize(
                 x, centre, coupling * activations[..., None, :], iteration
             )
             if iteration < self.iterations:
-                coupling = _expect(x, mean - centre, variance, activation_logit)
-        return ops.sigmoid(activation_logit)[..., None] * unit(mean), coupling
+                coupling = _expect(x, shift, variance, activation_logit)
+        return ops.sigmoid(activation_logit)[..., None] * unit(centre + shift), coupling
 
     def _maximize(self, x, centre, weights, iteration):
-        """M step: means and variances `(..., O, E)` and the logit of the activations `(..., O)`."""
-        mean, variance, cost = _statistics(
+        """M step: `μ − k` and σ² `(..., O, E)`, and the logit of the activations `(..., O)`."""
+        shift, variance, cost = _statistics(
             ops.sum(weights, axis=-1)[..., None],
             *x.moments(weights),
             centre,
             ops.convert_to_tensor(self.beta_u),
         )
-        return mean, variance, self._inverse_temperature_at(iteration) * (self.beta_a - cost)
+        return shift, variance, self._inverse_temperature_at(iteration) * (self.beta_a - cost)
 
     def _inverse_temperature_at(self, iteration):
         return self.inverse_temperature * (1.0 - self.inverse_temperature_decay**iteration)
@@ -113,16 +113,15 @@ class EMRouting(Routing):
 
 @compiled
 def _statistics(total, first, second, centre, beta_u):
-    """Means, variances and costs from `Σ w`, `Σ w x` and `Σ w x²`, for votes x + centre."""
+    """`μ − k`, σ² and costs from `Σ w`, `Σ w x` and `Σ w x²`, for votes x + k, k the centre."""
     inverse = 1.0 / (total + EPSILON)
-    share = total * inverse  # 1, but for capsules that get no votes
     first, second = first * inverse, second * inverse
-    mean = first + centre * share
-    shift = mean - centre
-    spread = second - 2.0 * shift * first + ops.square(shift) * share
+    # μ − k, without a difference of large numbers: μ = first + k·Σw/(Σw + ε).
+    shift = first - centre * EPSILON * inverse
+    spread = second - 2.0 * shift * first + ops.square(shift) * total * inverse
     variance = ops.maximum(spread, 0.0) + MIN_VARIANCE
     log_volume = ops.sum(ops.log(variance), axis=-1)
-    return mean, variance, (variance.shape[-1] * beta_u + log_volume) * total[..., 0]
+    return shift, variance, (variance.shape[-1] * beta_u + log_volume) * total[..., 0]
 
 
 def _expect(x, shift, variance, activation_logit):

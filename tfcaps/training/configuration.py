@@ -33,7 +33,8 @@ class TrainingConfig:
         routing: a name of `tfcaps.routing.names()`. Default "rba".
         iterations: of the routing. Default 2.
         scale: of scaled-distance routing, "sample" or "batch".
-        inverse_temperature, inverse_temperature_decay: of EM routing. Defaults 0.01 and 0.95.
+        inverse_temperature, inverse_temperature_decay: of EM routing. Defaults 0.001 and 0.95; the
+            published 0.01 is too large for wide layers, see docs/results.md.
         layers, dimensions: capsules and capsule dimension per layer, equally many; the last layer
             has one capsule per class.
         use_bias: whether capsules have a bias.
@@ -67,7 +68,7 @@ class TrainingConfig:
     routing: str = "rba"
     iterations: int = 2
     scale: str = "sample"
-    inverse_temperature: float = 0.01
+    inverse_temperature: float = 0.001
     inverse_temperature_decay: float = 0.95
     layers: tuple[int, ...] = (32, 32, 10)
     dimensions: tuple[int, ...] = (8, 8, 16)
@@ -157,10 +158,15 @@ class TrainingConfig:
     def flag_lines(self) -> str:
         """A flag file that repeats this training in a run directory of its own."""
         return "".join(
-            f"--{name}={_flag_value(value)}\n"
+            f"{self.flag(name)}\n"
             for name, value in self.to_dict().items()
             if name not in _NOT_REPEATED and value is not None
         )
+
+    def flag(self, name: str) -> str:
+        """A field as it is written on a command line."""
+        value = self.to_dict()[name]
+        return f"no --{name}" if value is None else f"--{name}={_flag_value(value)}"
 
     def first_difference(self, earlier: "TrainingConfig") -> str | None:
         """The first flag that forbids to resume a run of `earlier`, or None."""

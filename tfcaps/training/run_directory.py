@@ -63,8 +63,8 @@ class RunDirectory:
         name = config.first_difference(earlier)
         if name is not None:
             raise UsageError(
-                f"Expected --{name}={getattr(earlier, name)}, as the run in {self.path} was "
-                f"started with, to resume it. Received: --{name}={getattr(config, name)}"
+                f"Expected {earlier.flag(name)}, as the run in {self.path} was started with, "
+                f"to resume it. Received: {config.flag(name)}"
             )
 
     def create(self, config: TrainingConfig, description: dict[str, Any]) -> None:
