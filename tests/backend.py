@@ -93,3 +93,8 @@ def numpy(tensor: Any) -> np.ndarray:
         return tensor.astype(np.float64)
     single = keras.ops.cast(tensor, "float32")  # holds every half-precision number
     return np.asarray(keras.ops.convert_to_numpy(single)).astype(np.float64)
+
+
+def weights(layer: keras.layers.Layer) -> dict[str, np.ndarray]:
+    """The weights of one layer by their names, in float64."""
+    return {w.name: numpy(w.value) for w in layer.weights}

@@ -216,6 +216,53 @@ ROUTINGS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 }
 
 
+def primary_capsule(
+    images: np.ndarray, *, kernel: np.ndarray, bias: np.ndarray, dim: int, strides: int
+) -> np.ndarray:
+    """squash(reshape(conv)): images (B, H, W, C) → (B, H'·W'·channels, dim)."""
+    maps = convolution(images, kernel, strides=strides) + bias
+    return squash(maps.reshape((len(maps), -1, dim)))
+
+
+def dense_capsule(
+    inputs: np.ndarray,
+    routing: str,
+    *,
+    kernel: np.ndarray,
+    bias: np.ndarray | None = None,
+    **options,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Capsules (B, I, D) → (B, O, E) and the coupling (B, O, I)."""
+    votes = dense_votes(inputs, kernel)
+    return ROUTINGS[routing](votes, lengths(inputs), bias, iterations=2, **options)
+
+
+def mean_length(inputs: np.ndarray, window: int, *, strides: int, padding: str) -> np.ndarray:
+    """The mean length of the capsules (B, H, W, I, D) below a kernel; padding doesn't count."""
+    arguments = {"strides": strides, "padding": padding}
+    ones = np.ones((window, window, 1, 1))
+    sums = conv_votes(lengths(inputs)[..., None], ones, 1, **arguments)
+    counts = conv_votes(np.ones_like(inputs[..., :1]), ones, 1, **arguments)
+    return (sums / counts)[..., 0, :, 0]
+
+
+def conv_capsule(
+    inputs: np.ndarray,
+    routing: str,
+    *,
+    kernel: np.ndarray,
+    out_capsules: int,
+    bias: np.ndarray | None = None,
+    strides: int = 1,
+    padding: str = "same",
+    **options,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Capsules (B, H, W, I, D) → (B, H', W', O, E) and the coupling (B, H', W', O, I)."""
+    votes = conv_votes(inputs, kernel, out_capsules, strides=strides, padding=padding)
+    activations = mean_length(inputs, len(kernel), strides=strides, padding=padding)
+    return ROUTINGS[routing](votes, activations, bias, iterations=2, **options)
+
+
 def margin_loss(
     one_hot: np.ndarray,
     class_lengths: np.ndarray,

@@ -14,6 +14,7 @@ def network(value: float) -> keras.Model:
     """y = value · x."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     model.compile(keras.optimizers.Adam(0.5), loss="mse")
+    model.optimizer.build(model.trainable_variables)
     model.set_weights([np.array([[value]])])
     return model
 

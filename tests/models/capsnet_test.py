@@ -1,0 +1,165 @@
+"""A whole CapsNet against a float64 forward pass with its weights."""
+
+import numpy as np
+import pytest
+
+from tests import backend, reference
+from tfcaps import models
+
+IMAGE = (19, 18, 2)
+IMAGES = np.random.default_rng(0).uniform(size=(2, *IMAGE)).astype("float32")
+
+# (layers, dimensions, skip distance, {index of a layer: index of the one that is added to it})
+EQUAL = ((2, 3, 3, 3, 3, 3), (4, 5, 5, 5, 5, 5))
+NETWORKS = {
+    "none": (*EQUAL, None, {}),
+    "every second": (*EQUAL, 2, {2: 0, 4: 2}),
+    "every": (*EQUAL, 1, {1: 0, 2: 1, 3: 2, 4: 3}),
+    "every third": (*EQUAL, 3, {3: 0}),
+    "other number": ((2, 3, 4, 4, 4, 4), (4, 5, 5, 5, 5, 5), 2, {4: 2}),
+    "other dimension": ((2, 3, 3, 3, 3, 3), (4, 5, 5, 5, 5, 6), 2, {2: 0}),
+    "longer than the network": ((2, 3, 3), (4, 5, 5), 5, {}),
+}
+
+
+def forward(model, routing: str, dimensions, additions: dict[int, int]):
+    """The primary capsules, the output and the coupling of each dense capsule layer."""
+    stem = backend.weights(model.get_layer("stem"))
+    maps = reference.convolution(IMAGES.astype("float64"), stem["kernel"]) + stem["bias"]
+    x = primary = reference.primary_capsule(
+        np.maximum(maps, 0.0),
+        **backend.weights(model.get_layer("primary_capsules")),
+        dim=dimensions[0],
+        strides=2,
+    )
+    before_addition, outputs, couplings = [], [], []
+    for index in range(len(dimensions) - 1):
+        weights = backend.weights(model.get_layer(f"capsules_{index + 1}"))
+        x, coupling = reference.dense_capsule(x, routing, **weights)
+        before_addition.append(x)
+        if index in additions:
+            x = x + before_addition[additions[index]]
+        outputs.append(x)
+        couplings.append(coupling)
+    return primary, outputs, couplings
+
+
+def draw(model, capsules: np.ndarray) -> np.ndarray:
+    """The decoder: 512 ReLU, 1024 ReLU, a sigmoid for every pixel."""
+    x = capsules.reshape((len(capsules), -1))
+    dense = [layer for layer in model.decoder.layers if layer.weights]
+    assert [w.shape[1] for w in (backend.weights(d)["kernel"] for d in dense)] == [
+        512,
+        1024,
+        np.prod(IMAGE),
+    ]
+    for layer in dense:
+        weights = backend.weights(layer)
+        x = x @ weights["kernel"] + weights["bias"]
+        x = 1.0 / (1.0 + np.exp(-x)) if layer is dense[-1] else np.maximum(x, 0.0)
+    return x.reshape((len(x), *IMAGE))
+
+
+def assert_close(actual, expected):
+    np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "routing"),
+    [
+        ("none", "rba"),
+        ("every second", "rba"),
+        ("every second", "em"),
+        ("every second", "sda"),
+        ("every second", "mean"),
+        ("every", "sda"),
+        ("every third", "rba"),
+        ("other number", "rba"),
+        ("other dimension", "em"),
+        ("longer than the network", "mean"),
+    ],
+)
+def test_forward_pass(network, routing):
+    sizes, dimensions, skip_distance, additions = NETWORKS[network]
+    model = models.CapsNet(IMAGE, sizes, dimensions, routing, skip_distance=skip_distance)
+    primary, outputs, couplings = forward(model, routing, dimensions, additions)
+    actual = model(IMAGES)
+    assert set(actual) == {"lengths", "reconstruction"}
+    assert_close(actual["lengths"], reference.lengths(outputs[-1]))
+    assert_close(actual["reconstruction"], draw(model, outputs[-1]))
+    assert_close(model.classifier(IMAGES), reference.lengths(outputs[-1]))
+    inspected = model.inspector(IMAGES)
+    names = [f"capsules_{index + 1}" for index in range(len(outputs))]
+    assert set(inspected["couplings"]) == set(names)
+    assert set(inspected["capsules"]) == {"primary_capsules", *names}
+    assert_close(inspected["capsules"]["primary_capsules"], primary)
+    for name, capsules, coupling in zip(names, outputs, couplings, strict=True):
+        assert_close(inspected["capsules"][name], capsules)
+        assert_close(inspected["couplings"][name], coupling)
+
+
+def test_without_bias_and_decoder():
+    sizes, dimensions = EQUAL
+    model = models.CapsNet(IMAGE, sizes, dimensions, use_bias=False, use_reconstruction=False)
+    assert "bias" not in backend.weights(model.get_layer("capsules_1"))
+    _, outputs, _ = forward(model, "rba", dimensions, {})
+    actual = model(IMAGES)
+    assert set(actual) == {"lengths"}
+    assert model.decoder is None
+    assert_close(actual["lengths"], reference.lengths(outputs[-1]))
+
+
+def test_label_mask():
+    """The label's capsule where it is known, else the longest."""
+    sizes, dimensions = (2, 3), (4, 5)
+    model = models.CapsNet(IMAGE, sizes, dimensions, mask="label")
+    _, (classes,), _ = forward(model, "rba", dimensions, {})
+    longest = np.argmax(reference.lengths(classes[1]))
+    label = np.array([[0, 0, 1], [0, 0, 0]], "float32")
+    shown = np.zeros_like(classes)
+    shown[0, 2], shown[1, longest] = classes[0, 2], classes[1, longest]
+    actual = model({"image": IMAGES, "label": label})
+    assert_close(actual["lengths"], reference.lengths(classes))
+    assert_close(actual["reconstruction"], draw(model, shown))
+
+
+def test_stem():
+    """9 by 9, channels times dimension filters, ReLU: no negative value reaches the capsules."""
+    model = models.CapsNet(IMAGE, (2, 3), (4, 5))
+    assert backend.weights(model.get_layer("stem"))["kernel"].shape == (9, 9, 2, 8)
+    assert backend.weights(model.get_layer("primary_capsules"))["kernel"].shape == (9, 9, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "repeated"),
+    [
+        ({"layers": (2, 3), "dimensions": (4, 5, 6)}, "4, 5, 6"),
+        ({"layers": (2, 0), "dimensions": (4, 5)}, "0"),
+        ({"layers": (2, 3), "dimensions": (4, -5)}, "-5"),
+        ({"layers": (2,), "dimensions": (4,)}, "2"),
+        ({"routing": "no_such"}, "no_such"),
+        ({"mask": "longest"}, "longest"),
+        ({"skip_distance": 0}, "0"),
+        ({"input_shape": (16, 40, 1)}, "16"),
+        ({"input_shape": (40, 40)}, "40"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_bad_argument(arguments, repeated):
+    good = {"input_shape": IMAGE, "layers": (2, 3), "dimensions": (4, 5)}
+    with pytest.raises(ValueError, match=f"Received.*{repeated}"):
+        models.CapsNet(**{**good, **arguments})
+
+
+def test_saved_network_gives_equal_outputs(tmp_path):
+    import keras
+
+    sizes, dimensions, skip_distance, _ = NETWORKS["every second"]
+    model = models.CapsNet(IMAGE, sizes, dimensions, "em", skip_distance=skip_distance)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, models.CapsNet)
+    assert loaded.get_config() == model.get_config()
+    expected, actual = model(IMAGES), loaded(IMAGES)
+    for name, value in expected.items():
+        np.testing.assert_allclose(backend.numpy(actual[name]), backend.numpy(value), atol=1e-7)

@@ -1,0 +1,162 @@
+"""From a configuration to a compiled network."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from tests import runs
+from tfcaps.errors import UsageError
+from tfcaps.models import CapsNet, ConvCapsNet
+from tfcaps.training import build_model
+from tfcaps.training.network import compile_model
+
+SHAPE = (20, 20, 1)
+
+
+def build(**changes):
+    return build_model(runs.config("x", **changes), SHAPE, 10)
+
+
+def test_capsnet():
+    model = build(layers=(2, 3, 10), dimensions=(4, 5, 6), use_reconstruction=True)
+    assert isinstance(model, CapsNet)
+    capsules = model.inspector.output["capsules"]
+    # 20 → 12 by the stem → 2 by primary capsules: 2·2·2 capsules of dimension 4.
+    assert {name: tensor.shape for name, tensor in capsules.items()} == {
+        "primary_capsules": (None, 8, 4),
+        "capsules_1": (None, 3, 5),
+        "capsules_2": (None, 10, 6),
+    }
+    assert model.output_shape == {"lengths": (None, 10), "reconstruction": (None, *SHAPE)}
+
+
+def test_conv_capsnet_with_label_mask():
+    model = build(model="ConvCapsNet", mask="label", use_reconstruction=True)
+    assert isinstance(model, ConvCapsNet)
+    assert model.mask == "label"
+    assert set(model.input) == {"image", "label"}
+
+
+def test_without_decoder():
+    assert build().decoder is None
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_use_bias(use_bias):
+    model = build(use_bias=use_bias)
+    # The stem and primary capsules are convolutions, whose bias is another one.
+    dense = [layer for layer in model.layers if layer.name in ("capsules_1", "capsules_2")]
+    has_bias = ["bias" in [v.name for v in layer.trainable_variables] for layer in dense]
+    assert has_bias == [use_bias, use_bias]
+
+
+@pytest.mark.parametrize(("make_skips", "count"), [(True, 1), (False, 0)])
+def test_make_skips(make_skips, count):
+    model = build(
+        layers=(4, 4, 4, 4, 10),
+        dimensions=(4, 4, 4, 4, 4),
+        make_skips=make_skips,
+        skip_dist=2,
+    )
+    assert len([x for x in model.layers if isinstance(x, keras.layers.Add)]) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"routing": "rba"}, {"iterations": 3}),
+        ({"routing": "mean"}, {}),
+        ({"routing": "sda", "scale": "batch"}, {"iterations": 3, "scale": "batch"}),
+        (
+            {
+                "routing": "em",
+                "inverse_temperature": 0.5,
+                "inverse_temperature_decay": 0.25,
+            },
+            {"iterations": 3, "inverse_temperature": 0.5, "inverse_temperature_decay": 0.25},
+        ),
+    ],
+)
+def test_routing_gets_its_arguments(changes, expected):
+    model = build(iterations=3, **changes)
+    for name in ("capsules_1", "capsules_2"):
+        config = model.get_layer(name).routing.get_config()
+        assert {key: config[key] for key in expected} == expected
+
+
+def test_last_layer_is_no_class_count():
+    with pytest.raises(UsageError) as caught:
+        build(layers=(4, 4, 9))
+    assert str(caught.value) == (
+        "Expected the last entry of --layers to be 10, the number of classes of mnist5k. "
+        "Received: 9"
+    )
+
+
+@pytest.mark.parametrize(("model", "size", "smallest"), [("CapsNet", 16, 17), ("ConvCapsNet", 6, 7)])
+def test_images_too_small_for_the_stem(model, size, smallest):
+    with pytest.raises(UsageError) as caught:
+        build_model(runs.config("x", model=model), (size, size, 1), 10)
+    assert f"at least {smallest}×{smallest} pixels" in str(caught.value)
+    assert str(caught.value).endswith(f"Received: {size}×{size}")
+    # One pixel more is enough.
+    build_model(runs.config("x", model=model), (smallest, smallest, 1), 10)
+
+
+def compiled(**changes):
+    config = runs.config("x", **changes)
+    model = build_model(config, SHAPE, 10)
+    compile_model(model, config, jit=False)
+    return model
+
+
+def test_losses_by_hand():
+    model = compiled(use_reconstruction=True, reconstruction_weight=0.125)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(3, *SHAPE)).astype("float32")
+    labels = np.eye(10, dtype="float32")[[1, 1, 7]]
+    outputs = model(images, training=False)
+    lengths = np.asarray(outputs["lengths"], "float64")
+    margin = labels * np.maximum(0, 0.9 - lengths) ** 2
+    margin += 0.5 * (1 - labels) * np.maximum(0, lengths - 0.1) ** 2
+    difference = np.asarray(outputs["reconstruction"], "float64") - images
+    reconstruction = (difference**2).sum(axis=(1, 2, 3)).mean()
+
+    found = model.evaluate(
+        images, {"lengths": labels, "reconstruction": images}, verbose=0, return_dict=True
+    )
+
+    assert found["lengths_loss"] == pytest.approx(margin.sum(axis=1).mean(), rel=1e-5)
+    assert found["reconstruction_loss"] == pytest.approx(reconstruction, rel=1e-5)
+    total = margin.sum(axis=1).mean() + 0.125 * reconstruction
+    assert found["loss"] == pytest.approx(total, rel=1e-5)
+    accuracy = (lengths.argmax(axis=1) == [1, 1, 7]).mean()
+    assert found["lengths_accuracy"] == pytest.approx(accuracy)
+
+
+def test_optimizer():
+    model = compiled(learning_rate=0.0625)
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == 0.0625
+
+
+def test_a_restored_optimizer_is_kept():
+    model = compiled()
+    optimizer = keras.optimizers.Adam(0.5)
+    compile_model(model, runs.config("x"), jit=False, optimizer=optimizer)
+    assert model.optimizer is optimizer
+
+
+@pytest.mark.parametrize("enable", [True, False])
+def test_enable_tf_function(enable):
+    assert compiled(enable_tf_function=enable).run_eagerly is not enable
+
+
+def test_jit():
+    config = dataclasses.replace(runs.config("x"), jit="on")
+    model = build_model(config, SHAPE, 10)
+    for jit in (True, False):
+        compile_model(model, config, jit=jit)
+        assert model.jit_compile is jit
