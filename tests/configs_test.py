@@ -32,7 +32,8 @@ from absl import flags
 
 program, names, *files = sys.argv[1:]
 loader = importlib.machinery.SourceFileLoader("program", program)
-loader.exec_module(importlib.util.module_from_spec(importlib.util.spec_from_loader("program", loader)))
+spec = importlib.util.spec_from_loader("program", loader)
+loader.exec_module(importlib.util.module_from_spec(spec))
 for file in files:
     left_over = flags.FLAGS([program, f"--flagfile={file}"])[1:]
     values = {name: flags.FLAGS[name].value for name in names.split(",")}

@@ -1,6 +1,7 @@
 """What is installed is what the code needs, and what it brings runs from any folder."""
 
 import ast
+import contextlib
 import importlib
 import importlib.metadata
 import os
@@ -35,8 +36,8 @@ def metadata() -> dict:
 
 
 def all_requirements(metadata) -> list[Requirement]:
-    extras = metadata["extras_require"].values()
-    return [Requirement(line) for lines in (metadata["install_requires"], *extras) for line in lines]
+    groups = metadata["install_requires"], *metadata["extras_require"].values()
+    return [Requirement(line) for lines in groups for line in lines]
 
 
 def imported_modules(*folders: str) -> set[str]:
@@ -58,8 +59,10 @@ def undeclared(modules: set[str], requirements: list[str]) -> set[str]:
     brought = set()
     for requirement in map(Requirement, requirements):
         if requirement.marker is None or requirement.marker.evaluate():
-            files = importlib.metadata.distribution(requirement.name).files
-            brought |= {file.parts[0].removesuffix(".py") for file in files}
+            # What isn't installed brings nothing.
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                files = importlib.metadata.distribution(requirement.name).files
+                brought |= {file.parts[0].removesuffix(".py") for file in files}
     return modules - brought
 
 

@@ -155,7 +155,9 @@ def export_model(
         # A server that watches the directory skips names that are no numbers.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as workspace:
             complete = pathlib.Path(workspace, target.name)
-            tf.saved_model.save(module, complete, signatures=signatures)
+            # A server doesn't differentiate.
+            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(module, complete, signatures=signatures, options=options)
             complete.rename(target)
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"Cannot write an export to {directory}: {_reason(error)}.") from error

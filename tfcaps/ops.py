@@ -7,6 +7,8 @@ import keras
 from keras import ops
 
 EPSILON = 1e-8  # the constant that keeps squash differentiable at zero
+TINY, HUGE = 2.0**-50, 2.0**56  # between them, squares are well inside the range of float32
+HUGE_FACTOR, TINY_FACTOR = 2.0**-100, 2.0**70
 SMALLEST_NORMAL = 1.2e-38  # of float32; processors may flush what is smaller to zero
 
 
@@ -17,26 +19,29 @@ def _in_float32(x):
     return ops.cast(x, "float32") if half else x
 
 
-def _scale_out(x, axis, above):
-    """Splits x into (x / m, m) where m, the largest magnitude along axis, exceeds `above`.
+def _range_factor(x, axis, small=1.0):
+    """A power of two for each vector, by which x can be multiplied so that x² stays in range.
 
-    Elsewhere m is 1. The results below don't depend on m, so no gradient has to flow through it.
+    It is 1 for ordinary vectors, HUGE_FACTOR for huge ones and `small` for tiny ones. A constant,
+    not the largest element: compilers rearrange divisions by a variable into products that leave
+    the range again.
     """
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True))
-    scale = ops.where(largest > above, largest, ops.ones_like(largest))
-    return x / scale, scale
+    one = ops.ones_like(largest)
+    factor = ops.where(largest > HUGE, HUGE_FACTOR * one, one)
+    return ops.where(largest < TINY, small * one, factor)
 
 
 def _unit_and_norm(x, axis):
     """(x / ‖x‖, ‖x‖) in at least float32; (x, 0) below the smallest normal number."""
     x = _in_float32(x)
-    scaled, scale = _scale_out(x, axis, above=SMALLEST_NORMAL)
+    factor = _range_factor(x, axis, small=TINY_FACTOR)
+    scaled = x * factor
     squares = ops.sum(ops.square(scaled), axis=axis, keepdims=True)
-    # The scaled vector holds a 1, so its sum of squares is at least 1, but for zero vectors,
-    # for which a root of 0 would have no gradient.
-    is_zero = squares < 0.5
+    # A root of 0 has no gradient.
+    is_zero = squares < SMALLEST_NORMAL
     root = ops.sqrt(ops.where(is_zero, ops.ones_like(squares), squares))
-    norm = ops.where(is_zero, ops.zeros_like(root), scale * root)
+    norm = ops.where(is_zero, ops.zeros_like(root), root * (1.0 / factor))
     return scaled / root, norm
 
 
@@ -56,17 +61,19 @@ def squash(s, axis=-1):
     Example:
 
     >>> import numpy as np
-    >>> float(np.round(squash(np.array([[3.0, 4.0]], "float32"))[0, 1], 4))
+    >>> round(float(squash(np.array([[3.0, 4.0]], "float32"))[0, 1]), 4)
     0.7692
 
     Source: Sabour, Frosst, Hinton: Dynamic routing between capsules, arXiv 1710.09829, eq. 1.
     """
     s = ops.convert_to_tensor(s)
-    scaled, scale = _scale_out(_in_float32(s), axis, above=1.0)
-    # With s = m·y and r = √(Σy² + ε/m²), so √n = m·r:  √n/(1+n)·s = y / (r + 1/(m²·r)).
-    inverse_square = ops.square(1.0 / scale)
-    r = ops.sqrt(ops.sum(ops.square(scaled), axis=axis, keepdims=True) + EPSILON * inverse_square)
-    return ops.cast(scaled / (r + inverse_square / r), s.dtype)
+    x = _in_float32(s)
+    factor = _range_factor(x, axis)
+    scaled = x * factor
+    # With y = f·s and r² = Σy² + εf², so that n = r²/f²:  √n/(1+n)·s = y·r / (f² + r²).
+    f2 = ops.square(factor)
+    r2 = ops.sum(ops.square(scaled), axis=axis, keepdims=True) + EPSILON * f2
+    return ops.cast(scaled * (ops.sqrt(r2) / (f2 + r2)), s.dtype)
 
 
 def safe_norm(x, axis=-1, keepdims=False):

@@ -1,5 +1,6 @@
 """A whole CapsNet against a float64 forward pass with its weights."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -152,8 +153,6 @@ def test_bad_argument(arguments, repeated):
 
 
 def test_saved_network_gives_equal_outputs(tmp_path):
-    import keras
-
     sizes, dimensions, skip_distance, _ = NETWORKS["every second"]
     model = models.CapsNet(IMAGE, sizes, dimensions, "em", skip_distance=skip_distance)
     model.save(tmp_path / "model.keras")

@@ -27,7 +27,7 @@ class CapsNet(CapsuleNetwork):
     Example:
 
     >>> model = CapsNet((28, 28, 1), layers=(4, 10), dimensions=(8, 16), routing="em")
-    >>> model.output_shape["lengths"], model.output_shape["reconstruction"]
+    >>> model.output["lengths"].shape, model.output["reconstruction"].shape
     ((None, 10), (None, 28, 28, 1))
 
     Sources: Sabour, Frosst, Hinton, arXiv 1710.09829; Peer, Stabinger, Rodríguez-Sánchez,

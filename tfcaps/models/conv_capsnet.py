@@ -24,7 +24,7 @@ class ConvCapsNet(CapsuleNetwork):
     Example:
 
     >>> model = ConvCapsNet((28, 28, 1), layers=(4, 4, 10), dimensions=(8, 8, 16))
-    >>> model.output_shape["lengths"]
+    >>> model.output["lengths"].shape
     (None, 10)
 
     Source: Gugglberger, Peer, Rodríguez-Sánchez, arXiv 2104.07393.

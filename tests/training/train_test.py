@@ -1,0 +1,335 @@
+"""A whole training: what it leaves behind, and that going on changes no number."""
+
+import csv
+import json
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcaps
+from tests import runs
+from tfcaps import datasets, training
+from tfcaps.training import checkpoints, train
+
+
+def rows(run):
+    """The rows of metrics.csv but for the seconds."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def weights(run, name="epoch-0003"):
+    model = keras.models.load_model(run / "checkpoints" / f"{name}.keras")
+    return [*model.get_weights(), *(np.asarray(v) for v in model.optimizer.variables)]
+
+
+def same_numbers(run, other):
+    """Whether two runs came to the same, to the last bit; but for the time they took."""
+    assert rows(run) == rows(other)
+    assert {**results(run), "seconds": 0} == {**results(other), "seconds": 0}
+    for one, two in zip(weights(run), weights(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def events(folder):
+    """What TensorBoard shows: {tag: sorted steps} and {tag: plugin}."""
+    steps, plugins = {}, {}
+    for path in sorted(pathlib.Path(folder).glob("events.out.tfevents.*")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+                plugins[value.tag] = value.metadata.plugin_data.plugin_name
+    return {tag: sorted(found) for tag, found in steps.items()}, plugins
+
+
+def served_scores(folder, images):
+    served = tf.saved_model.load(folder).signatures["serving_default"]
+    return served(images=tf.constant(images))["scores"].numpy()
+
+
+def accuracy_of(path):
+    """Accuracy of a saved model over the whole test set, without the code under test."""
+    model = keras.models.load_model(path, compile=False)
+    test = datasets.load("mnist5k").test
+    # The middle 24×24 pixels, with mean 0 and variance 1, as the papers have it.
+    images = test.images[:, 2:26, 2:26].astype("float64") / 255
+    images -= images.mean(axis=(1, 2, 3), keepdims=True)
+    images /= images.std(axis=(1, 2, 3), keepdims=True)
+    outputs = model.predict(images.astype("float32"), batch_size=250, verbose=0)
+    return (outputs["lengths"].argmax(axis=1) == test.labels).mean()
+
+
+class TestRunDirectory:
+    def test_all_is_there(self, full_run):
+        assert sorted(path.name for path in full_run.iterdir()) == [
+            "checkpoints",
+            "figures",
+            "flags.txt",
+            "metrics.csv",
+            "results.json",
+            "run.json",
+            "serving",
+            "tensorboard",
+        ]
+        names = sorted(path.name for path in (full_run / "checkpoints").iterdir())
+        assert names == ["best.keras", "epoch-0002.keras", "epoch-0003.keras"]
+        assert sorted(path.name for path in (full_run / "figures").iterdir()) == [
+            "capsule_dimensions.png",
+            "confusion_matrix.png",
+            "couplings.png",
+            "learning_curves.png",
+            "reconstructions.png",
+        ]
+        for path in (full_run / "figures").iterdir():
+            assert tf.io.decode_png(path.read_bytes()).shape[0] > 100
+        assert [path.name for path in (full_run / "serving").iterdir()] == ["1"]
+        assert not list(full_run.rglob(".*"))
+
+    def test_metrics(self, full_run):
+        found = rows(full_run)
+        assert [row["epoch"] for row in found] == ["1", "2", "3"]
+        names = ["accuracy", "loss", "margin_loss", "reconstruction_loss"]
+        assert sorted(found[0]) == sorted(["epoch", *names, *(f"val_{name}" for name in names)])
+        for row in found:
+            for prefix in ("", "val_"):
+                total = float(row[f"{prefix}margin_loss"])
+                total += 1e-5 * float(row[f"{prefix}reconstruction_loss"])
+                assert float(row[f"{prefix}loss"]) == pytest.approx(total, rel=1e-5)
+            # Of 20 validation examples a whole number is right.
+            assert (20 * float(row["val_accuracy"])) == pytest.approx(
+                round(20 * float(row["val_accuracy"])), abs=1e-5
+            )
+        assert float(found[2]["loss"]) < float(found[0]["loss"])
+
+    def test_tensorboard(self, full_run):
+        steps, plugins = events(full_run / "tensorboard" / "train")
+        assert set(steps) == {
+            "accuracy",
+            "learning_rate",
+            "loss",
+            "margin_loss",
+            "reconstruction_loss",
+        }
+        assert set(plugins.values()) == {"scalars"}
+        assert all(found == [1, 2, 3] for found in steps.values())
+        steps, _ = events(full_run / "tensorboard" / "validation")
+        assert steps["accuracy"] == [1, 2, 3]
+        steps, plugins = events(full_run / "tensorboard" / "probe")
+        assert plugins == {
+            "confusion_matrix": "images",
+            "reconstructions": "images",
+            "couplings/capsules_1": "histograms",
+            "couplings/capsules_2": "histograms",
+        }
+        assert all(found == [1, 2, 3] for found in steps.values())
+
+    def test_flags(self, full_run):
+        lines = (full_run / "flags.txt").read_text().splitlines()
+        assert "--routing=em" in lines
+        assert "--layers=4,4,10" in lines
+        assert "--train_examples=100" in lines
+
+
+class TestResults:
+    def test_content(self, full_run):
+        found = results(full_run)
+        assert found["epochs"] == 3
+        assert found["seed"] == 0
+        sizes = [found[f"{name}_examples"] for name in ("train", "validation", "test")]
+        assert sizes == [80, 20, 1000]
+        assert set(found["versions"]) == {"tfcaps", "tensorflow", "keras", "numpy", "python"}
+        assert found["versions"]["tfcaps"] == tfcaps.__version__
+        assert found["versions"]["tensorflow"] == tf.__version__
+        with (full_run / "metrics.csv").open(newline="") as file:
+            seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+        assert found["seconds"] == pytest.approx(seconds, abs=0.051)
+
+    def test_parameters(self, full_run):
+        # 24 → 16 by the stem → 4: 4·4·4 = 64 primary capsules of dimension 4.
+        stem = 9 * 9 * 1 * 16 + 16
+        primary = 9 * 9 * 16 * 16 + 16
+        # A matrix for each pair of capsules, a bias for each, and EM's two numbers for each.
+        dense = (64 * 4 + 4 * 10) * 4 * 4 + (4 + 10) * 4 + 2 * (4 + 10)
+        decoder = (40 + 1) * 512 + (512 + 1) * 1024 + (1024 + 1) * 24 * 24
+        assert results(full_run)["parameters"] == stem + primary + dense + decoder
+
+    def test_final_accuracy_is_that_of_the_saved_model(self, full_run):
+        expected = accuracy_of(full_run / "checkpoints" / "epoch-0003.keras")
+        assert results(full_run)["test_accuracy"] == pytest.approx(expected, abs=1e-6)
+
+    def test_chosen_accuracy_is_that_of_the_best_on_validation(self, full_run):
+        chosen = results(full_run)["validation_chosen"]
+        by_epoch = [float(row["val_accuracy"]) for row in rows(full_run)]
+        assert chosen["epoch"] == by_epoch.index(max(by_epoch)) + 1
+        assert chosen["validation_accuracy"] == max(by_epoch)
+        expected = accuracy_of(full_run / "checkpoints" / "best.keras")
+        assert chosen["test_accuracy"] == pytest.approx(expected, abs=1e-6)
+
+    def test_the_best_is_the_checkpoint_of_its_epoch(self, small_run):
+        epoch = results(small_run)["validation_chosen"]["epoch"]
+        best = (small_run / "checkpoints" / "best.keras").read_bytes()
+        assert best == (small_run / "checkpoints" / f"epoch-{epoch:04d}.keras").read_bytes()
+
+    def test_the_served_model_is_the_final_one(self, full_run):
+        run = training.load_run(full_run)
+        images = datasets.load("mnist5k").test.images[:8]
+        expected = run.model.classifier(run.preprocessing.evaluate(images)[0], training=False)
+        found = served_scores(full_run / "serving" / "1", images)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class TestResume:
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_the_numbers_are_those_of_an_uninterrupted_run(self, small_run, tmp_path, epoch):
+        run = runs.stopped_after(epoch, small_run, tmp_path / "run")
+        train(runs.config(run, resume=True))
+        same_numbers(run, small_run)
+
+    def test_of_a_finished_run_changes_nothing(self, full_run, tmp_path):
+        run = shutil.copytree(full_run, tmp_path / "run")
+        before = runs.snapshot(run)
+        found = train(
+            runs.config(run, resume=True, use_reconstruction=True, save_ckpts=False)
+        )
+        after = runs.snapshot(run)
+        # It tells where the run lies now.
+        changed = [name for name in before if after.get(name) != before[name]]
+        assert changed == ["run.json"]
+        assert after.keys() == before.keys()
+        assert found == results(full_run)
+
+    def test_with_more_epochs_goes_on(self, small_run, tmp_path):
+        run = shutil.copytree(small_run, tmp_path / "run")
+        first = runs.snapshot(run / "serving" / "1")
+        train(runs.config(run, resume=True, epochs=4))
+        assert rows(run)[:3] == rows(small_run)
+        assert [row["epoch"] for row in rows(run)] == ["1", "2", "3", "4"]
+        assert results(run)["epochs"] == 4
+        steps, _ = events(run / "tensorboard" / "train")
+        assert steps["loss"] == [1, 2, 3, 4]
+        assert "--epochs=4\n" in (run / "flags.txt").read_text()
+        assert runs.snapshot(run / "serving" / "1") == first
+        assert sorted(path.name for path in (run / "serving").iterdir()) == ["1", "2"]
+        loaded = training.load_run(run)
+        assert loaded.epoch == 4
+        images = datasets.load("mnist5k").test.images[:8]
+        inputs, _ = loaded.preprocessing.evaluate(images)
+        found = served_scores(run / "serving" / "2", images)
+        expected = loaded.model.classifier(inputs, training=False)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert not np.allclose(found, served_scores(run / "serving" / "1", images), atol=1e-5)
+
+        # Killed after the last checkpoint, before anything was made of it.
+        shutil.copy(small_run / "results.json", run / "results.json")
+        shutil.rmtree(run / "serving" / "2")
+        train(runs.config(run, resume=True, epochs=4))
+        np.testing.assert_array_equal(served_scores(run / "serving" / "2", images), found)
+        assert results(run)["epochs"] == 4
+
+    def test_of_mixed_float16(self, tmp_path):
+        """Its optimizer is wrapped in one that scales the loss, and must not be wrapped twice."""
+        changes = {"precision": "mixed_float16", "epochs": 2, "enable_tf_function": False}
+        train(runs.config(tmp_path / "whole", **changes))
+        run = runs.stopped_after(1, tmp_path / "whole", tmp_path / "run")
+        train(runs.config(run, resume=True, **changes))
+        assert rows(run) == rows(tmp_path / "whole")
+        for one, two in zip(
+            weights(run, "epoch-0002"), weights(tmp_path / "whole", "epoch-0002"), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_the_seed_decides(small_run, tmp_path):
+    train(runs.config(tmp_path, epochs=1, seed=1, test=False))
+    assert rows(tmp_path)[0] != rows(small_run)[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "ConvCapsNet", "routing": "rba", "mask": "label", "use_reconstruction": True},
+        {"precision": "mixed_bfloat16", "routing": "sda", "use_reconstruction": True},
+        {"jit": "on", "routing": "rba"},
+        {"routing": "mean", "make_skips": True, "layers": (4, 4, 4, 4, 10),
+         "dimensions": (4, 4, 4, 4, 4), "use_bias": False},
+    ],
+    ids=lambda changes: ",".join(map(str, changes.values())),
+)  # fmt: skip
+def test_variants(tmp_path, changes):
+    found = train(runs.config(tmp_path / "run", epochs=1, train_examples=50, **changes))
+    assert 0 <= found["test_accuracy"] <= 1
+    model, epoch = checkpoints.restore(tmp_path / "run" / "checkpoints")
+    assert epoch == 1
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    images = datasets.load("mnist5k").test.images[:2]
+    scores = served_scores(tmp_path / "run" / "serving" / "1", images)
+    assert scores.shape == (2, 10)
+    assert np.isfinite(scores).all()
+
+
+def test_without_tf_function_the_numbers_are_nearly_the_same(small_run, tmp_path):
+    train(runs.config(tmp_path, epochs=1, enable_tf_function=False))
+    (found,), expected = rows(tmp_path), rows(small_run)[0]
+    assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-3)
+    assert float(found["val_loss"]) == pytest.approx(float(expected["val_loss"]), rel=1e-3)
+
+
+def test_without_validation_and_test(tmp_path):
+    found = train(runs.config(tmp_path, epochs=1, validation_fraction=0.0, test=False))
+    assert found["test_accuracy"] is None
+    assert found["validation_chosen"] is None
+    assert found["train_examples"] == 100
+    assert not [name for name in rows(tmp_path)[0] if name.startswith("val_")]
+    assert not (tmp_path / "checkpoints" / "best.keras").exists()
+    assert (tmp_path / "figures" / "learning_curves.png").exists()
+    assert (tmp_path / "serving" / "1" / "saved_model.pb").exists()
+
+
+def test_own_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee", "cat"):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for index in range(10):
+            image = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            (folder / f"{index}.png").write_bytes(tf.io.encode_png(image).numpy())
+    found = train(
+        runs.config(
+            tmp_path / "run",
+            dataset=f"images:{tmp_path / 'pictures'}",
+            image_size=18,
+            train_examples=0,
+            layers=(4, 3),
+            dimensions=(4, 4),
+            epochs=1,
+        )
+    )
+    assert found["train_examples"] + found["validation_examples"] == 24
+    run = training.load_run(tmp_path / "run")
+    assert run.class_names == ("ant", "bee", "cat")
+    assert run.image_shape == (18, 18, 3)
+
+
+DEVICES = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests import runs
+from tfcaps.training import devices, train
+folder, resumed = sys.argv[1:]
+# 65 examples: of the last batch, of a single one, a device gets nothing.
+changes = dict(train_examples=65, validation_fraction=0.0, test=False)
+train(runs.config(folder + "/one", **changes))
+devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+train(runs.config(folder + "/two", **changes))
+"""
