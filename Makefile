@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 SOURCES := setup.py pyproject.toml tfcaps/__init__.py $(wildcard bin/*)
+# setuptools warns of every editable installation.
+PIP := PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # A folder of its own for each demo: a run never writes over another one.
 LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
@@ -59,8 +61,8 @@ define install
 	  "$(PYTHON)" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo "Installing into $(VENV); the first time this takes a few minutes."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
+	@$(PIP) --upgrade pip
+	@$(PIP) --editable '$(1)'
 	@touch $@
 endef
 

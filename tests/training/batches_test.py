@@ -47,9 +47,9 @@ def test_the_decoder_is_to_draw_the_original(batches):
 @pytest.mark.parametrize("training", [True, False])
 def test_labels_are_an_input_in_training_only(batches, training):
     examples, batches = batches
-    inputs, targets = converted(
-        batches, training=training, use_reconstruction=True, mask="label"
-    )[0]
+    inputs, targets = converted(batches, training=training, use_reconstruction=True, mask="label")[
+        0
+    ]
     np.testing.assert_array_equal(inputs["image"], examples["image"][:2])
     expected = np.eye(10)[[2, 0]] if training else np.zeros((2, 10))
     np.testing.assert_array_equal(inputs["label"], expected)

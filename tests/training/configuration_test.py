@@ -92,8 +92,9 @@ def test_flag_file_has_no_flags_without_value():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_which_flags_may_change_on_resume(name):
-    earlier = TrainingConfig(log_dir="runs/mine", routing="em", layers=(9, 9, 9, 9, 10),
-                             dimensions=(8, 8, 8, 8, 16))
+    earlier = TrainingConfig(
+        log_dir="runs/mine", routing="em", layers=(9, 9, 9, 9, 10), dimensions=(8, 8, 8, 8, 16)
+    )
     changes = {name: OTHER[name]}
     if name in ("layers", "dimensions"):
         changes[name] = (2, 2, 2, 2, 2)

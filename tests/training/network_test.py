@@ -96,7 +96,9 @@ def test_last_layer_is_no_class_count():
     )
 
 
-@pytest.mark.parametrize(("model", "size", "smallest"), [("CapsNet", 16, 17), ("ConvCapsNet", 6, 7)])
+@pytest.mark.parametrize(
+    ("model", "size", "smallest"), [("CapsNet", 16, 17), ("ConvCapsNet", 6, 7)]
+)
 def test_images_too_small_for_the_stem(model, size, smallest):
     with pytest.raises(UsageError) as caught:
         build_model(runs.config("x", model=model), (size, size, 1), 10)

@@ -114,12 +114,24 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("name", "value", "sentence"),
         [
-            ("routing", "sda", "Expected --routing=em, as the run in {path} was started with, "
-                               "to resume it. Received: --routing=sda"),
-            ("layers", (4, 5, 10), "Expected --layers=4,4,10, as the run in {path} was started "
-                                   "with, to resume it. Received: --layers=4,5,10"),
-            ("use_bias", False, "Expected --use_bias=true, as the run in {path} was started with, "
-                                "to resume it. Received: --use_bias=false"),
+            (
+                "routing",
+                "sda",
+                "Expected --routing=em, as the run in {path} was started with, "
+                "to resume it. Received: --routing=sda",
+            ),
+            (
+                "layers",
+                (4, 5, 10),
+                "Expected --layers=4,4,10, as the run in {path} was started "
+                "with, to resume it. Received: --layers=4,5,10",
+            ),
+            (
+                "use_bias",
+                False,
+                "Expected --use_bias=true, as the run in {path} was started with, "
+                "to resume it. Received: --use_bias=false",
+            ),
         ],
     )
     def test_run_of_another_configuration(self, directory, name, value, sentence):
@@ -131,8 +143,17 @@ class TestCheck:
 
     @pytest.mark.parametrize(
         "text",
-        ["", '{"config": {"log', "null", "[]", "{}", '{"config": {"unknown": 1}}', "\x00",
-         '{"config": {"log_dir": "x", "routing": "dynamic"}}', '{"config": {"log_dir": "x"}}'],
+        [
+            "",
+            '{"config": {"log',
+            "null",
+            "[]",
+            "{}",
+            '{"config": {"unknown": 1}}',
+            "\x00",
+            '{"config": {"log_dir": "x", "routing": "dynamic"}}',
+            '{"config": {"log_dir": "x"}}',
+        ],
     )
     def test_damaged_description(self, directory, text):
         directory.description.write_text(text)

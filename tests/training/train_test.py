@@ -197,9 +197,7 @@ class TestResume:
     def test_of_a_finished_run_changes_nothing(self, full_run, tmp_path):
         run = shutil.copytree(full_run, tmp_path / "run")
         before = runs.snapshot(run)
-        found = train(
-            runs.config(run, resume=True, use_reconstruction=True, save_ckpts=False)
-        )
+        found = train(runs.config(run, resume=True, use_reconstruction=True, save_ckpts=False))
         after = runs.snapshot(run)
         # It tells where the run lies now.
         changed = [name for name in before if after.get(name) != before[name]]
