@@ -143,6 +143,6 @@ def test_a_full_disk_leaves_the_earlier_ones_alone(tmp_path, monkeypatch, is_bes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(keras.Model, "save", write_a_part)
-    with pytest.raises(OSError, match="epoch-0003.keras"):
+    with pytest.raises(OSError, match=r"epoch-0003.keras"):
         save(tmp_path, 3, is_best=is_best)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -181,5 +181,5 @@ class TestCheck:
 
 
 def test_folder_without_a_run(tmp_path):
-    with pytest.raises(UsageError, match="which has no run.json"):
+    with pytest.raises(UsageError, match=r"which has no run.json"):
         RunDirectory(tmp_path / "nothing").read_description()
