@@ -9,15 +9,6 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-@pytest.fixture(autouse=True)
-def _own_determinism():
-    """`train` asks for it in the whole process; TensorFlow's public names can't take it back."""
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training without decoder; tests change copies of it only."""

@@ -137,7 +137,7 @@ def _gradients(variant: str, kind: Kind, out: int, iterations: int, **options) -
 
 
 def output_weights(data: Data, through: str) -> list[np.ndarray]:
-    """Random weights of one of the two outputs, zeros for the other."""
+    """Random weights of "capsules", of "coupling", with zeros for the other, or of "both"."""
     rng = np.random.default_rng(1)
     leading, out = data.activations.shape[:-1], data.bias.shape[0]
     shapes = {
@@ -145,7 +145,7 @@ def output_weights(data: Data, through: str) -> list[np.ndarray]:
         "coupling": (*leading, out, data.activations.shape[-1]),
     }
     return [
-        (rng.normal(size=s) if name == through else np.zeros(s)).astype("float32")
+        (rng.normal(size=s) if through in (name, "both") else np.zeros(s)).astype("float32")
         for name, s in shapes.items()
     ]
 
@@ -293,13 +293,12 @@ def test_extreme_votes_and_activations(variant, kind, scale):
             data.parts[n] *= np.float32(scale)
         if "activations" in extreme:
             data.activations *= np.float32(scale)
-        for through in ("capsules", "coupling"):
-            capsules, coupling, gradients = evaluate(variant, data, through=through)
-            message = f"{extreme} {through}"
-            assert_finite(capsules, coupling, *gradients, message=message)
-            assert np.max(reference.lengths(capsules)) <= 1.0 + 1e-5, message
-            total = np.sum(coupling, axis=-2)
-            np.testing.assert_allclose(total, 1.0, rtol=0, atol=1e-5, err_msg=message)
+        capsules, coupling, gradients = evaluate(variant, data, through="both")
+        message = f"extreme: {extreme}"
+        assert_finite(capsules, coupling, *gradients, message=message)
+        assert np.max(reference.lengths(capsules)) <= 1.0 + 1e-5, message
+        total = np.sum(coupling, axis=-2)
+        np.testing.assert_allclose(total, 1.0, rtol=0, atol=1e-5, err_msg=message)
 
 
 @each_kind
@@ -353,6 +352,20 @@ def test_order_of_input_capsules_does_not_matter(variant, kind):
     same, permuted_coupling, _ = evaluate(variant, permuted)
     np.testing.assert_allclose(same, capsules, rtol=0, atol=1e-6)
     np.testing.assert_allclose(permuted_coupling, coupling[..., order], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["em", "sda"])
+def test_votes_of_an_inactive_capsule_do_not_matter(variant):
+    """Not even large ones: em weights a vote by the activation, sda shortens it to that."""
+    data = draw(CONVOLUTIONAL)
+    data.activations[..., 0] = 0.0
+    large = dataclasses.replace(data, parts=[data.parts[0].copy()])
+    large.parts[0][..., 0, :] *= 1e3
+    for some in (data, large):
+        assert_is_the_formula(variant, some)
+    np.testing.assert_allclose(
+        evaluate(variant, large)[0], evaluate(variant, data)[0], rtol=0, atol=1e-5
+    )
 
 
 def _with_other_mates(data: Data) -> Data:
@@ -448,8 +461,11 @@ if backend.IS_JAX:  # operation by operation, its suite takes minutes
     COMPILED = [("rba", "dense", "eager")]
 else:
     COMPILED = [
-        *((name, "dense", "graph") for name in routing.names()),
-        *((name, kind, "xla") for name in routing.names() for kind in ("dense", "convolutional")),
+        ("em", "dense", "graph"),
+        ("rba", "convolutional", "graph"),
+        *((name, "dense", "xla") for name in routing.names()),
+        ("em", "convolutional", "xla"),
+        ("sda", "convolutional", "xla"),
     ]
 
 

@@ -1,6 +1,7 @@
 """A whole training: what it leaves behind, and that going on changes no number."""
 
 import csv
+import importlib
 import json
 import pathlib
 import shutil
@@ -26,8 +27,8 @@ def results(run):
     return json.loads((run / "results.json").read_text())
 
 
-def weights(run, name="epoch-0003"):
-    model = keras.models.load_model(run / "checkpoints" / f"{name}.keras")
+def weights(run):
+    model = training.load_run(run).model
     return [*model.get_weights(), *(np.asarray(v) for v in model.optimizer.variables)]
 
 
@@ -68,6 +69,14 @@ def accuracy_of(path):
     return (outputs["lengths"].argmax(axis=1) == test.labels).mean()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Leaves out the pictures, which take most of a tiny training's time."""
+    program = importlib.import_module("tfcaps.training.train")
+    monkeypatch.setattr(program, "write_figures", lambda *_, **__: [])
+    monkeypatch.setattr(program.RunSummaries, "_look", lambda _: ({}, {}))
+
+
 class TestRunDirectory:
     def test_all_is_there(self, full_run):
         assert sorted(path.name for path in full_run.iterdir()) == [
@@ -103,7 +112,8 @@ class TestRunDirectory:
             for prefix in ("", "val_"):
                 total = float(row[f"{prefix}margin_loss"])
                 total += 1e-5 * float(row[f"{prefix}reconstruction_loss"])
-                assert float(row[f"{prefix}loss"]) == pytest.approx(total, rel=1e-5)
+                # Keras averages a part of a loss over batches, and the sum over examples.
+                assert float(row[f"{prefix}loss"]) == pytest.approx(total, rel=1e-3)
             # Of 20 validation examples a whole number is right.
             assert (20 * float(row["val_accuracy"])) == pytest.approx(
                 round(20 * float(row["val_accuracy"])), abs=1e-5
@@ -188,9 +198,8 @@ class TestResults:
 
 
 class TestResume:
-    @pytest.mark.parametrize("epoch", [1, 2])
-    def test_the_numbers_are_those_of_an_uninterrupted_run(self, small_run, tmp_path, epoch):
-        run = runs.stopped_after(epoch, small_run, tmp_path / "run")
+    def test_the_numbers_are_those_of_an_uninterrupted_run(self, quick, small_run, tmp_path):
+        run = runs.stopped_after(1, small_run, tmp_path / "run")
         train(runs.config(run, resume=True))
         same_numbers(run, small_run)
 
@@ -205,7 +214,7 @@ class TestResume:
         assert after.keys() == before.keys()
         assert found == results(full_run)
 
-    def test_with_more_epochs_goes_on(self, small_run, tmp_path):
+    def test_with_more_epochs_goes_on(self, quick, small_run, tmp_path):
         run = shutil.copytree(small_run, tmp_path / "run")
         first = runs.snapshot(run / "serving" / "1")
         train(runs.config(run, resume=True, epochs=4))
@@ -233,20 +242,23 @@ class TestResume:
         np.testing.assert_array_equal(served_scores(run / "serving" / "2", images), found)
         assert results(run)["epochs"] == 4
 
-    def test_of_mixed_float16(self, tmp_path):
+    def test_of_mixed_float16(self, quick, tmp_path):
         """Its optimizer is wrapped in one that scales the loss, and must not be wrapped twice."""
-        changes = {"precision": "mixed_float16", "epochs": 2, "enable_tf_function": False}
+        changes = {
+            "precision": "mixed_float16",
+            "epochs": 2,
+            "enable_tf_function": False,
+            "train_examples": 20,
+            "batch_size": 8,
+            "test": False,
+        }
         train(runs.config(tmp_path / "whole", **changes))
         run = runs.stopped_after(1, tmp_path / "whole", tmp_path / "run")
         train(runs.config(run, resume=True, **changes))
-        assert rows(run) == rows(tmp_path / "whole")
-        for one, two in zip(
-            weights(run, "epoch-0002"), weights(tmp_path / "whole", "epoch-0002"), strict=True
-        ):
-            np.testing.assert_array_equal(one, two)
+        same_numbers(run, tmp_path / "whole")
 
 
-def test_the_seed_decides(small_run, tmp_path):
+def test_the_seed_decides(quick, small_run, tmp_path):
     train(runs.config(tmp_path, epochs=1, seed=1, test=False))
     assert rows(tmp_path)[0] != rows(small_run)[0]
 
@@ -254,7 +266,6 @@ def test_the_seed_decides(small_run, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model": "ConvCapsNet", "routing": "rba", "mask": "label", "use_reconstruction": True},
         {"precision": "mixed_bfloat16", "routing": "sda", "use_reconstruction": True},
         {"jit": "on", "routing": "rba"},
         {"routing": "mean", "make_skips": True, "layers": (4, 4, 4, 4, 10),
@@ -262,9 +273,8 @@ def test_the_seed_decides(small_run, tmp_path):
     ],
     ids=lambda changes: ",".join(map(str, changes.values())),
 )  # fmt: skip
-def test_variants(tmp_path, changes):
-    found = train(runs.config(tmp_path / "run", epochs=1, train_examples=50, **changes))
-    assert 0 <= found["test_accuracy"] <= 1
+def test_variants(quick, tmp_path, changes):
+    train(runs.config(tmp_path / "run", epochs=1, train_examples=50, test=False, **changes))
     model, epoch = checkpoints.restore(tmp_path / "run" / "checkpoints")
     assert epoch == 1
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
@@ -274,7 +284,7 @@ def test_variants(tmp_path, changes):
     assert np.isfinite(scores).all()
 
 
-def test_without_tf_function_the_numbers_are_nearly_the_same(small_run, tmp_path):
+def test_without_tf_function_the_numbers_are_nearly_the_same(quick, small_run, tmp_path):
     train(runs.config(tmp_path, epochs=1, enable_tf_function=False))
     (found,), expected = rows(tmp_path), rows(small_run)[0]
     assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-3)
@@ -282,17 +292,27 @@ def test_without_tf_function_the_numbers_are_nearly_the_same(small_run, tmp_path
 
 
 def test_without_validation_and_test(tmp_path):
-    found = train(runs.config(tmp_path, epochs=1, validation_fraction=0.0, test=False))
+    found = train(
+        runs.config(
+            tmp_path,
+            epochs=1,
+            validation_fraction=0.0,
+            test=False,
+            model="ConvCapsNet",
+            mask="label",
+            use_reconstruction=True,
+        )
+    )
     assert found["test_accuracy"] is None
     assert found["validation_chosen"] is None
     assert found["train_examples"] == 100
     assert not [name for name in rows(tmp_path)[0] if name.startswith("val_")]
     assert not (tmp_path / "checkpoints" / "best.keras").exists()
-    assert (tmp_path / "figures" / "learning_curves.png").exists()
+    assert len(list((tmp_path / "figures").iterdir())) == 5
     assert (tmp_path / "serving" / "1" / "saved_model.pb").exists()
 
 
-def test_own_images(tmp_path):
+def test_own_images(quick, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("ant", "bee", "cat"):
         folder = tmp_path / "pictures" / name

@@ -55,9 +55,9 @@ def restore(folder: pathlib.Path) -> tuple[keras.Model | None, int]:
 
 
 def best(folder: pathlib.Path) -> keras.Model | None:
-    """Loads the checkpoint with the best validation accuracy, or None if there is none."""
+    """Loads the checkpoint with the best validation accuracy, not compiled; None without one."""
     path = folder / _BEST
-    return _load(path) if path.exists() else None
+    return _load(path, compile=False) if path.exists() else None
 
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
@@ -82,11 +82,11 @@ def _epochs(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.glob("epoch-*.keras"), key=epoch_of)
 
 
-def _load(path: pathlib.Path) -> keras.Model | None:
+def _load(path: pathlib.Path, **arguments) -> keras.Model | None:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return None
     except (zipfile.BadZipFile, OSError):
         return None
-    return keras.models.load_model(path)
+    return keras.models.load_model(path, **arguments)

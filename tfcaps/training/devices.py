@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import config as tensorflow_config
 
 
 def strategy() -> tf.distribute.Strategy:
@@ -32,7 +33,22 @@ def precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def make_reproducible(seed: int) -> None:
-    """Seeds all generators and asks TensorFlow for the same sums in each run."""
+def seed_generators(seed: int) -> None:
+    """Seeds Python's, NumPy's and TensorFlow's generators."""
     keras.utils.set_random_seed(seed % 2**32)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """TensorFlow computes the same sums in each run inside the block.
+
+    To be entered after `compile`: inside, Keras refuses to compile with XLA, since some operations
+    don't support both. Those of capsule networks do.
+    """
+    before = tensorflow_config.is_op_determinism_enabled()
     tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:  # there is no public name for this
+            tensorflow_config.disable_op_determinism()

@@ -7,7 +7,7 @@ import keras
 
 from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints
+from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import TrainingConfig
 from tfcaps.training.run_directory import RunDirectory
 
@@ -47,7 +47,9 @@ def load_run(log_dir: str | os.PathLike) -> Run:
     """
     directory = RunDirectory(log_dir)
     description = directory.read_description()
-    model, epoch = checkpoints.restore(directory.checkpoints)
+    # Under another policy the optimizer would be another one than the saved one.
+    with devices.precision(description["config"].precision):
+        model, epoch = checkpoints.restore(directory.checkpoints)
     if model is None:
         raise UsageError(
             f"Expected a run with a checkpoint. Received: {directory.path}, "

@@ -44,11 +44,12 @@ def train(config: TrainingConfig) -> dict[str, Any]:
     """
     directory = RunDirectory(config.log_dir)
     directory.check(config)
-    devices.make_reproducible(config.seed)
+    devices.seed_generators(config.seed)
     with devices.precision(config.precision), devices.strategy().scope():
         session = _prepare(config, directory)
-        rows = _fit(session)
-        return _finish(session, rows)
+        with devices.deterministic():
+            rows = _fit(session)
+            return _finish(session, rows)
 
 
 @dataclasses.dataclass(frozen=True)
