@@ -338,16 +338,32 @@ def test_own_images(quick, tmp_path):
 
 
 DEVICES = """
-import sys
+import importlib, pathlib, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests import runs
-from tfcaps.training import devices, train
-folder, resumed = sys.argv[1:]
-# 65 examples: of the last batch, of a single one, a device gets nothing.
-changes = dict(train_examples=65, validation_fraction=0.0, test=False)
-train(runs.config(folder + "/one", **changes))
+from tfcaps.training import devices
+
+program = importlib.import_module("tfcaps.training.train")
+program.write_figures = lambda *_, **__: []
+folder = pathlib.Path(sys.argv[1])
+# Batches of 32, 32 and 2, so each device has equally much to do.
+changes = {"routing": "rba", "train_examples": 66, "validation_fraction": 0.0, "epochs": 2}
+program.train(runs.config(folder / "one", **changes))
 devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-train(runs.config(folder + "/two", **changes))
+program.train(runs.config(folder / "two", **changes))
+runs.stopped_after(1, folder / "two", folder / "resumed")
+program.train(runs.config(folder / "resumed", resume=True, **changes))
 """
+
+
+def test_two_devices_come_to_the_numbers_of_one(tmp_path):
+    code, output, errors = runs.finish(runs.start_code(DEVICES, tmp_path))
+    assert code == 0, errors
+    assert "Resuming after epoch 1" in output
+    same_numbers(tmp_path / "resumed", tmp_path / "two")
+    for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
+    for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)

@@ -75,11 +75,11 @@ class EMRouting(Routing):
             setattr(self, name, weight)
 
     def route(self, votes, activations, bias):
-        # All is computed on x = û − k, where k is the mean vote of each output capsule: so the
+        # All is computed on x = û − k, where k is the first mean of each output capsule: so the
         # second moments Σ w x² lose nothing to cancellation, and M and E step are products of
         # x and x² with small matrices. The result doesn't depend on k.
         readings = 2 * self.iterations - 1
-        x = votes.open(linear=readings, quadratic=readings, centred=True)
+        x = votes.open(linear=readings, quadratic=readings, centre_weights=activations)
         centre = add_bias(x.centre, bias)
         coupling = x.uniform_coupling()
         for iteration in range(1, self.iterations + 1):

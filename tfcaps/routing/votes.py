@@ -39,31 +39,36 @@ class Votes(abc.ABC):
     def _materialize(self, *tensors):
         """The array of votes."""
 
-    def _materialize_centred(self, *tensors):
-        """The votes less their mean over the input capsules, and that mean."""
-        return _less_mean(self._materialize(*tensors))
+    def _materialize_centred(self, *arguments):
+        """The votes less their weighted mean, and that mean; the shares are the last argument."""
+        return _less_mean(self._materialize(*arguments[:-1]), arguments[-1])
 
     @abc.abstractmethod
     def _pull_back(self, tensors, x, linear, quadratic):
         """Gradients for the tensors, from x as it was read and the factors in the slots."""
 
-    def open(self, *, linear, quadratic=0, centred=False):
+    def open(self, *, linear, quadratic=0, centre_weights=None):
         """Materialises the votes for reading.
 
         Args:
             linear: how many readings of x there will be.
             quadratic: how many readings of x² there will be. Default 0.
-            centred: whether x is û less its mean over the input capsules, which then is taken for
-                a constant, and not û itself. Default False.
+            centre_weights: `(..., I)`; x is û less its mean with these weights, which is taken
+                for a constant. Default None: x is û itself.
 
         Returns:
             `OpenVotes`.
         """
         count = linear + quadratic
+        shares = ()
+        if centre_weights is not None:
+            total = ops.sum(centre_weights, axis=-1, keepdims=True)
+            shares = (ops.stop_gradient(centre_weights / ops.maximum(total, 1e-30)),)
 
-        def materialize(*tensors):
-            if centred:
-                x, centre = self._materialize_centred(*tensors)
+        def materialize(*arguments):
+            tensors = arguments[: len(self.tensors)]
+            if shares:
+                x, centre = self._materialize_centred(*arguments)
             else:
                 x = self._materialize(*tensors)
                 centre = ops.zeros_like(x[..., 0, :])
@@ -73,11 +78,14 @@ class Votes(abc.ABC):
             def gradient(*upstream):
                 _, _, *factors = _cotangents(upstream)
                 slots = list(zip(factors[:count], factors[count:], strict=True))
-                return self._pull_back(tensors, x, slots[:linear], slots[linear:])
+                own = self._pull_back(tensors, x, slots[:linear], slots[linear:])
+                own = own if isinstance(own, tuple) else (own,)
+                none = tuple(ops.zeros_like(share) for share in arguments[len(tensors) :])
+                return (*own, *none) if len(own) + len(none) > 1 else own[0]
 
             return (x, centre, *lefts, *rights), gradient
 
-        x, centre, *factors = ops.custom_gradient(materialize)(*self.tensors)
+        x, centre, *factors = ops.custom_gradient(materialize)(*self.tensors, *shares)
         slots = list(zip(factors[:count], factors[count:], strict=True))
         return OpenVotes(
             ops.stop_gradient(x), ops.stop_gradient(centre), slots[:linear], slots[linear:]
@@ -117,10 +125,10 @@ class DenseVotes(Votes):
             return _dense_votes(inputs, kernel)
         return ops.einsum("bid,oied->boie", inputs, kernel)
 
-    def _materialize_centred(self, inputs, kernel):
+    def _materialize_centred(self, inputs, kernel, shares):
         if kernel.shape[-1] < _FUSED_DIMENSIONS:
-            return _centred_dense_votes(inputs, kernel)
-        return super()._materialize_centred(inputs, kernel)
+            return _centred_dense_votes(inputs, kernel, shares)
+        return super()._materialize_centred(inputs, kernel, shares)
 
     def _pull_back(self, tensors, x, linear, quadratic):
         inputs, kernel = tensors
@@ -287,8 +295,8 @@ def _polynomial(x, linear, quadratic):
 
 
 @compiled
-def _less_mean(x):
-    centre = ops.mean(x, axis=-2)
+def _less_mean(x, shares):
+    centre = ops.sum(x * shares[..., None, :, None], axis=-2)
     return x - ops.expand_dims(centre, -2), centre
 
 
@@ -298,12 +306,12 @@ def _dense_votes(inputs, kernel):
 
 
 @compiled
-def _centred_dense_votes(inputs, kernel):
+def _centred_dense_votes(inputs, kernel, shares):
     # Votes are linear, so their sum over the input capsules is one matrix product.
     capsules, count, dim, input_dim = kernel.shape
     flat_kernel = ops.reshape(ops.transpose(kernel, (1, 3, 0, 2)), (count * input_dim, -1))
-    flat_inputs = ops.reshape(inputs, (-1, count * input_dim))
-    centre = ops.reshape(ops.matmul(flat_inputs, flat_kernel) / count, (-1, capsules, dim))
+    flat_inputs = ops.reshape(inputs * shares[..., None], (-1, count * input_dim))
+    centre = ops.reshape(ops.matmul(flat_inputs, flat_kernel), (-1, capsules, dim))
     return _sum_over_dim(inputs, kernel) - ops.expand_dims(centre, -2), centre
 
 
