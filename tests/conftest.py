@@ -1,5 +1,6 @@
 """What holds for all tests, and trainings that several of them look at."""
 
+import importlib
 import os
 import pathlib
 
@@ -7,6 +8,14 @@ import pytest
 
 # Before TensorFlow is imported: its notices on the machine's processor are no test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leaves out the pictures, which take most of a tiny training's time."""
+    program = importlib.import_module("tfcaps.training.train")
+    monkeypatch.setattr(program, "write_figures", lambda *_, **__: [])
+    monkeypatch.setattr(program.RunSummaries, "_look", lambda _: ({}, {}))
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +28,9 @@ def small_run(tmp_path_factory) -> pathlib.Path:
 def full_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training with decoder; tests change copies of it only."""
     folder = tmp_path_factory.mktemp("full") / "run"
-    return _train(folder, use_reconstruction=True, save_ckpts=False)
+    from tests import runs
+
+    return _train(folder, **runs.FULL)
 
 
 def _train(folder: pathlib.Path, **changes) -> pathlib.Path:

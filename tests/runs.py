@@ -11,7 +11,6 @@ from tfcaps.training import TrainingConfig
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # 80 examples in batches of 32, so the last one is smaller; no decoder, as it is the largest part.
 TINY = {
-    "routing": "em",
     "layers": (4, 4, 10),
     "dimensions": (4, 4, 4),
     "train_examples": 100,
@@ -22,6 +21,8 @@ TINY = {
     "use_reconstruction": False,
     "save_ckpts": True,
 }
+# What a run with everything in it has instead.
+FULL = {"routing": "em", "use_reconstruction": True, "save_ckpts": False}
 
 
 def config(log_dir: str | os.PathLike, **changes) -> TrainingConfig:

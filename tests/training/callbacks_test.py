@@ -25,8 +25,9 @@ def model(plain_capsnet):
     return model
 
 
-def recorder(directory, model, **arguments):
-    callback = callbacks.Recorder(directory, **{"first_epoch": 0, "keep_all": False, **arguments})
+def recorder(directory, model, epochs_done=0, *, keep_all=False):
+    rows = directory.read_metrics(epochs_done)
+    callback = callbacks.Recorder(directory, rows, keep_all=keep_all)
     callback.set_model(model)
     return callback
 
@@ -81,7 +82,7 @@ class TestRecorder:
     def test_a_resumed_run_computes_an_unfinished_epoch_again(self, directory, model):
         end_epochs(recorder(directory, model), [{"val_accuracy": x} for x in (0.5, 0.2, 0.9)])
         best = (directory.checkpoints / "best.keras").read_bytes()
-        resumed = recorder(directory, model, first_epoch=2)
+        resumed = recorder(directory, model, 2)
         assert [row["val_accuracy"] for row in resumed.rows] == [0.5, 0.2]
         end_epochs(resumed, [{"val_accuracy": 0.4}], start=2)
         rows = directory.metrics.read_text().splitlines()

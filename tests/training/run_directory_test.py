@@ -117,7 +117,7 @@ class TestCheck:
             (
                 "routing",
                 "sda",
-                "Expected --routing=em, as the run in {path} was started with, "
+                "Expected --routing=rba, as the run in {path} was started with, "
                 "to resume it. Received: --routing=sda",
             ),
             (

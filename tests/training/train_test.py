@@ -1,7 +1,6 @@
 """A whole training: what it leaves behind, and that going on changes no number."""
 
 import csv
-import importlib
 import json
 import pathlib
 import shutil
@@ -67,14 +66,6 @@ def accuracy_of(path):
     images /= images.std(axis=(1, 2, 3), keepdims=True)
     outputs = model.predict(images.astype("float32"), batch_size=250, verbose=0)
     return (outputs["lengths"].argmax(axis=1) == test.labels).mean()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Leaves out the pictures, which take most of a tiny training's time."""
-    program = importlib.import_module("tfcaps.training.train")
-    monkeypatch.setattr(program, "write_figures", lambda *_, **__: [])
-    monkeypatch.setattr(program.RunSummaries, "_look", lambda _: ({}, {}))
 
 
 class TestRunDirectory:
@@ -206,7 +197,7 @@ class TestResume:
     def test_of_a_finished_run_changes_nothing(self, full_run, tmp_path):
         run = shutil.copytree(full_run, tmp_path / "run")
         before = runs.snapshot(run)
-        found = train(runs.config(run, resume=True, use_reconstruction=True, save_ckpts=False))
+        found = train(runs.config(run, resume=True, **runs.FULL))
         after = runs.snapshot(run)
         # It tells where the run lies now.
         changed = [name for name in before if after.get(name) != before[name]]
@@ -267,7 +258,7 @@ def test_the_seed_decides(quick, small_run, tmp_path):
     "changes",
     [
         {"precision": "mixed_bfloat16", "routing": "sda", "use_reconstruction": True},
-        {"jit": "on", "routing": "rba"},
+        {"jit": "on"},
         {"routing": "mean", "make_skips": True, "layers": (4, 4, 4, 4, 10),
          "dimensions": (4, 4, 4, 4, 4), "use_bias": False},
     ],
@@ -347,9 +338,10 @@ from tfcaps.training import devices
 
 program = importlib.import_module("tfcaps.training.train")
 program.write_figures = lambda *_, **__: []
+program.RunSummaries._look = lambda _: ({}, {})
 folder = pathlib.Path(sys.argv[1])
 # Batches of 32, 32 and 2, so each device has equally much to do.
-changes = {"routing": "rba", "train_examples": 66, "validation_fraction": 0.0, "epochs": 2}
+changes = {"train_examples": 66, "validation_fraction": 0.0, "epochs": 2}
 program.train(runs.config(folder / "one", **changes))
 devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 program.train(runs.config(folder / "two", **changes))

@@ -18,16 +18,16 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         directory: of the run.
-        first_epoch: epochs that were done before; rows beyond it are dropped, since a run that
-            was killed between the row and the checkpoint computes that epoch again.
+        rows: of the epochs that were done before. metrics.csv may have one more: a run that was
+            killed between the row and the checkpoint computes that epoch again.
         keep_all: whether all checkpoints are kept.
     """
 
-    def __init__(self, directory: RunDirectory, *, first_epoch: int, keep_all: bool):
+    def __init__(self, directory: RunDirectory, rows: list[dict[str, float]], *, keep_all: bool):
         super().__init__()
         self.directory = directory
         self.keep_all = keep_all
-        self.rows = directory.read_metrics(first_epoch)
+        self.rows = list(rows)
         self._started = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):

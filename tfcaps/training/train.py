@@ -61,7 +61,11 @@ class _Session:
     data: ImageDataset
     preprocessing: Preprocessing
     model: CapsuleNetwork
-    epochs_done: int
+    rows: list[dict[str, float]]  # of metrics.csv, for the epochs that were done before
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.rows)
 
     def evaluation_batches(self, split: Split, model: CapsuleNetwork) -> tf.data.Dataset:
         batches = datasets.evaluation_batches(
@@ -88,6 +92,7 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
             f"Expected --epochs >= {epochs_done}, as many as {directory.path} has. "
             f"Received: {config.epochs}"
         )
+    rows = directory.read_metrics(epochs_done)
     if restored is not None:
         model = restored
         print(f"Resuming after epoch {epochs_done} of {directory.path}.")
@@ -105,17 +110,15 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
             "preprocessing": preprocessing.to_dict(),
         },
     )
-    return _Session(config, directory, data, preprocessing, model, epochs_done)
+    return _Session(config, directory, data, preprocessing, model, rows)
 
 
 def _fit(session: _Session) -> list[dict[str, float]]:
     """Runs the epochs that are left, and returns the rows of metrics.csv."""
     config, data, model = session.config, session.data, session.model
-    recorder = Recorder(
-        session.directory, first_epoch=session.epochs_done, keep_all=config.save_ckpts
-    )
-    if session.epochs_done >= config.epochs:
-        return recorder.rows
+    if session.epochs_done == config.epochs:
+        return session.rows
+    recorder = Recorder(session.directory, session.rows, keep_all=config.save_ckpts)
     batches = datasets.training_batches(
         data.train,
         session.preprocessing,

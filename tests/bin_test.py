@@ -1,0 +1,189 @@
+"""Each program as a user starts it, on tiny data."""
+
+import json
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import runs
+from tfcaps import datasets, training
+
+# As the first published programs' users have it in their scripts: a boolean's value stands behind
+# a space.
+PUBLISHED = (
+    "--learning_rate 0.0001 --reconstruction_weight 0.00001 --batch_size 128 "
+    "--enable_tf_function True --epochs 1 --test True --dataset mnist5k --use_bias False "
+    "--use_reconstruction True --routing em --layers 4,4,10 --dimensions 4,4,4 --iterations 2 "
+    "--save_ckpts True --make_skips True --skip_dist 2 --model CapsNet"
+)
+
+
+def run(program, *arguments):
+    return runs.finish(runs.start(program, *arguments))
+
+
+def wait_for(path, process):
+    """Waits until a running process has written a file."""
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+class TestTrainCapsNet:
+    def test_published_command(self, tmp_path):
+        code, output, errors = run(
+            "train_capsnet",
+            *PUBLISHED.split(),
+            *("--log_dir", tmp_path / "run", "--train_examples=90"),
+        )
+        assert code == 0, errors
+        assert re.search(r"examples/s: [0-9.]+ ", output)
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        assert f"Test accuracy: {results['test_accuracy']:.2%}" in output
+        assert f"All of it is in {tmp_path / 'run'}" in output
+        config = training.load_run(tmp_path / "run").config
+        assert config == training.TrainingConfig(
+            log_dir=str(tmp_path / "run"),
+            routing="em",
+            layers=(4, 4, 10),
+            dimensions=(4, 4, 4),
+            train_examples=90,
+            epochs=1,
+            use_bias=False,
+            make_skips=True,
+            save_ckpts=True,
+        )
+
+    def test_killed_and_stopped_and_resumed(self, small_run, tmp_path):
+        """The flags come from the uninterrupted run's own flag file."""
+        repeat = [f"--flagfile={small_run / 'flags.txt'}", f"--log_dir={tmp_path / 'run'}"]
+        folder = tmp_path / "run" / "checkpoints"
+
+        process = runs.start("train_capsnet", *repeat)
+        wait_for(folder / "epoch-0001.keras", process)
+        process.kill()
+        code, _, _ = runs.finish(process)
+        assert code == -signal.SIGKILL
+        assert not (folder / "epoch-0003.keras").exists()
+
+        process = runs.start("train_capsnet", *repeat, "--resume")
+        wait_for(folder / "epoch-0002.keras", process)
+        process.send_signal(signal.SIGINT)
+        code, output, errors = runs.finish(process)
+        assert code == 130, errors
+        assert f"Resuming after epoch 1 of {tmp_path / 'run'}." in output
+        assert errors.splitlines()[-1] == "Stopped. What was finished is saved; --resume goes on."
+        assert "Traceback" not in errors
+        assert not (tmp_path / "run" / "results.json").exists()
+
+        training.train(runs.config(tmp_path / "run", resume=True))
+        final = [training.load_run(folder).model for folder in (tmp_path / "run", small_run)]
+        for one, two in zip(*(model.get_weights() for model in final), strict=True):
+            np.testing.assert_array_equal(one, two)
+        for one, two in zip(*(model.optimizer.variables for model in final), strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+        assert self.metrics(tmp_path / "run") == self.metrics(small_run)
+        assert self.steps(tmp_path / "run") == {1, 2, 3}
+        assert not list((tmp_path / "run").rglob(".*"))
+
+    @staticmethod
+    def metrics(folder):
+        """The rows without their last column, the seconds."""
+        lines = (folder / "metrics.csv").read_text().splitlines()
+        assert lines[0].endswith(",seconds")
+        return [line.rpartition(",")[0] for line in lines]
+
+    @staticmethod
+    def steps(folder):
+        found = set()
+        for path in (folder / "tensorboard" / "train").iterdir():
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = tf.compat.v1.Event.FromString(record)
+                found |= {event.step for value in event.summary.value if value.tag == "loss"}
+        return found
+
+    @pytest.mark.parametrize(
+        ("argument", "sentence"),
+        [
+            ("--epochs=three", "flag --epochs=three: invalid literal for int()"),
+            ("--epochz=3", "Unknown command line flag 'epochz'. Did you mean: epochs ?"),
+            ("--use_bias=maybe", "Non-boolean argument to boolean flag"),
+            ("stray", "Expected flags only. Received: stray"),
+            ("--flagfile=missing.flags", "missing.flags"),
+        ],
+    )
+    def test_flags_that_cannot_be_read(self, tmp_path, argument, sentence):
+        code, output, errors = run("train_capsnet", f"--log_dir={tmp_path / 'run'}", argument)
+        assert code == 1
+        assert sentence in errors
+        assert "Traceback" not in errors + output
+        assert not (tmp_path / "run").exists()
+
+    def test_wrong_value(self, tmp_path):
+        code, output, errors = run(
+            "train_capsnet", f"--log_dir={tmp_path / 'run'}", "--routing=dynamic"
+        )
+        assert code == 1
+        assert errors.splitlines()[-1] == (
+            "Expected --routing to be one of em, mean, rba, sda. Received: dynamic"
+        )
+        assert "Traceback" not in errors + output
+        assert not (tmp_path / "run").exists()
+
+    def test_help(self):
+        code, output, _ = run("train_capsnet", "--help")
+        assert code == 1  # absl's choice
+        assert "Trains a capsule network" in output
+        assert re.search(r"--dimensions: Capsule dimension per layer", output)
+
+
+class TestExportModel:
+    def test_next_version(self, small_run, tmp_path):
+        code, output, errors = run(
+            "export_model", f"--log_dir={small_run}", f"--output_dir={tmp_path / 'versions'}"
+        )
+        assert code == 0, errors
+        folder = tmp_path / "versions" / "1"
+        assert output.splitlines() == [str(folder)]
+        images = datasets.load("mnist5k").test.images[:5]
+        answers = [
+            tf.saved_model.load(path).signatures["serving_default"](images=tf.constant(images))
+            for path in (folder, small_run / "serving" / "1")
+        ]
+        np.testing.assert_allclose(answers[0]["scores"], answers[1]["scores"], atol=1e-6)
+        assert answers[0]["label"].numpy().tolist() == answers[1]["label"].numpy().tolist()
+
+    def test_folder_without_a_run(self, tmp_path):
+        code, output, errors = run("export_model", f"--log_dir={tmp_path}")
+        assert code == 1
+        assert errors.splitlines()[-1] == (
+            "Expected --log_dir to be the directory of a run. "
+            f"Received: {tmp_path}, which has no run.json"
+        )
+        assert "Traceback" not in errors + output
+
+    def test_without_a_folder(self):
+        code, _, errors = run("export_model")
+        assert code == 1
+        assert "Flag --log_dir must have a value other than None." in errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("program", sorted((runs.ROOT / "bin").iterdir()), ids=lambda p: p.name)
+def test_every_program_is_executable_and_short(program):
+    assert program.stat().st_mode & 0o111 == 0o111
+    lines = program.read_text().splitlines()
+    assert lines[0] == "#!/usr/bin/env python3"
+    assert len(lines) < 80
+
+
+def test_every_program_is_tested():
+    text = (runs.ROOT / "tests" / "bin_test.py").read_text()
+    names = [path.name for path in (runs.ROOT / "bin").iterdir()]
+    assert [name for name in names if f'"{name}"' not in text] == []
