@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -29,11 +30,13 @@ def run(main: Callable[[list[str]], None]) -> None:
         if len(argv) > 1:
             _end(f"Expected flags only. Received: {argv[1]}", _EXIT_USAGE)
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells about each file it writes
+        _insist_on_interrupts()
         try:
             main(argv)
         except UsageError as error:
             _end(str(error), _EXIT_USAGE)
         except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
             _end("Stopped. What was finished is saved; --resume goes on.", _EXIT_INTERRUPTED)
         except OSError as error:
             if error.errno not in _DISK_ERRORS:
@@ -44,6 +47,22 @@ def run(main: Callable[[list[str]], None]) -> None:
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
     app.run(guarded, argv=_with_joined_booleans(sys.argv))
+
+
+def _insist_on_interrupts() -> None:
+    """Repeats Ctrl-C each second until it is heard.
+
+    Python drops an exception that falls into a destructor or a callback from foreign code.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # a shell that starts a program in the background has it ignore Ctrl-C
+
+    def interrupt(_signal, _frame):
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
 
 
 def _with_joined_booleans(argv: Sequence[str]) -> list[str]:
