@@ -41,6 +41,7 @@ setup(
             "hypothesis>=6.100,<7",
             "jax>=0.6,<0.13",
             "ml_dtypes>=0.5.1,<0.7",
+            "optax>=0.2.5,<0.3",
             "packaging>=24,<27",
             "pillow>=11,<14",
             "pytest>=9,<10",

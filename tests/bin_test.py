@@ -48,7 +48,7 @@ class TestTrainCapsNet:
         assert f"Test accuracy: {results['test_accuracy']:.2%}" in output
         assert f"All of it is in {tmp_path / 'run'}" in output
         config = training.load_run(tmp_path / "run").config
-        assert config == training.TrainingConfig(
+        assert config == training.CapsuleNetworkConfig(
             log_dir=str(tmp_path / "run"),
             routing="em",
             layers=(4, 4, 10),
@@ -141,6 +141,36 @@ class TestTrainCapsNet:
         assert code == 1  # absl's choice
         assert "Trains a capsule network" in output
         assert re.search(r"--dimensions: Capsule dimension per layer", output)
+
+
+class TestTrainNetwork:
+    def test_published_flags(self, tmp_path):
+        code, output, errors = run(
+            "train_network",
+            *("--dataset=mnist5k", f"--log_dir={tmp_path / 'run'}", "--runs=2", "--epochs=1"),
+            *("--batch_size=32", "--learning_rate=0.001", "--dtype=float32", "--model=fnn"),
+            *("--num_layers=3", "--width_layers=10", "--conflicting_samples_size=20"),
+            *("--all_conflict_layers=false", "--train_examples=100"),
+        )
+        assert code == 0, errors
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        assert f"Test accuracy: {results['test_accuracy']:.2%}" in output
+        config = training.load_run(tmp_path / "run" / "run-2").config
+        assert (config.blocks, config.widths, config.seed) == ((3,), (10,), 1)
+        header = (tmp_path / "run" / "run-1" / "metrics.csv").read_text().splitlines()[0]
+        assert "entropy/stage1_block3" in header
+        assert "entropy/stage1_block2" not in header
+
+    def test_wrong_value(self, tmp_path):
+        code, output, errors = run(
+            "train_network", f"--log_dir={tmp_path / 'run'}", "--blocks=0,0,0,0"
+        )
+        assert code == 1
+        assert errors.splitlines()[-1] == (
+            "Expected --blocks with at least one block. Received: 0,0,0,0"
+        )
+        assert "Traceback" not in errors + output
+        assert not (tmp_path / "run").exists()
 
 
 class TestExportModel:

@@ -45,7 +45,7 @@ for file in files:
 @pytest.fixture(scope="module")
 def values() -> dict[str, dict]:
     """The values of the program's flags after reading each file."""
-    names = ",".join(field.name for field in dataclasses.fields(training.TrainingConfig))
+    names = ",".join(field.name for field in dataclasses.fields(training.CapsuleNetworkConfig))
     output = subprocess.run(
         [sys.executable, "-c", READ_FLAGS, "bin/train_capsnet", names, *CONFIGS],
         cwd=ROOT,
@@ -62,10 +62,10 @@ def values() -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def configs(values) -> dict[str, training.TrainingConfig]:
+def configs(values) -> dict[str, training.CapsuleNetworkConfig]:
     """The configuration that each file stands for."""
     return {
-        file: training.TrainingConfig(**{**flags, "log_dir": "unused"})
+        file: training.CapsuleNetworkConfig(**{**flags, "log_dir": "unused"})
         for file, flags in values.items()
     }
 

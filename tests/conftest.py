@@ -1,6 +1,5 @@
 """What holds for all tests, and trainings that several of them look at."""
 
-import importlib
 import os
 import pathlib
 
@@ -13,9 +12,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 @pytest.fixture
 def quick(monkeypatch):
     """Leaves out the pictures, which take most of a tiny training's time."""
-    program = importlib.import_module("tfcaps.training.train")
-    monkeypatch.setattr(program, "write_figures", lambda *_, **__: [])
-    monkeypatch.setattr(program.RunSummaries, "_look", lambda _: ({}, {}))
+    from tfcaps.training.capsules import CapsuleRecipe
+
+    monkeypatch.setattr(CapsuleRecipe, "write_figures", lambda *_, **__: [])
+    monkeypatch.setattr(CapsuleRecipe, "look", lambda *_: ({}, {}))
 
 
 @pytest.fixture(scope="session")

@@ -340,7 +340,7 @@ class TestOtherLoaders:
 
 CAPSULE_IMAGE_SHAPE = (28, 24, 1)
 CAPSULE_PREPROCESSING = datasets.Preprocessing(
-    resize=None, pad=0, crop=20, flip=False, brightness=0.0, standardize=True
+    resize=None, crop=20, shift=0, flip=False, brightness=0.0, standardize=True
 )
 CAPSULE_MODELS = {
     **{

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from tfcaps.training import TrainingConfig
+from tfcaps.training import CapsuleNetworkConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # 80 examples in batches of 32, so the last one is smaller; no decoder, as it is the largest part.
@@ -26,9 +26,9 @@ TINY = {
 FULL = {"routing": "em", "use_reconstruction": True, "save_ckpts": False}
 
 
-def config(log_dir: str | os.PathLike, **changes) -> TrainingConfig:
+def config(log_dir: str | os.PathLike, **changes) -> CapsuleNetworkConfig:
     """The configuration of a tiny training."""
-    return TrainingConfig(log_dir=str(log_dir), **{**TINY, **changes})
+    return CapsuleNetworkConfig(log_dir=str(log_dir), **{**TINY, **changes})
 
 
 def flags(log_dir: str | os.PathLike, **changes) -> list[str]:

@@ -120,6 +120,15 @@ def unit(x, axis=-1):
     return ops.cast(_unit_and_norm(x, axis)[0], x.dtype)
 
 
+def outside_of_graphs():
+    """A block in which TensorFlow runs at once, though a graph is being traced around it."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
+
+
 _compilation = {"enabled": True}
 
 

@@ -1,15 +1,19 @@
 """What all programs share: wrong input ends them with one sentence, not with a stack trace."""
 
+import dataclasses
 import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from absl import app, flags, logging
 
 from tfcaps.errors import UsageError
 
+_Config = TypeVar("_Config")
 _EXIT_USAGE = 1
 _EXIT_INTERRUPTED = 130  # the shells' code for Ctrl-C
 _DISK_ERRORS = (
@@ -47,6 +51,60 @@ def run(main: Callable[[list[str]], None]) -> None:
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
     app.run(guarded, argv=_with_joined_booleans(sys.argv))
+
+
+def define_training_flags(
+    *, learning_rate: float, batch_size: int, epochs: int, conflicting_samples_size: int
+) -> None:
+    """Defines the flags that all programs that train a network have, with these defaults."""
+    text, real, whole = flags.DEFINE_string, flags.DEFINE_float, flags.DEFINE_integer
+    switch = flags.DEFINE_bool
+    # allow_override: absl's logging has a flag of this name.
+    text("log_dir", None, "Run directory (runs/DATASET-MODEL-TIME).", allow_override=True)
+    switch("resume", False, "Go on in --log_dir where an earlier run stopped.")
+    text(
+        "dataset",
+        "mnist5k",
+        "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
+        "or images:FOLDER.",
+    )
+    text("data_dir", None, "Folder of tensorflow_datasets' prepared data sets.")
+    whole("image_size", None, "Side that raw images are resized to, in pixels.")
+    text("augmentation", "paper", "paper: crops, flips, … as published; none: pixels in [0, 1].")
+    whole("train_examples", 0, "Learn from so many examples of a seeded shuffle; 0: from all.")
+    real("validation_fraction", 0.1, "Part of the training set that is held out.")
+    real("learning_rate", learning_rate, "Of the optimizer.")
+    whole("batch_size", batch_size, "Examples per step, over all devices.")
+    whole("epochs", epochs, "Epochs in all.")
+    whole("steps_per_epoch", 0, "An epoch ends after so many steps; 0: after all examples.")
+    whole("seed", 0, "Of weights, order and augmentation.")
+    text("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
+    text("jit", "auto", "XLA for the whole step: on, off, or auto (on a GPU only).")
+    switch("enable_tf_function", True, "False runs step by step in Python, for debugging.")
+    whole(
+        "conflicting_samples_size",
+        conflicting_samples_size,
+        "Examples that bundle entropy is measured on after each epoch; 0: it isn't.",
+    )
+    switch("all_conflict_layers", True, "Measure it at all layers, not only at the last one.")
+    switch("save_ckpts", False, "Keep every epoch's checkpoint, not only the newest and the best.")
+    switch("test", True, "Evaluate the test set in the end.")
+
+
+def config_from_flags(config_class: type[_Config], *, name: str) -> _Config:
+    """The configuration that the flags stand for; each field is the flag of the same name.
+
+    Args:
+        config_class: a dataclass with `log_dir` and `dataset` among its fields.
+        name: is part of the run directory's name if --log_dir isn't given.
+    """
+    values = flags.FLAGS
+    if not values.log_dir:
+        dataset = os.path.basename(values.dataset.removeprefix("images:").rstrip("/"))
+        values.log_dir = f"runs/{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return config_class(
+        **{field.name: values[field.name].value for field in dataclasses.fields(config_class)}
+    )
 
 
 def _insist_on_interrupts() -> None:

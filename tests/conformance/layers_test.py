@@ -54,6 +54,11 @@ CASES = {
         (2, 3, 2, 4),
         (2, 3, 2, 1),
     ),
+    "plain block": Case(lambda **k: layers.PlainBlock(4, strides=2, **k), (5, 4, 3), (3, 2, 4)),
+    "residual block": Case(lambda **k: layers.ResidualBlock(3, **k), (5, 4, 3), (5, 4, 3)),
+    "projection block": Case(
+        lambda **k: layers.ResidualBlock(4, strides=2, **k), (5, 4, 3), (3, 2, 4)
+    ),
     "length": Case(layers.CapsuleLength, (3, 4), (3,)),
     "mask": Case(layers.CapsuleMask, (3, 4), (3, 4)),
 }

@@ -116,12 +116,37 @@ class TestPreprocessing:
     def test_paper(self, name, expected):
         assert datasets.preprocessing(name, "paper") == Preprocessing(**expected)
 
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("mnist5k", {"shift": 4, "brightness": 0.25}),
+            ("mnist", {"shift": 4, "brightness": 0.25}),
+            (
+                "fashion_mnist",
+                {"shift": 4, "flip": True, "brightness": 0.25, "standardize": True},
+            ),
+            ("svhn_cropped", {"shift": 4, "brightness": 0.25, "standardize": True}),
+            ("cifar10", {"shift": 6, "flip": True, "brightness": 0.25, "standardize": True}),
+            ("imagenette", {"shift": 10, "flip": True, "brightness": 0.25, "standardize": True}),
+            ("images:anywhere", {"shift": 4, "standardize": True}),
+        ],
+    )
+    def test_blocks(self, name, expected):
+        assert datasets.preprocessing(name, "blocks") == Preprocessing(**expected)
+
+    @pytest.mark.parametrize(
+        ("published", "name"), [("svhn", "svhn_cropped"), ("norb", "smallnorb")]
+    )
+    def test_published_names(self, published, name):
+        expected = datasets.preprocessing(name, "paper")
+        assert datasets.preprocessing(published, "paper") == expected
+
     @pytest.mark.parametrize("name", [*NAMES, "images:anywhere"])
     def test_none_is_the_scale_only(self, name):
         assert datasets.preprocessing(name, "none") == Preprocessing()
 
     def test_an_unknown_kind(self):
-        with pytest.raises(UsageError, match=r"preprocessing paper or none\. Received: best"):
+        with pytest.raises(UsageError, match=r"among paper, blocks, none\. Received: best$"):
             datasets.preprocessing("mnist", "best")
 
     def test_an_unknown_data_set(self):

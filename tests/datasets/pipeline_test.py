@@ -14,9 +14,11 @@ def _split(size: int = 10) -> Split:
     return Split(images, np.arange(size))
 
 
-def _train(epochs: range, *, seed: int = 0, batch_size: int = 4, split: Split | None = None):
+def _train(
+    epochs: range, *, seed: int = 0, batch_size: int = 4, split: Split | None = None, **arguments
+):
     batches = training_batches(
-        split or _split(), AUGMENTED, batch_size=batch_size, seed=seed, epochs=epochs
+        split or _split(), AUGMENTED, batch_size=batch_size, seed=seed, epochs=epochs, **arguments
     )
     return list(batches.as_numpy_iterator())
 
@@ -95,6 +97,17 @@ class TestTraining:
             "label": tf.TensorSpec((None,), tf.int64),
         }
         assert len(batches) == 6
+
+    def test_short_epochs_are_the_beginnings_of_whole_ones(self):
+        # Three batches of 4, 4 and 2 are an epoch.
+        whole = _train(range(3))
+        _assert_equal(_train(range(3), steps_per_epoch=1), whole[::3])
+        _assert_equal(_train(range(1, 3), steps_per_epoch=2), [*whole[3:5], *whole[6:8]])
+        _assert_equal(_train(range(3), steps_per_epoch=4), whole)
+
+    def test_an_epoch_without_steps(self):
+        with pytest.raises(UsageError, match=r"steps_per_epoch >= 1\. Received: 0"):
+            _train(range(1), steps_per_epoch=0)
 
     def test_no_epochs_are_no_batches(self):
         assert _train(range(4, 4)) == []

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
 
-EVERYTHING = Preprocessing(resize=20, pad=2, crop=16, flip=True, brightness=0.3, standardize=True)
+EVERYTHING = Preprocessing(resize=20, crop=16, shift=2, flip=True, brightness=0.3, standardize=True)
 
 
 def _images(*shape: int) -> np.ndarray:
@@ -51,17 +51,10 @@ class TestEvaluate:
         expected = images[:, top : top + 24, left : left + 24] / 255
         np.testing.assert_allclose(original, expected, rtol=1e-6)
 
-    def test_zeros_are_padded(self):
-        images = _images(2, 4, 5, 1)
-        _, original = Preprocessing(pad=3).evaluate(images)
-        expected = np.pad(images / 255, [(0, 0), (3, 3), (3, 3), (0, 0)])
-        np.testing.assert_allclose(original, expected, rtol=1e-6)
-
-    def test_padding_does_not_move_the_centre(self):
+    def test_only_training_images_are_shifted(self):
         images = _images(2, 28, 31, 1)
-        _, padded = Preprocessing(pad=4, crop=24).evaluate(images)
-        _, bare = Preprocessing(crop=24).evaluate(images)
-        np.testing.assert_array_equal(padded, bare)
+        _, original = Preprocessing(shift=4).evaluate(images)
+        np.testing.assert_allclose(original, images / 255, rtol=1e-6)
 
     def test_images_are_stretched_to_the_size(self):
         images = np.full((2, 96, 60, 1), 102, np.uint8)
@@ -140,9 +133,9 @@ class TestAugment:
             expected = image[top : top + 5, left : left + 5] / 255
             np.testing.assert_allclose(crop, expected, rtol=1e-6)
 
-    def test_crops_reach_into_the_padding(self):
+    def test_images_move_over_their_border(self):
         image = np.full((4, 4, 1), 255, np.uint8)
-        _, crops = _augment_often(Preprocessing(pad=1, crop=4), image, times=100)
+        _, crops = _augment_often(Preprocessing(shift=1), image, times=100)
         assert {int(crop.sum()) for crop in crops} == {9, 12, 16}
 
     def test_every_second_image_is_mirrored(self):
@@ -193,8 +186,7 @@ class TestShapes:
             (Preprocessing(), (28, 30, 1), (28, 30, 1)),
             (Preprocessing(resize=28), (96, 90, 1), (28, 28, 1)),
             (Preprocessing(resize=28, crop=24), (96, 96, 2), (24, 24, 2)),
-            (Preprocessing(pad=4), (32, 30, 3), (40, 38, 3)),
-            (Preprocessing(pad=4, crop=32), (32, 32, 3), (32, 32, 3)),
+            (Preprocessing(shift=4), (32, 30, 3), (32, 30, 3)),
             (EVERYTHING, (8, 100, 3), (16, 16, 3)),
         ],
     )
@@ -225,7 +217,7 @@ class TestArguments:
         [
             ({"resize": 0}, "Expected resize >= 1 or None. Received: 0"),
             ({"crop": -3}, "Expected crop >= 1 or None. Received: -3"),
-            ({"pad": -1}, "Expected pad >= 0. Received: -1"),
+            ({"shift": -1}, "Expected shift >= 0. Received: -1"),
             ({"brightness": 1.5}, "Expected brightness between 0 and 1. Received: 1.5"),
             ({"brightness": -0.1}, "Received: -0.1"),
             ({"brightness": math.nan}, "Received: nan"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcaps.datasets import Split
-from tfcaps.datasets.sampling import hold_out, subset
+from tfcaps.datasets.sampling import hold_out, probe_set, subset
 from tfcaps.errors import UsageError
 
 
@@ -43,6 +43,19 @@ class TestSubset:
     def test_another_count_is_refused(self, count):
         with pytest.raises(UsageError, match=f"between 1 and 10, .* Received: {count}$"):
             subset(_split([0] * 10), count, seed=0)
+
+
+class TestProbeSet:
+    def test_the_choice_never_changes(self):
+        raw = np.random.PCG64([3, 2]).random_raw(10).tolist()
+        expected = sorted(range(10), key=raw.__getitem__)[:4]
+        assert _indices(probe_set(_split([0] * 10), 4, seed=3)) == expected
+
+    @pytest.mark.parametrize("count", [0, -1, 11])
+    def test_another_count_is_refused(self, count):
+        sentence = f"conflicting_samples_size between 1 and 10, .* Received: {count}$"
+        with pytest.raises(UsageError, match=sentence):
+            probe_set(_split([0] * 10), count, seed=0)
 
 
 class TestHoldOut:

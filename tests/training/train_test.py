@@ -335,10 +335,11 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests import runs
 from tfcaps.training import devices
+from tfcaps.training.capsules import CapsuleRecipe
 
 program = importlib.import_module("tfcaps.training.train")
-program.write_figures = lambda *_, **__: []
-program.RunSummaries._look = lambda _: ({}, {})
+CapsuleRecipe.write_figures = lambda *_, **__: []
+CapsuleRecipe.look = lambda *_: ({}, {})
 folder = pathlib.Path(sys.argv[1])
 # Batches of 32, 32 and 2, so each device has equally much to do.
 changes = {"train_examples": 66, "validation_fraction": 0.0, "epochs": 2}

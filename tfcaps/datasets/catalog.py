@@ -43,10 +43,12 @@ class _Entry:
     Args:
         read: (data_dir, image_size) → training examples, test examples, class names.
         paper: The augmentation of arXiv 1905.08744 and 2104.07393, or what comes closest to it.
+        blocks: The same for arXiv 2011.02956, with crops of the images' own size.
     """
 
     read: Callable[[str | os.PathLike | None, int | None], _Parts]
     paper: Preprocessing
+    blocks: Preprocessing
 
 
 def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
@@ -75,23 +77,42 @@ def _read_imagenette(data_dir: str | os.PathLike | None, image_size: int | None)
 
 
 _DIGITS = Preprocessing(crop=24, standardize=True)
-# Standardisation would take a change of brightness back, so no entry has both.
+# Standardisation would take a change of brightness back, so no entry of capsules has both.
 _NATURAL = Preprocessing(flip=True, brightness=0.25)
+# Of block networks nearly all have both, as published: clipping leaves something of the change.
+_SHIFTED_DIGITS = Preprocessing(shift=4, brightness=0.25)
 
 _CATALOG = {
-    "mnist5k": _Entry(_read_mnist5k, _DIGITS),
-    "mnist": _Entry(_prepared("mnist"), _DIGITS),
+    "mnist5k": _Entry(_read_mnist5k, _DIGITS, _SHIFTED_DIGITS),
+    "mnist": _Entry(_prepared("mnist"), _DIGITS, _SHIFTED_DIGITS),
     "fashion_mnist": _Entry(
-        _prepared("fashion_mnist"), Preprocessing(crop=24, flip=True, standardize=True)
+        _prepared("fashion_mnist"),
+        Preprocessing(crop=24, flip=True, standardize=True),
+        Preprocessing(shift=4, flip=True, brightness=0.25, standardize=True),
     ),
-    "cifar10": _Entry(_prepared("cifar10"), _NATURAL),
-    "svhn_cropped": _Entry(_prepared("svhn_cropped"), Preprocessing(brightness=0.25)),
+    "cifar10": _Entry(
+        _prepared("cifar10"),
+        _NATURAL,
+        Preprocessing(shift=6, flip=True, brightness=0.25, standardize=True),
+    ),
+    "svhn_cropped": _Entry(
+        _prepared("svhn_cropped"),
+        Preprocessing(brightness=0.25),
+        Preprocessing(shift=4, brightness=0.25, standardize=True),
+    ),
     "smallnorb": _Entry(
         _prepared("smallnorb", label="label_category"),
         Preprocessing(resize=28, crop=24, brightness=0.1),
+        Preprocessing(resize=48, shift=4, brightness=0.25, standardize=True),
     ),
-    "imagenette": _Entry(_read_imagenette, _NATURAL),
+    "imagenette": _Entry(
+        _read_imagenette,
+        _NATURAL,
+        Preprocessing(shift=10, flip=True, brightness=0.25, standardize=True),
+    ),
 }
+# The published programs called them so.
+_PUBLISHED_NAMES = {"svhn": "svhn_cropped", "norb": "smallnorb"}
 
 
 def names() -> tuple[str, ...]:
@@ -172,7 +193,8 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
 
     Args:
         dataset_name: As `load` takes it.
-        kind: `paper`: the augmentation of the papers; `none`: pixels scaled to [0, 1] only.
+        kind: `paper`: the augmentation of the papers on capsules; `blocks`: that of the paper on
+            conflicting bundles; `none`: pixels scaled to [0, 1] only.
 
     Raises:
         UsageError: The data set or the kind is unknown.
@@ -183,12 +205,12 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
     >>> datasets.preprocessing("svhn_cropped", "paper").brightness
     0.25
 
-    Papers: arXiv 1905.08744, 2104.07393.
+    Papers: arXiv 1905.08744, 2104.07393, 2011.02956.
     """
     entry = _entry(dataset_name)
-    kinds = {"paper": entry.paper, "none": Preprocessing()}
+    kinds = {"paper": entry.paper, "blocks": entry.blocks, "none": Preprocessing()}
     if kind not in kinds:
-        raise UsageError(f"Expected the preprocessing {' or '.join(kinds)}. Received: {kind}")
+        raise UsageError(f"Expected a preprocessing among {', '.join(kinds)}. Received: {kind}")
     return kinds[kind]
 
 
@@ -199,7 +221,9 @@ def _entry(name: str) -> _Entry:
             lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
             # Nothing is known about them, so nothing that could change their class.
             Preprocessing(standardize=True),
+            Preprocessing(shift=4, standardize=True),
         )
+    name = _PUBLISHED_NAMES.get(name, name)
     if name not in _CATALOG:
         known = ", ".join(_CATALOG)
         raise UsageError(f"Expected a data set among {known}, images:FOLDER. Received: {name}")

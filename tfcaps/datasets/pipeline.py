@@ -17,6 +17,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     epochs: range,
+    steps_per_epoch: int | None = None,
 ) -> tf.data.Dataset:
     """Shuffled and augmented batches of some epochs, one after the other.
 
@@ -30,6 +31,7 @@ def training_batches(
             smaller where B doesn't divide N.
         seed: A non-negative integer.
         epochs: The epochs' numbers, from 0.
+        steps_per_epoch: An epoch ends after so many batches of its order. None: after all.
 
     Returns:
         Batches as dicts: `image` (float32, (B, h, w, C), the network's input), `original`
@@ -37,7 +39,8 @@ def training_batches(
         (int64, (B,)).
 
     Raises:
-        UsageError: `batch_size` is below 1, or the images are too small for the crops.
+        UsageError: `batch_size` or `steps_per_epoch` is below 1, or the images are too small for
+            the crops.
 
     Example:
 
@@ -52,6 +55,7 @@ def training_batches(
     _check(split, preprocessing, batch_size)
     images, labels = _resident(split)
     size = len(split)
+    steps = epoch_steps(size, batch_size, steps_per_epoch)
 
     def seeds(epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.constant(seed, tf.int64), epoch * _EPOCH_STRIDE + index])
@@ -65,7 +69,7 @@ def training_batches(
         order_seed = seeds(epoch, tf.constant(size, tf.int64))
         indices = tf.range(size, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(indices, order_seed, alg="philox")
-        examples = tf.data.Dataset.from_tensor_slices(order)
+        examples = tf.data.Dataset.from_tensor_slices(order).take(steps * batch_size)
         examples = examples.map(
             lambda index: example(epoch, index), num_parallel_calls=tf.data.AUTOTUNE
         )
@@ -73,9 +77,25 @@ def training_batches(
 
     numbers = tf.constant(list(epochs), tf.int64)
     batches = tf.data.Dataset.from_tensor_slices(numbers).flat_map(epoch_batches)
-    batches_per_epoch = -(-size // batch_size)
-    total = tf.data.experimental.assert_cardinality(len(epochs) * batches_per_epoch)
+    total = tf.data.experimental.assert_cardinality(len(epochs) * steps)
     return _finish(batches.apply(total))
+
+
+def epoch_steps(examples: int, batch_size: int, steps_per_epoch: int | None = None) -> int:
+    """How many batches an epoch has: ceil(examples / batch_size), or fewer if so asked.
+
+    Raises:
+        UsageError: `steps_per_epoch` is below 1.
+
+    Example:
+
+    >>> epoch_steps(100, 40), epoch_steps(100, 40, 2), epoch_steps(100, 40, 9)
+    (3, 2, 3)
+    """
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise UsageError(f"Expected steps_per_epoch >= 1. Received: {steps_per_epoch}")
+    steps = -(-examples // batch_size)
+    return steps if steps_per_epoch is None else min(steps, steps_per_epoch)
 
 
 def evaluation_batches(

@@ -15,17 +15,18 @@ _MAX_PIXEL = 255.0
 class Preprocessing:
     r"""What happens to an image before a network sees it: the same in all programs.
 
-    The steps, in this order: to [0, 1] as pixel / 255; `resize`; `pad`; crop, at a random place in
-    training and in the centre otherwise; in training a horizontal flip of every second image and
-    an offset drawn from U(-brightness, brightness), clipped to [0, 1]. The result is `original`;
+    The steps, in this order: to [0, 1] as pixel / 255; `resize`; `crop`, at a random place in
+    training and in the centre otherwise, whereby training images may be moved over their border
+    by `shift`; in training a horizontal flip of every second image and an offset drawn from U(-brightness, brightness), clipped to [0, 1]. The result is `original`;
     the network's input `x` is the same or, with `standardize`,
 
         x = (original - mean) / max(std, 1/√n)   over the n values of one image.
 
     Args:
         resize: Height and width that the image is stretched to, in pixels. None: as it is.
-        pad: Zeros added on each side, in pixels. Defaults to 0.
         crop: Height and width of the part that is kept, in pixels. None: all.
+        shift: How far training images are moved at most, each way, in pixels; zeros come in. It is
+            the padding before a crop to the image's own size. Defaults to 0.
         flip: Whether training images are mirrored at random. Defaults to False.
         brightness: The largest change of brightness in training, 0 to 1. Defaults to 0.
         standardize: Whether the input has mean 0 and variance 1 in each image. Defaults to False.
@@ -44,12 +45,12 @@ class Preprocessing:
     >>> x.shape, f"{float(original[0, 0, 0, 0]):.1f}"
     (TensorShape([5, 24, 24, 1]), '0.2')
 
-    Papers: arXiv 1905.08744 and 2104.07393 (which sets get which augmentation).
+    Papers: arXiv 1905.08744, 2104.07393 and 2011.02956 (which sets get which augmentation).
     """
 
     resize: int | None = None
-    pad: int = 0
     crop: int | None = None
+    shift: int = 0
     flip: bool = False
     brightness: float = 0.0
     standardize: bool = False
@@ -59,8 +60,8 @@ class Preprocessing:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"Expected {name} >= 1 or None. Received: {value}")
-        if self.pad < 0:
-            raise UsageError(f"Expected pad >= 0. Received: {self.pad}")
+        if self.shift < 0:
+            raise UsageError(f"Expected shift >= 0. Received: {self.shift}")
         if not 0 <= self.brightness <= 1:
             raise UsageError(f"Expected brightness between 0 and 1. Received: {self.brightness}")
 
@@ -73,7 +74,6 @@ class Preprocessing:
         height, width, channels = image_shape
         if self.resize is not None:
             height = width = self.resize
-        height, width = height + 2 * self.pad, width + 2 * self.pad
         if self.crop is None:
             return height, width, channels
         if min(height, width) < self.crop:
@@ -95,6 +95,7 @@ class Preprocessing:
         """
         height, width, _ = self.output_shape(tuple(image.shape))
         image = self._scale(image)
+        image = tf.pad(image, [[self.shift] * 2, [self.shift] * 2, [0, 0]])
         # One draw for all operations: top, left, flip, brightness.
         draws = tf.random.stateless_uniform([4], seed, alg="philox")
         free = tf.shape(image)[:2] - (height, width)
@@ -133,14 +134,11 @@ class Preprocessing:
         return cls(**arguments)
 
     def _scale(self, images: tf.Tensor) -> tf.Tensor:
-        """To [0, 1], resized and padded; (H, W, C) or (B, H, W, C)."""
+        """To [0, 1] and resized; (H, W, C) or (B, H, W, C)."""
         images = tf.cast(images, tf.float32) / _MAX_PIXEL
         if self.resize is not None:
             # The filter's weights sum to 1 only up to rounding.
             images = tf.clip_by_value(resize(images, self.resize), 0.0, 1.0)
-        if self.pad:
-            batch = [[0, 0]] * (images.shape.rank - 3)
-            images = tf.pad(images, [*batch, [self.pad] * 2, [self.pad] * 2, [0, 0]])
         return images
 
     def _standardize(self, images: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 
 # One stream of random numbers for each use of a seed, so that the uses don't depend on each other.
-_SUBSET_STREAM, _PART_STREAM = 0, 1
+_SUBSET_STREAM, _PART_STREAM, _PROBE_STREAM = 0, 1, 2
 
 
 def subset(split: Split, count: int, *, seed: int) -> Split:
@@ -55,6 +55,25 @@ def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
         members = np.flatnonzero(classes == label)
         chosen[members[np.argsort(keys[members], kind="stable")[:quota]]] = True
     return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
+
+
+def probe_set(split: Split, count: int, *, seed: int) -> Split:
+    """Draws the examples on which bundle entropy is measured, the same for the same seed.
+
+    Args:
+        split: N training examples.
+        count: How many of them, 1 to N.
+        seed: Another seed draws others.
+
+    Raises:
+        UsageError: `count` is not in 1..N.
+    """
+    if not 1 <= count <= len(split):
+        raise UsageError(
+            f"Expected conflicting_samples_size between 1 and {len(split)}, the size of the "
+            f"training set. Received: {count}"
+        )
+    return split.take(np.argsort(_keys(len(split), seed, _PROBE_STREAM), kind="stable")[:count])
 
 
 def _keys(count: int, seed: int, stream: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Networks."""
 
+from tfcaps.models.block_network import BlockNetwork
 from tfcaps.models.capsnet import CapsNet
 from tfcaps.models.capsule_network import CapsuleNetwork
 from tfcaps.models.conv_capsnet import ConvCapsNet
 from tfcaps.models.decoder import decoder
 
-__all__ = ["CapsNet", "CapsuleNetwork", "ConvCapsNet", "decoder"]
+__all__ = ["BlockNetwork", "CapsNet", "CapsuleNetwork", "ConvCapsNet", "decoder"]

@@ -8,6 +8,7 @@ from tfcaps.plots.canvas import save, to_array
 from tfcaps.plots.confusion_matrix import confusion_counts, confusion_matrix
 from tfcaps.plots.coupling_histogram import coupling_histogram
 from tfcaps.plots.dimension_sweep import dimension_sweep
+from tfcaps.plots.entropy_heatmap import entropy_heatmap
 from tfcaps.plots.learning_curves import learning_curves
 from tfcaps.plots.reconstructions import reconstructions
 
@@ -16,6 +17,7 @@ __all__ = [
     "confusion_matrix",
     "coupling_histogram",
     "dimension_sweep",
+    "entropy_heatmap",
     "learning_curves",
     "reconstructions",
     "save",

@@ -57,7 +57,12 @@ def restore(folder: pathlib.Path) -> tuple[keras.Model | None, int]:
 def best(folder: pathlib.Path) -> keras.Model | None:
     """Loads the checkpoint with the best validation accuracy, not compiled; None without one."""
     path = folder / _BEST
-    return _load(path, compile=False) if path.exists() else None
+    if not path.exists():
+        return None
+    model = _load(path, compile=False)
+    if model is None:
+        print(f"{path} is damaged; its test accuracy stays unknown.", file=sys.stderr)
+    return model
 
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:

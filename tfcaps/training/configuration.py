@@ -1,25 +1,21 @@
-"""What a training of a capsule network is asked to do."""
+"""What every training is asked to do, whatever kind of network it trains."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
-from tfcaps import routing
 from tfcaps.errors import UsageError
-from tfcaps.models.capsule_network import MASKS
 
-MODELS = ("CapsNet", "ConvCapsNet")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 JITS = ("auto", "on", "off")
-# A run may be resumed with other values of these: they don't change what has been computed.
-_FREE_ON_RESUME = ("epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test")
 # `--flagfile=RUN/flags.txt` repeats a run in a new directory.
 _NOT_REPEATED = ("log_dir", "resume")
 
+_Config = TypeVar("_Config", bound="RunConfig")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """All choices of one training; a field is the flag of the same name.
+class RunConfig:
+    """The choices that all trainings have in common; a field is the flag of the same name.
 
     Args:
         log_dir: run directory.
@@ -29,26 +25,17 @@ class TrainingConfig:
         augmentation: "paper" or "none".
         train_examples: learn from so many training examples only; 0: from all.
         validation_fraction: part of the training set that is held out, in [0, 1). Default 0.1.
-        model: "CapsNet" or "ConvCapsNet".
-        routing: a name of `tfcaps.routing.names()`. Default "rba".
-        iterations: of the routing. Default 2.
-        scale: of scaled-distance routing, "sample" or "batch".
-        inverse_temperature, inverse_temperature_decay: of EM routing. Defaults 0.001 and 0.95; the
-            published 0.01 is too large for wide layers, see docs/results.md.
-        layers, dimensions: capsules and capsule dimension per layer, equally many; the last layer
-            has one capsule per class.
-        use_bias: whether capsules have a bias.
-        make_skips: whether there are residual connections, over `skip_dist` layers.
-        use_reconstruction: whether there is a decoder.
-        reconstruction_weight: weight of its loss. Default 1e-5.
-        mask: what the decoder sees, "none" (all class capsules) or "label".
-        learning_rate: of Adam. Default 1e-4.
-        batch_size: over all devices. Default 128.
-        epochs: Default 30.
+        learning_rate: of the optimizer.
+        batch_size: over all devices.
+        epochs: in all.
+        steps_per_epoch: an epoch ends after so many steps; 0: after all examples.
         seed: of the weights, the order and the augmentation. Default 0.
         precision: Keras dtype policy.
         jit: XLA for the whole train step: "on", "off", or "auto", which is on for GPUs only.
         enable_tf_function: False runs Python step by step, for debugging.
+        conflicting_samples_size: examples of the probe set on which bundle entropy is measured
+            after each epoch; 0: it isn't.
+        all_conflict_layers: whether bundle entropy is measured at all layers, or at the last one.
         save_ckpts: True keeps every epoch's checkpoint, False the last two and the best.
         test: whether the test set is evaluated in the end.
         resume: go on in `log_dir` where an earlier run stopped.
@@ -57,6 +44,24 @@ class TrainingConfig:
         UsageError: a value is out of its range.
     """
 
+    # How run.json calls this kind of training.
+    kind: ClassVar[str]
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+        "jit": JITS,
+        "augmentation": ("paper", "none"),
+    }
+    at_least_one: ClassVar[tuple[str, ...]] = ("batch_size", "epochs")
+    positive: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    not_negative: ClassVar[tuple[str, ...]] = (
+        *("train_examples", "steps_per_epoch", "seed", "conflicting_samples_size"),
+    )
+    fractions: ClassVar[tuple[str, ...]] = ("validation_fraction",)
+    # A run may be resumed with other values of these: they don't change what has been computed.
+    free_on_resume: ClassVar[tuple[str, ...]] = (
+        *("epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test"),
+    )
+
     log_dir: str
     dataset: str = "mnist5k"
     data_dir: str | None = None
@@ -64,84 +69,39 @@ class TrainingConfig:
     augmentation: str = "paper"
     train_examples: int = 0
     validation_fraction: float = 0.1
-    model: str = "CapsNet"
-    routing: str = "rba"
-    iterations: int = 2
-    scale: str = "sample"
-    inverse_temperature: float = 0.001
-    inverse_temperature_decay: float = 0.95
-    layers: tuple[int, ...] = (32, 32, 10)
-    dimensions: tuple[int, ...] = (8, 8, 16)
-    use_bias: bool = True
-    make_skips: bool = False
-    skip_dist: int = 2
-    use_reconstruction: bool = True
-    reconstruction_weight: float = 1e-5
-    mask: str = "none"
-    learning_rate: float = 1e-4
-    batch_size: int = 128
-    epochs: int = 30
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    epochs: int = 10
+    steps_per_epoch: int = 0
     seed: int = 0
     precision: str = "float32"
     jit: str = "auto"
     enable_tf_function: bool = True
+    conflicting_samples_size: int = 0
+    all_conflict_layers: bool = True
     save_ckpts: bool = False
     test: bool = True
     resume: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _sizes("layers", self.layers))
-        object.__setattr__(self, "dimensions", _sizes("dimensions", self.dimensions))
-        if len(self.layers) != len(self.dimensions):
-            raise UsageError(
-                "Expected as many entries in --dimensions as in --layers. Received: "
-                f"{len(self.layers)} in --layers={_joined(self.layers)} and "
-                f"{len(self.dimensions)} in --dimensions={_joined(self.dimensions)}"
-            )
-        self._check_choices()
-        self._check_ranges()
-
-    def _check_choices(self) -> None:
-        choices = {
-            "model": MODELS,
-            "routing": routing.names(),
-            "mask": MASKS,
-            "precision": PRECISIONS,
-            "jit": JITS,
-            "augmentation": ("paper", "none"),
-            "scale": ("sample", "batch"),
-        }
-        for name, allowed in choices.items():
+        for name, allowed in self.choices.items():
             if getattr(self, name) not in allowed:
                 raise UsageError(
                     f"Expected --{name} to be one of {', '.join(allowed)}. "
                     f"Received: {getattr(self, name)}"
                 )
+        for name in self.at_least_one:
+            self._expect(name, getattr(self, name) >= 1, ">= 1")
+        for name in self.positive:
+            self._expect(name, 0 < getattr(self, name) < float("inf"), "> 0")
+        for name in self.not_negative:
+            self._expect(name, 0 <= getattr(self, name) < float("inf"), ">= 0")
+        for name in self.fractions:
+            self._expect(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
 
-    def _check_ranges(self) -> None:
-        for name in ("batch_size", "epochs", "iterations", "skip_dist"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"Expected --{name} >= 1. Received: {getattr(self, name)}")
-        for name in ("learning_rate", "inverse_temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"Expected --{name} > 0. Received: {getattr(self, name)}")
-        for name in ("reconstruction_weight", "train_examples", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"Expected --{name} >= 0. Received: {getattr(self, name)}")
-        for name in ("validation_fraction", "inverse_temperature_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"Expected --{name} in [0, 1). Received: {getattr(self, name)}")
-
-    def routing_config(self) -> dict[str, Any]:
-        """The routing with its own arguments, as `tfcaps.routing.get` takes it."""
-        own = {
-            "em": {
-                "inverse_temperature": self.inverse_temperature,
-                "inverse_temperature_decay": self.inverse_temperature_decay,
-            },
-            "sda": {"scale": self.scale},
-        }
-        return {"name": self.routing, "iterations": self.iterations, **own.get(self.routing, {})}
+    def _expect(self, name: str, is_allowed: bool, allowed: str) -> None:
+        if not is_allowed:
+            raise UsageError(f"Expected --{name} {allowed}. Received: {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
@@ -151,7 +111,7 @@ class TrainingConfig:
         }
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "TrainingConfig":
+    def from_dict(cls: type[_Config], fields: Mapping[str, Any]) -> _Config:
         """The inverse of `to_dict`."""
         return cls(**fields)
 
@@ -168,32 +128,20 @@ class TrainingConfig:
         value = self.to_dict()[name]
         return f"no --{name}" if value is None else f"--{name}={_flag_value(value)}"
 
-    def first_difference(self, earlier: "TrainingConfig") -> str | None:
+    def first_difference(self, earlier: "RunConfig") -> str | None:
         """The first flag that forbids to resume a run of `earlier`, or None."""
         for name, value in self.to_dict().items():
-            if name not in _FREE_ON_RESUME and value != earlier.to_dict()[name]:
+            if name not in self.free_on_resume and value != earlier.to_dict()[name]:
                 return name
         return None
 
 
-def _flag_value(value: Any) -> str:
-    if isinstance(value, list):
-        return _joined(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _joined(values: Iterable[Any]) -> str:
+def joined(values: Iterable[Any]) -> str:
+    """Values as a flag has them: separated by commas."""
     return ",".join(str(value) for value in values)
 
 
-def _sizes(name: str, values: Iterable[int | str]) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(value) for value in values)
-    except ValueError:
-        sizes = ()
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise UsageError(
-            f"Expected --{name} to be two or more positive integers, such as 32,32,10. "
-            f"Received: {_joined(values)}"
-        )
-    return sizes
+def _flag_value(value: Any) -> str:
+    if isinstance(value, list):
+        return joined(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

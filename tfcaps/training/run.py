@@ -8,7 +8,7 @@ import keras
 from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
-from tfcaps.training.configuration import TrainingConfig
+from tfcaps.training.configuration import RunConfig
 from tfcaps.training.run_directory import RunDirectory
 
 
@@ -25,7 +25,7 @@ class Run:
         image_shape: `(H, W, C)` of raw images.
     """
 
-    config: TrainingConfig
+    config: RunConfig
     model: keras.Model
     epoch: int
     preprocessing: Preprocessing

@@ -9,8 +9,8 @@ import pathlib
 from typing import Any
 
 from tfcaps.errors import UsageError
-from tfcaps.training import files
-from tfcaps.training.configuration import TrainingConfig
+from tfcaps.training import files, recipes
+from tfcaps.training.configuration import RunConfig
 
 # What run.json holds beside the configuration.
 _DESCRIBED = ("class_names", "image_shape", "preprocessing")
@@ -43,7 +43,7 @@ class RunDirectory:
         self.results = self.path / "results.json"
         self.serving = self.path / "serving"
 
-    def check(self, config: TrainingConfig) -> None:
+    def check(self, config: RunConfig) -> None:
         """Refuses a directory whose run would be overwritten, or can't be resumed.
 
         Raises:
@@ -60,6 +60,11 @@ class RunDirectory:
                 f"Received: --log_dir={self.path}, which holds a run"
             )
         earlier = self.read_description()["config"]
+        if earlier.kind != config.kind:
+            raise UsageError(
+                f"Expected --log_dir with a run of a {config.kind} to resume it. "
+                f"Received: {self.path}, which holds a {earlier.kind}"
+            )
         name = config.first_difference(earlier)
         if name is not None:
             raise UsageError(
@@ -67,24 +72,26 @@ class RunDirectory:
                 f"to resume it. Received: {config.flag(name)}"
             )
 
-    def create(self, config: TrainingConfig, description: dict[str, Any]) -> None:
+    def create(self, config: RunConfig, description: dict[str, Any]) -> None:
         """Makes the folders, and writes flags and description last, so that they mark a run."""
         for folder in (self.checkpoints, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.checkpoints):
             files.remove_unfinished(folder)
         files.write_text(self.flags, config.flag_lines())
-        files.write_json(self.description, {"config": config.to_dict(), **description})
+        files.write_json(
+            self.description, {"config": recipes.to_description(config), **description}
+        )
 
     def read_description(self) -> dict[str, Any]:
-        """The content of run.json, in which `config` is a `TrainingConfig`.
+        """The content of run.json, in which `config` is a `RunConfig`.
 
         Raises:
             UsageError: there is none, or it is damaged.
         """
         try:
             content = json.loads(self.description.read_text(encoding="utf-8"))
-            config = TrainingConfig.from_dict(content["config"])
+            config = recipes.from_description(content["config"])
             return {**{name: content[name] for name in _DESCRIBED}, "config": config}
         except FileNotFoundError:
             raise UsageError(

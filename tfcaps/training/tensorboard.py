@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from tfcaps import plots
 from tfcaps.errors import UsageError
-from tfcaps.training import probe
 from tfcaps.training.metric_names import readable
 
 # What TensorFlow adds to a message about the operation that failed.
@@ -27,57 +26,38 @@ class RunSummaries(keras.callbacks.Callback):
     * `train`: every number that `fit` reports, and the learning rate,
     * `validation`: those of them that begin with `val_`, without that prefix, so that both
       curves share a chart,
-    * `probe`: images of input/reconstruction pairs (if the network has a decoder) and of the
-      confusion matrix, and a histogram of the coupling coefficients of each capsule layer.
+    * `probe`: figures and histograms of what the network makes of a few examples.
 
     Every training adds event files and leaves earlier ones alone, so a resumed run goes on in the
     same charts.
 
     Args:
         directory: Where the event files go.
-        probe_images: Network inputs (N, h, w, C).
-        probe_originals: The same images in [0, 1], (N, h, w, C), as reconstruction targets.
-        probe_labels: Their classes, integers (N,).
-        class_names: Names of the K classes.
+        look: From the network to its figures and its histograms (arrays), each by name.
         first_epoch: Added to the epoch that `fit` reports (which counts from 0, or from its
             `initial_epoch`) to get the step. Default 0.
-
-    Raises:
-        ValueError: If the three probe arrays are empty or differ in length.
     """
 
     def __init__(
         self,
         directory: str | os.PathLike,
-        probe_images: np.ndarray,
-        probe_originals: np.ndarray,
-        probe_labels: np.ndarray,
-        class_names: Sequence[str],
+        look: Callable[[keras.Model], tuple[dict[str, Figure], dict[str, np.ndarray]]],
         first_epoch: int = 0,
     ):
         super().__init__()
-        lengths = [len(probe_images), len(probe_originals), len(probe_labels)]
-        if not lengths[0] or len(set(lengths)) != 1:
-            raise ValueError(
-                "Expected as many probe originals and labels as probe images, and at least one. "
-                f"Received: {lengths[0]} images, {lengths[1]} originals, {lengths[2]} labels"
-            )
         self.directory = pathlib.Path(directory)
-        self.probe_images = np.asarray(probe_images)
-        self.probe_originals = np.asarray(probe_originals)
-        self.probe_labels = np.asarray(probe_labels)
-        self.class_names = tuple(class_names)
+        self.look = look
         self.first_epoch = first_epoch
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes the epoch's numbers and pictures; they are on disk when it returns."""
         step = self.first_epoch + epoch
-        figures, couplings = self._look()
+        figures, histograms = self.look(self.model)
         try:
             self._write_scalars(step, readable(logs))
             with self._writer("probe").as_default(step=step):
-                _write_probe(figures, couplings)
+                _write_probe(figures, histograms)
             for writer in self._writers.values():
                 writer.flush()
         except tf.errors.OpError as error:
@@ -111,29 +91,9 @@ class RunSummaries(keras.callbacks.Callback):
             with self._writer(run).as_default(step=step):
                 tf.summary.scalar(name.removeprefix("val_"), value)
 
-    def _look(self) -> tuple[dict[str, Figure], dict[str, np.ndarray]]:
-        """Draws what the network makes of the probe set; couplings by layer beside it."""
-        predictions = probe.in_batches(self.model.classifier, self.probe_images).argmax(axis=-1)
-        counts = plots.confusion_counts(self.probe_labels, predictions, len(self.class_names))
-        figures = {"confusion_matrix": plots.confusion_matrix(counts, self.class_names)}
 
-        shown = probe.spread_over_classes(self.probe_labels, probe.INSPECTED_IMAGES)
-        inspected = probe.in_batches(self.model.inspector, self.probe_images[shown])
-        if self.model.decoder is not None:
-            capsules = probe.class_capsules(self.model, inspected)[: probe.SHOWN_PAIRS]
-            pairs = shown[: probe.SHOWN_PAIRS]
-            figures["reconstructions"] = plots.reconstructions(
-                self.probe_originals[pairs],
-                probe.in_batches(self.model.decoder, capsules),
-                labels=self.probe_labels[pairs],
-                predictions=predictions[pairs],
-                class_names=self.class_names,
-            )
-        return figures, inspected["couplings"]
-
-
-def _write_probe(figures: dict[str, Figure], couplings: dict[str, np.ndarray]) -> None:
+def _write_probe(figures: dict[str, Figure], histograms: dict[str, np.ndarray]) -> None:
     for name, figure in figures.items():
         tf.summary.image(name, plots.to_array(figure)[np.newaxis])
-    for layer, values in couplings.items():
-        tf.summary.histogram(f"couplings/{layer}", values.ravel())
+    for name, values in histograms.items():
+        tf.summary.histogram(name, values.ravel())

@@ -1,6 +1,7 @@
-"""The one way to train a capsule network: data, network, `fit`, and what is left afterwards."""
+"""The one way to train a network: data, network, `fit`, and what is left afterwards."""
 
 import dataclasses
+import pathlib
 import platform
 from typing import Any
 
@@ -9,17 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 import tfcaps
-from tfcaps import datasets, export
+from tfcaps import datasets, export, plots
 from tfcaps.datasets import ImageDataset, Preprocessing, Split
 from tfcaps.errors import UsageError
-from tfcaps.models import CapsuleNetwork
-from tfcaps.training import checkpoints, devices, files
-from tfcaps.training.batches import as_inputs_and_targets
+from tfcaps.training import checkpoints, devices, files, recipes
+from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
-from tfcaps.training.configuration import TrainingConfig
-from tfcaps.training.figures import write_figures
+from tfcaps.training.configuration import RunConfig
 from tfcaps.training.metric_names import readable
-from tfcaps.training.network import build_model, compile_model
+from tfcaps.training.recipe import Recipe
 from tfcaps.training.run_directory import RunDirectory
 from tfcaps.training.tensorboard import RunSummaries
 
@@ -27,14 +26,16 @@ from tfcaps.training.tensorboard import RunSummaries
 _PROBE_SIZE = 500
 
 
-def train(config: TrainingConfig) -> dict[str, Any]:
-    """Trains a capsule network and leaves a run directory, see `RunDirectory`.
+def train(config: RunConfig, initial_model: keras.Model | None = None) -> dict[str, Any]:
+    """Trains a network and leaves a run directory, see `RunDirectory`.
 
     Decisions rest on the validation split. The test set is touched when the training is over,
     for the reported accuracy and the figures.
 
     Args:
         config: what to train, and where to.
+        initial_model: a network of the same architecture whose weights the training starts from.
+            None: from random ones. A resumed run goes on from its own.
 
     Returns:
         The content of results.json.
@@ -46,35 +47,80 @@ def train(config: TrainingConfig) -> dict[str, Any]:
     directory.check(config)
     devices.seed_generators(config.seed)
     with devices.precision(config.precision), devices.strategy().scope():
-        session = _prepare(config, directory)
+        session = _prepare(config, directory, initial_model)
         with devices.deterministic():
             rows = _fit(session)
             return _finish(session, rows)
+
+
+def train_several(config: RunConfig, runs: int) -> dict[str, Any]:
+    """Trains the same network `runs` times, with the seeds that follow that of the configuration.
+
+    The runs come to lie in `run-1`, `run-2`, … below `config.log_dir`, and `results.json` there has
+    the mean and the standard deviation of their test accuracies. One run lies in `log_dir` itself.
+
+    Args:
+        config: what to train.
+        runs: how often, at least once.
+
+    Returns:
+        The content of that results.json, or, of one run, what `train` returns.
+
+    Raises:
+        UsageError: as `train` does, or there is no run to do.
+    """
+    if runs < 1:
+        raise UsageError(f"Expected --runs >= 1. Received: {runs}")
+    if runs == 1:
+        return train(config)
+    folder = pathlib.Path(config.log_dir)
+    results = [
+        train(
+            dataclasses.replace(
+                config, log_dir=str(folder / f"run-{run + 1}"), seed=config.seed + run
+            )
+        )
+        for run in range(runs)
+    ]
+    accuracies = [result["test_accuracy"] for result in results]
+    summary = {
+        "test_accuracy": float(np.mean(accuracies)) if config.test else None,
+        "standard_deviation": float(np.std(accuracies)) if config.test else None,
+        "test_accuracies": accuracies,
+    }
+    files.write_json(folder / "results.json", summary)
+    return summary
 
 
 @dataclasses.dataclass(frozen=True)
 class _Session:
     """What the steps of a training share; none of them changes it."""
 
-    config: TrainingConfig
+    config: RunConfig
+    recipe: Recipe
     directory: RunDirectory
     data: ImageDataset
     preprocessing: Preprocessing
-    model: CapsuleNetwork
+    model: keras.Model
+    bundle_probe: Split | None  # training examples on which bundle entropy is measured
     rows: list[dict[str, float]]  # of metrics.csv, for the epochs that were done before
 
     @property
     def epochs_done(self) -> int:
         return len(self.rows)
 
-    def evaluation_batches(self, split: Split, model: CapsuleNetwork) -> tf.data.Dataset:
+    def evaluation_batches(self, split: Split, model: keras.Model) -> tf.data.Dataset:
         batches = datasets.evaluation_batches(
             split, self.preprocessing, batch_size=self.config.batch_size
         )
-        return as_inputs_and_targets(batches, model, len(self.data.class_names), training=False)
+        return self.recipe.as_inputs_and_targets(
+            batches, model, len(self.data.class_names), training=False
+        )
 
 
-def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
+def _prepare(
+    config: RunConfig, directory: RunDirectory, initial_model: keras.Model | None
+) -> _Session:
     """Loads the data, and builds the network or restores it."""
     data = datasets.load(
         config.dataset,
@@ -84,8 +130,16 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
         validation_fraction=config.validation_fraction,
         seed=config.seed,
     )
-    preprocessing = datasets.preprocessing(config.dataset, config.augmentation)
-    model = build_model(config, preprocessing.output_shape(data.image_shape), len(data.class_names))
+    bundle_probe = None
+    if config.conflicting_samples_size:
+        bundle_probe = datasets.probe_set(
+            data.train, config.conflicting_samples_size, seed=config.seed
+        )
+    recipe = recipes.recipe(config)
+    preprocessing = recipe.preprocessing()
+    model = recipe.build(preprocessing.output_shape(data.image_shape), len(data.class_names))
+    if initial_model is not None:
+        model.set_weights(initial_model.get_weights())
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if epochs_done > config.epochs:
         raise UsageError(
@@ -96,9 +150,8 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
     if restored is not None:
         model = restored
         print(f"Resuming after epoch {epochs_done} of {directory.path}.")
-    compile_model(
+    recipe.compile(
         model,
-        config,
         jit=devices.use_jit(config.jit),
         optimizer=restored and restored.optimizer,
     )
@@ -110,12 +163,13 @@ def _prepare(config: TrainingConfig, directory: RunDirectory) -> _Session:
             "preprocessing": preprocessing.to_dict(),
         },
     )
-    return _Session(config, directory, data, preprocessing, model, rows)
+    return _Session(config, recipe, directory, data, preprocessing, model, bundle_probe, rows)
 
 
 def _fit(session: _Session) -> list[dict[str, float]]:
     """Runs the epochs that are left, and returns the rows of metrics.csv."""
     config, data, model = session.config, session.data, session.model
+    num_classes = len(data.class_names)
     if session.epochs_done == config.epochs:
         return session.rows
     recorder = Recorder(session.directory, session.rows, keep_all=config.save_ckpts)
@@ -125,32 +179,51 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         batch_size=config.batch_size,
         seed=config.seed,
         epochs=range(session.epochs_done, config.epochs),
+        steps_per_epoch=config.steps_per_epoch or None,
     )
     validation = data.validation and session.evaluation_batches(data.validation, model)
+    steps = datasets.epoch_steps(
+        len(data.train), config.batch_size, config.steps_per_epoch or None
+    )
     probe = _arrays(session, _head(data.validation or data.train, _PROBE_SIZE))
     model.fit(
-        as_inputs_and_targets(batches, model, len(data.class_names), training=True),
+        session.recipe.as_inputs_and_targets(batches, model, num_classes, training=True),
         validation_data=validation,
         initial_epoch=session.epochs_done,
         epochs=config.epochs,
-        steps_per_epoch=-(-len(data.train) // config.batch_size),
+        steps_per_epoch=steps,
         shuffle=False,  # the batches are shuffled already, in a way that can be resumed
         verbose=0,
         callbacks=[
-            Progress(len(data.train), config.batch_size),
+            Progress(min(len(data.train), steps * config.batch_size), config.batch_size),
             StopAtNaN(config.learning_rate, session.directory.checkpoints, probe["image"][:32]),
+            *_bundle_recorders(session),
             RunSummaries(
                 session.directory.tensorboard,
-                probe["image"],
-                probe["original"],
-                probe["label"],
-                data.class_names,
+                lambda model: session.recipe.look(model, probe, data.class_names),
                 first_epoch=1,
             ),
             recorder,
         ],
     )
     return recorder.rows
+
+
+def _bundle_recorders(session: _Session) -> list[BundleRecorder]:
+    """The measurement of conflicting bundles, if it is asked for."""
+    config, data = session.config, session.data
+    if session.bundle_probe is None:
+        return []
+    probe = _arrays(session, session.bundle_probe)
+    recorder = BundleRecorder(
+        probe["image"],
+        probe["label"],
+        batch_size=config.batch_size,
+        num_classes=len(data.class_names),
+        last_layer_only=not config.all_conflict_layers,
+        rows=session.rows,
+    )
+    return [recorder]
 
 
 def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
@@ -163,10 +236,14 @@ def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
     )
     results = _results(session, rows)
     shown = _arrays(session, data.test if config.test else _head(data.train, _PROBE_SIZE))
-    write_figures(
+    history = {name: [row[name] for row in rows] for name in rows[0]}
+    entropies = entropy_figure(history)
+    if entropies is not None:
+        plots.save(entropies, directory.figures / "bundle_entropy.png")
+    session.recipe.write_figures(
         directory.figures,
         model=model,
-        history={name: [row[name] for row in rows] for name in rows[0]},
+        history=history,
         images=shown["image"],
         originals=shown["original"],
         labels=shown["label"],
@@ -201,6 +278,7 @@ def _results(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         "validation_chosen": chosen,
         "epochs": int(rows[-1]["epoch"]),
         "parameters": session.model.count_params(),
+        **session.recipe.results(session.model),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "train_examples": len(data.train),
         "validation_examples": len(data.validation or ()),
@@ -222,7 +300,7 @@ def _test_accuracy(session: _Session, load) -> float | None:
     if model is None:
         return None
     if model is not session.model:
-        compile_model(model, session.config, jit=False)
+        session.recipe.compile(model, jit=False)
     batches = session.evaluation_batches(session.data.test, model)
     return readable(model.evaluate(batches, verbose=0, return_dict=True))["accuracy"]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests import runs
 from tfcaps.training import build_model
-from tfcaps.training.batches import as_inputs_and_targets
+from tfcaps.training.capsules.batches import as_inputs_and_targets
 
 SHAPE = (17, 17, 1)
 

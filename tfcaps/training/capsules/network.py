@@ -5,13 +5,13 @@ import keras
 from tfcaps.errors import UsageError
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet, CapsuleNetwork, ConvCapsNet
-from tfcaps.training.configuration import TrainingConfig
+from tfcaps.training.capsules.configuration import CapsuleNetworkConfig
 
 _MODELS = {"CapsNet": CapsNet, "ConvCapsNet": ConvCapsNet}
 
 
 def build_model(
-    config: TrainingConfig, image_shape: tuple[int, int, int], num_classes: int
+    config: CapsuleNetworkConfig, image_shape: tuple[int, int, int], num_classes: int
 ) -> CapsuleNetwork:
     """Builds the network of a configuration.
 
@@ -45,7 +45,7 @@ def build_model(
 
 def compile_model(
     model: CapsuleNetwork,
-    config: TrainingConfig,
+    config: CapsuleNetworkConfig,
     *,
     jit: bool,
     optimizer: keras.optimizers.Optimizer | None = None,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.training.figures import write_figures
+from tfcaps.training.capsules.figures import write_figures
 
 HISTORY = {"epoch": [1, 2], "loss": [0.5, 0.4], "accuracy": [0.7, 0.8]}
 

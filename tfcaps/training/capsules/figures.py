@@ -1,4 +1,4 @@
-"""The pictures that a finished run leaves in its directory."""
+"""The pictures of a capsule network: after each epoch, and of a finished run."""
 
 import os
 import pathlib
@@ -13,6 +13,35 @@ from tfcaps.training import probe
 
 # What is added to one dimension of a capsule at a time, as in arXiv 1710.09829, section 5.1.
 _TWEAKS = np.linspace(-0.25, 0.25, 11)
+
+
+def look(
+    model: keras.Model, examples: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> tuple[dict[str, Figure], dict[str, np.ndarray]]:
+    """Draws what the network makes of a few examples, as `Recipe.look` describes.
+
+    `confusion_matrix` and, if the model has a decoder, `reconstructions`; the coupling
+    coefficients of each capsule layer as histograms.
+    """
+    images, labels = examples["image"], examples["label"]
+    predictions = probe.in_batches(model.classifier, images).argmax(axis=-1)
+    counts = plots.confusion_counts(labels, predictions, len(class_names))
+    figures = {"confusion_matrix": plots.confusion_matrix(counts, class_names)}
+
+    shown = probe.spread_over_classes(labels, probe.INSPECTED_IMAGES)
+    inspected = probe.in_batches(model.inspector, images[shown])
+    if model.decoder is not None:
+        capsules = probe.class_capsules(model, inspected)[: probe.SHOWN_PAIRS]
+        pairs = shown[: probe.SHOWN_PAIRS]
+        figures["reconstructions"] = plots.reconstructions(
+            examples["original"][pairs],
+            probe.in_batches(model.decoder, capsules),
+            labels=labels[pairs],
+            predictions=predictions[pairs],
+            class_names=class_names,
+        )
+    couplings = inspected["couplings"]
+    return figures, {f"couplings/{layer}": values for layer, values in couplings.items()}
 
 
 def write_figures(

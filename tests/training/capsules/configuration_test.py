@@ -8,7 +8,7 @@ from absl import flags
 
 from tests import runs
 from tfcaps.errors import UsageError
-from tfcaps.training import TrainingConfig
+from tfcaps.training import CapsuleNetworkConfig
 
 # Every field with another value than its default.
 OTHER = {
@@ -36,10 +36,13 @@ OTHER = {
     "learning_rate": 1.5e-05,
     "batch_size": 6,
     "epochs": 7,
+    "steps_per_epoch": 4,
     "seed": 8,
     "precision": "mixed_bfloat16",
     "jit": "off",
     "enable_tf_function": False,
+    "conflicting_samples_size": 11,
+    "all_conflict_layers": False,
     "save_ckpts": True,
     "test": False,
     "resume": True,
@@ -48,24 +51,24 @@ FREE_ON_RESUME = {"epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test
 
 
 def test_every_field_is_tested():
-    default = TrainingConfig(log_dir="runs/mine").to_dict()
-    other = TrainingConfig(**OTHER).to_dict()
+    default = CapsuleNetworkConfig(log_dir="runs/mine").to_dict()
+    other = CapsuleNetworkConfig(**OTHER).to_dict()
     assert default.keys() == OTHER.keys()
     assert not [name for name in OTHER if default[name] == other[name]]
 
 
 def test_json_and_back():
-    config = TrainingConfig(**OTHER)
-    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    config = CapsuleNetworkConfig(**OTHER)
+    assert CapsuleNetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_sizes_may_be_text_as_flags_give_it():
-    config = TrainingConfig(log_dir="x", layers=["32", " 10"], dimensions=["8", "16"])
+    config = CapsuleNetworkConfig(log_dir="x", layers=["32", " 10"], dimensions=["8", "16"])
     assert (config.layers, config.dimensions) == ((32, 10), (8, 16))
 
 
 def test_flag_file_gives_the_same_values(tmp_path):
-    config = TrainingConfig(**OTHER)
+    config = CapsuleNetworkConfig(**OTHER)
     (tmp_path / "flags.txt").write_text(config.flag_lines())
     values = flags.FlagValues()
     kinds = {str: flags.DEFINE_string, bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
@@ -80,11 +83,11 @@ def test_flag_file_gives_the_same_values(tmp_path):
     # A repeated run gets a directory of its own.
     assert read["log_dir"] is None
     assert read["resume"] is None
-    assert TrainingConfig(**{**read, "log_dir": "elsewhere", "resume": True}) == config
+    assert CapsuleNetworkConfig(**{**read, "log_dir": "elsewhere", "resume": True}) == config
 
 
 def test_flag_file_has_no_flags_without_value():
-    lines = TrainingConfig(log_dir="x").flag_lines().splitlines()
+    lines = CapsuleNetworkConfig(log_dir="x").flag_lines().splitlines()
     assert not [line for line in lines if line.startswith(("--data_dir", "--image_size"))]
     assert "--layers=32,32,10" in lines
     assert "--use_bias=true" in lines
@@ -92,7 +95,7 @@ def test_flag_file_has_no_flags_without_value():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_which_flags_may_change_on_resume(name):
-    earlier = TrainingConfig(
+    earlier = CapsuleNetworkConfig(
         log_dir="runs/mine", routing="em", layers=(9, 9, 9, 9, 10), dimensions=(8, 8, 8, 8, 16)
     )
     changes = {name: OTHER[name]}
@@ -120,7 +123,7 @@ def test_which_flags_may_change_on_resume(name):
     ],
 )
 def test_routing_gets_its_own_arguments(routing, expected):
-    config = TrainingConfig(
+    config = CapsuleNetworkConfig(
         log_dir="x",
         routing=routing,
         iterations=3,
@@ -155,6 +158,8 @@ def test_routing_gets_its_own_arguments(routing, expected):
         ("reconstruction_weight", -1e-9, ">= 0"),
         ("reconstruction_weight", float("nan"), ">= 0"),
         ("train_examples", -1, ">= 0"),
+        ("steps_per_epoch", -1, ">= 0"),
+        ("conflicting_samples_size", -1, ">= 0"),
         ("seed", -1, ">= 0"),
         ("validation_fraction", 1.0, "in [0, 1)"),
         ("validation_fraction", -0.1, "in [0, 1)"),

@@ -10,7 +10,7 @@ from tests import runs
 from tfcaps.errors import UsageError
 from tfcaps.models import CapsNet, ConvCapsNet
 from tfcaps.training import build_model
-from tfcaps.training.network import compile_model
+from tfcaps.training.capsules.network import compile_model
 
 SHAPE = (20, 20, 1)
 

@@ -1,0 +1,83 @@
+"""What a training of a block network may be asked to do."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tfcaps.errors import UsageError
+from tfcaps.training import BlockNetworkConfig
+
+
+def config(**changes) -> BlockNetworkConfig:
+    return BlockNetworkConfig(log_dir="x", **changes)
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "blocks"),
+    [
+        (4, (1, 0, 0, 0)),
+        (10, (1, 1, 1, 1)),
+        (20, (2, 2, 3, 2)),
+        (30, (3, 3, 5, 3)),
+        (50, (3, 6, 12, 3)),
+        (76, (3, 6, 25, 3)),
+        (100, (3, 12, 31, 3)),
+        (120, (3, 12, 41, 3)),
+    ],
+)
+def test_names_of_depths(num_layers, blocks):
+    assert config(num_layers=num_layers).blocks == blocks
+    assert config(num_layers=num_layers, model="vgg").widths == (64, 128, 256, 512)
+
+
+def test_an_fnn_has_any_depth():
+    fnn = config(model="fnn", num_layers=17, width_layers=50)
+    assert (fnn.blocks, fnn.widths) == ((17,), (50,))
+
+
+def test_sizes_may_be_text_as_flags_give_it():
+    found = config(blocks=["3", "12", "0"], widths=["8", "16", "16"])
+    assert (found.blocks, found.widths) == ((3, 12, 0), (8, 16, 16))
+    assert config(blocks=["1", "2"], width_layers=10).widths == (10, 20)
+
+
+def test_json_and_back():
+    written = config(model="vgg", blocks=(1, 2), widths=(4, 4), steps_per_epoch=3)
+    assert BlockNetworkConfig.from_dict(json.loads(json.dumps(written.to_dict()))) == written
+    assert "--blocks=1,2\n" in written.flag_lines()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "mlp"}, "--model to be one of fnn, vgg, resnet. Received: mlp"),
+        ({"stem": "big"}, "--stem to be one of imagenet, cifar. Received: big"),
+        ({"blocks": (0, 0, 0, 0)}, "at least one block. Received: 0,0,0,0"),
+        ({"blocks": (1, -1)}, "--blocks to be integers >= 0, separated by commas. Received: 1,-1"),
+        ({"blocks": ["1", "x"]}, "Received: 1,x"),
+        ({"widths": (8, -8, 8, 8)}, "--widths to be integers >= 1"),
+        ({"widths": (8, 8)}, "as many entries in --widths as in --blocks=2,2,3,2"),
+        ({"width_layers": -4}, "--width_layers >= 0. Received: -4"),
+        ({"model": "fnn", "num_layers": 0}, "--num_layers >= 1. Received: 0"),
+        ({"conflicting_samples_size": -1}, "--conflicting_samples_size >= 0. Received: -1"),
+    ],
+)
+def test_wrong_value(changes, message):
+    with pytest.raises(UsageError) as caught:
+        config(**changes)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_depth_names_the_known_ones():
+    with pytest.raises(UsageError) as caught:
+        config(num_layers=42)
+    assert "4, 10, 20, 30, 50, 76, 100, 120" in str(caught.value)
+    assert str(caught.value).endswith("Received: 42")
+
+
+@pytest.mark.parametrize("name", ["blocks", "model", "stem", "steps_per_epoch"])
+def test_another_network_is_no_resumed_run(name):
+    changes = {"blocks": (1, 1, 1, 1), "model": "vgg", "stem": "cifar", "steps_per_epoch": 3}
+    later = dataclasses.replace(config(), **{name: changes[name]})
+    assert later.first_difference(config()) == name

@@ -1,0 +1,171 @@
+"""Bundle entropy of a model's layers, in one forward pass over a probe set."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcaps.errors import UsageError
+from tfcaps.metrics.bundle_entropy import (
+    Bundles,
+    check_amplitude,
+    check_labels,
+    group,
+    step_size,
+)
+from tfcaps.metrics.fingerprints import Fingerprints
+from tfcaps.metrics.layer_outputs import LayerOutputs
+
+
+def weight_amplitude(model: keras.Model) -> float:
+    """W, the largest |weight| among a model's trainable weights.
+
+    Raises:
+        UsageError: there is none, or one is not finite.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    >>> model.set_weights([[[0.5, -3.0]], [0.0, 1.0]])
+    >>> weight_amplitude(model)
+    3.0
+    """
+    weights = [weight for weight in model.trainable_weights if np.prod(weight.shape)]
+    if not weights:
+        raise UsageError(f"Expected a model with trainable weights. Received: {model.name}")
+    largest = [float(ops.max(ops.abs(ops.convert_to_tensor(weight)))) for weight in weights]
+    for weight, value in zip(weights, largest, strict=True):
+        if not np.isfinite(value):
+            raise UsageError(f"Expected finite weights. Received: {value} in {weight.path}")
+    return max(largest)
+
+
+class BundleEntropy:
+    """Measures which of a model's layers bundle samples of different labels.
+
+    For each layer what `bundle_entropy` says, with W and the dtype of the model's trainable
+    weights. It takes one forward pass: each batch is hashed where it was computed, see
+    `Fingerprints`, and no activation outlives its batch.
+
+    Args:
+        model: any built Keras model.
+        layers: which outputs, see `LayerOutputs`. Default: of the networks here all blocks or
+            capsule layers, of other models all innermost layers with weights.
+        learning_rate: η. Default: that of the model's optimizer at the time of the measurement.
+        batch_size: B_t, of the training.
+        num_classes: labels have to be below it. Default: any are allowed.
+        probe_batch_size: samples at a time. Default 64.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, "relu", name="hidden")])
+    >>> model.set_weights([[[1.0, -1.0]], [0.0, 0.0]])
+    >>> measure = BundleEntropy(model, learning_rate=0.1, batch_size=1)
+    >>> measure(np.array([[0.0], [0.0], [1.0]]), [0, 1, 1])["hidden"].number
+    2
+
+    Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layers: Sequence[str | keras.Layer] | None = None,
+        *,
+        learning_rate: float | None = None,
+        batch_size: int,
+        num_classes: int | None = None,
+        probe_batch_size: int = 64,
+    ):
+        if probe_batch_size < 1:
+            raise UsageError(f"Expected probe_batch_size >= 1. Received: {probe_batch_size}")
+        step_size(1.0 if learning_rate is None else learning_rate, batch_size)
+        self.model = model
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.num_classes = num_classes
+        self.probe_batch_size = probe_batch_size
+        self._outputs = LayerOutputs(model, layers)
+        self._fingerprints = Fingerprints()
+        self._run = _as_graph(self._hash_batch)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of what is measured."""
+        return list(self._outputs.names)
+
+    def __call__(self, images, labels) -> dict[str, Bundles]:
+        """Measures all layers.
+
+        Args:
+            images: the model's inputs for N samples, an array or a dict of arrays.
+            labels: integers (N,).
+
+        Returns:
+            Bundles by layer, in the layers' order.
+
+        Raises:
+            UsageError: no samples, labels that don't fit, or a NaN or infinity, with the name of
+                the layer.
+        """
+        images = keras.tree.map_structure(np.asarray, images)
+        count = len(keras.tree.flatten(images)[0])
+        labels = check_labels(labels, count, self.num_classes)
+        dtype = self._dtype()
+        amplitude = ops.cast(check_amplitude(weight_amplitude(self.model)), dtype)
+        step = ops.cast(step_size(self._learning_rate(), self.batch_size), dtype)
+        hashes = {}
+        for start in range(0, count, self.probe_batch_size):
+            size = min(self.probe_batch_size, count - start)
+            # The last batch is filled up with its samples, so that all have one shape.
+            rows = start + np.arange(self.probe_batch_size) % size
+            batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], images)
+            for name, (found, is_finite) in self._run(batch, amplitude, step).items():
+                if not bool(is_finite):
+                    raise UsageError(
+                        f"Expected finite activations. Received: NaN or infinity in layer {name}"
+                    )
+                hashes.setdefault(name, []).append(ops.convert_to_numpy(found)[:size])
+        return {name: _grouped(np.concatenate(parts), labels) for name, parts in hashes.items()}
+
+    def _dtype(self) -> str:
+        """That of the trainable weights: float32 under mixed precision."""
+        return keras.backend.standardize_dtype(self.model.trainable_weights[0].dtype)
+
+    def _learning_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if getattr(self.model, "optimizer", None) is None:
+            raise UsageError("Expected a learning_rate, or a compiled model. Received: neither")
+        return float(ops.convert_to_tensor(self.model.optimizer.learning_rate))
+
+    def _hash_batch(self, batch, amplitude, step):
+        """Fingerprints (B, HASHES), and whether all is finite, of each layer."""
+        return {
+            name: self._hash_layer(output, amplitude, step)
+            for name, output in self._outputs(batch).items()
+        }
+
+    def _hash_layer(self, output, amplitude, step):
+        rows = ops.cast(ops.reshape(output, (self.probe_batch_size, -1)), amplitude.dtype)
+        # Not in a compiled piece: XLA would round once where two operations round twice.
+        # + 0 turns −0 into +0, whose bits differ from each other.
+        q = amplitude - rows * step + 0
+        return self._fingerprints(q), ops.all(ops.isfinite(rows))
+
+
+def _as_graph(function):
+    """A TensorFlow graph of a function, with XLA only where its pieces ask for it."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=False)
+
+
+def _grouped(hashes: np.ndarray, labels: np.ndarray) -> Bundles:
+    _, bundles = np.unique(hashes, axis=0, return_inverse=True)
+    return group(bundles.reshape(-1), labels)

@@ -1,0 +1,401 @@
+"""Networks of equal blocks in stages: fully connected, plain and residual convolutional ones."""
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+
+import keras
+
+from tfcaps.errors import UsageError
+from tfcaps.layers import checks
+from tfcaps.layers.plain_block import BATCH_NORMALIZATION, PlainBlock
+from tfcaps.layers.residual_block import ResidualBlock
+
+KINDS = ("fnn", "vgg", "resnet")
+STEMS = ("imagenet", "cifar")
+
+# Images up to this many pixels wide would be too small for the last stages after a pooling.
+_WIDEST_UNPOOLED = 50
+# The papers' names of depths: blocks of the four stages.
+_BLOCK_COUNTS = {
+    4: (1, 0, 0, 0),
+    10: (1, 1, 1, 1),
+    20: (2, 2, 3, 2),
+    30: (3, 3, 5, 3),
+    50: (3, 6, 12, 3),
+    76: (3, 6, 25, 3),
+    100: (3, 12, 31, 3),
+    120: (3, 12, 41, 3),
+}
+
+
+@keras.saving.register_keras_serializable(package="tfcaps")
+class BlockNetwork(keras.Model):
+    """A stem, stages of blocks, and a dense layer: images `(B, H, W, C)` to logits `(B, K)`.
+
+    In the convolutional kinds, "vgg" of `PlainBlock`s and "resnet" of `ResidualBlock`s, the first
+    block of each stage but the first one has stride 2, and the maps are averaged over all places
+    before the dense layer. An "fnn" has dense layers with ReLU as blocks, and no stem. Padding is
+    "same" everywhere, so images may have any size.
+
+    Block b of stage s, both from 1 on, is the layer `stage{s}_block{b}`.
+
+    Args:
+        input_shape: `(H, W, C)` of the images.
+        num_classes: K.
+        kind: "fnn", "vgg" or "resnet". Default "resnet".
+        blocks: for each stage the number of blocks, or the blocks' own numbers, which then stay
+            the same when others are removed or added. Default (3, 4, 6, 3).
+        widths: for each stage the filters of a convolution, or the units of a dense layer. The
+            stem has those of the first stage. Default (64, 128, 256, 512).
+        stem: "imagenet": 7×7, stride 2, and 3×3 max pooling, stride 2, for images wider than 50
+            pixels; "cifar": 3×3, stride 1, for small images. Default "imagenet".
+        dtype: Keras dtype policy of the layers. Default: the global one. Logits are float32, or
+            float64 where the policy is.
+        name: Default: that of the class.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> model = BlockNetwork((8, 8, 3), 10, "resnet", blocks=(2, 1), widths=(4, 8), stem="cifar")
+    >>> tuple(model(np.zeros((5, 8, 8, 3), "float32")).shape)
+    (5, 10)
+    >>> model.residual_blocks
+    ('stage1_block1', 'stage1_block2', 'stage2_block1')
+    >>> model.removable_blocks                     # the third changes stride and channels
+    ('stage1_block1', 'stage1_block2')
+
+    Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
+    """
+
+    def __init__(
+        self,
+        input_shape,
+        num_classes,
+        kind="resnet",
+        blocks=(3, 4, 6, 3),
+        widths=(64, 128, 256, 512),
+        stem="imagenet",
+        dtype=None,
+        name=None,
+    ):
+        blocks, widths = _check_stages(blocks, widths)
+        config = {
+            "input_shape": _check_image_shape(input_shape),
+            "num_classes": checks.positive_int("num_classes", num_classes),
+            "kind": _check_choice("kind", kind, KINDS),
+            "blocks": blocks,
+            "widths": widths,
+            "stem": _check_choice("stem", stem, STEMS),
+            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
+        }
+        parts = _Parts(config)
+        super().__init__(inputs=parts.images, outputs=parts.logits, name=name)
+        self._config = {**config, "name": self.name}
+        self._parts = parts
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """Names of all blocks, from the lowest on."""
+        return tuple(block.name for block in self._parts.blocks)
+
+    @property
+    def residual_blocks(self) -> tuple[str, ...]:
+        """Names of the blocks that have a branch, from the lowest on."""
+        return tuple(block.name for block in self._parts.residual_blocks)
+
+    @property
+    def removable_blocks(self) -> tuple[str, ...]:
+        """Names of the residual blocks that leave nothing behind: their shortcut is the identity.
+
+        Without one of them the network is what it is with the block's branch switched off.
+        """
+        blocks = self._parts.residual_blocks
+        return tuple(block.name for block in blocks if block.has_identity_shortcut)
+
+    # Cached: saving a model looks at each of its attributes, these among them.
+
+    @functools.cached_property
+    def classifier(self) -> keras.Model:
+        """Model from images `(B, H, W, C)` to class probabilities `(B, K)`."""
+        scores = keras.layers.Softmax(dtype=self.output.dtype, name="scores")(self.output)
+        return keras.Model(self.input, scores, name="classifier")
+
+    @functools.cached_property
+    def inspector(self) -> keras.Model:
+        """Model from images to a dict of each block's output, from the lowest block on.
+
+        Its keys are the blocks' names; of a residual block there are `NAME/branch`, see
+        `ResidualBlock`, and `NAME/output`.
+        """
+        return keras.Model(self.input, self._parts.taps, name="inspector")
+
+    @functools.cached_property
+    def lesionable(self) -> keras.Model:
+        """Model from `{"image": (B, H, W, C), "keep": (B, residual blocks)}` to logits `(B, K)`.
+
+        `keep[:, i]` is the factor of the i-th of the `residual_blocks`' branches: 1 keeps it, 0
+        removes it and leaves the shortcut.
+        """
+        keep = keras.Input((len(self.residual_blocks),), name="keep")
+        logits, _ = self._parts.connect(self.input, keep=keep)
+        return keras.Model({"image": self.input, "keep": keep}, logits, name="lesionable")
+
+    def get_config(self):
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+class _Parts:
+    """A network's layers, which several graphs share, in a box that Keras doesn't track."""
+
+    def __init__(self, config):
+        self.stem = _stem(config)
+        self.blocks = _blocks(config)
+        self.head = _head(config)
+        self.images = keras.Input(config["input_shape"], name="image")
+        self.logits, self.taps = self.connect(self.images)
+
+    @property
+    def residual_blocks(self):
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+
+    def connect(self, images, *, keep=None):
+        """Applies the layers to symbolic images.
+
+        Args:
+            images: symbolic images.
+            keep: symbolic factors (B, residual blocks) of the branches, or None.
+
+        Returns:
+            The logits, and the dict of the blocks' symbolic outputs.
+        """
+        x = images
+        for layer in self.stem:
+            x = layer(x)
+        taps = {}
+        for index, block in enumerate(self.blocks):
+            if isinstance(block, ResidualBlock):
+                # Keras wants a layer to return as many tensors in each call, so taps are always
+                # there; what nobody asks for is left out when a graph is compiled.
+                kept = None if keep is None else keep[:, index]
+                outputs = block(x, keep=kept, return_taps=True)
+                x = outputs["output"]
+                taps.update({f"{block.name}/{name}": tap for name, tap in outputs.items()})
+            else:
+                x = taps[block.name] = block(x)
+        for layer in self.head:
+            x = layer(x)
+        return x, taps
+
+
+def _stem(config):
+    """The layers in front of the first block."""
+    common = {"dtype": config["dtype"]}
+    if config["kind"] == "fnn":
+        return [keras.layers.Flatten(name="stem_flatten", **common)]
+    is_small = config["stem"] == "cifar"
+    layers = [
+        keras.layers.Conv2D(
+            config["widths"][0],
+            3 if is_small else 7,
+            strides=1 if is_small else 2,
+            padding="same",
+            use_bias=False,  # batch normalisation would subtract it again
+            kernel_initializer="he_normal",
+            name="stem_conv",
+            **common,
+        ),
+        keras.layers.BatchNormalization(**BATCH_NORMALIZATION, name="stem_bn", **common),
+        keras.layers.ReLU(name="stem_relu", **common),
+    ]
+    if not is_small and config["input_shape"][1] > _WIDEST_UNPOOLED:
+        pooling = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pooling", **common)
+        layers.append(pooling)
+    return layers
+
+
+def _blocks(config):
+    """The blocks of all stages."""
+    return [
+        _block(
+            config["kind"],
+            width,
+            strides=2 if stage > 1 and position == 0 else 1,
+            dtype=config["dtype"],
+            name=block_name(stage, number),
+        )
+        for stage, (numbers, width) in enumerate(
+            zip(config["blocks"], config["widths"], strict=True), start=1
+        )
+        for position, number in enumerate(numbers)
+    ]
+
+
+def _block(kind, width, *, strides, **common):
+    if kind == "fnn":
+        return keras.layers.Dense(
+            width, activation="relu", kernel_initializer="he_uniform", **common
+        )
+    return {"vgg": PlainBlock, "resnet": ResidualBlock}[kind](width, strides, **common)
+
+
+def _head(config):
+    """The layers behind the last block, which compute in single precision at least."""
+    dtype = "float64" if config["dtype"] == "float64" else "float32"
+    dense = keras.layers.Dense(config["num_classes"], dtype=dtype, name="logits")
+    if config["kind"] == "fnn":
+        return [dense]
+    return [keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pooling"), dense]
+
+
+def block_name(stage: int, number: int) -> str:
+    """The layer name of a block.
+
+    Example:
+
+    >>> block_name(2, 1)
+    'stage2_block1'
+    """
+    return f"stage{stage}_block{number}"
+
+
+def block_counts(num_layers: int) -> tuple[int, ...]:
+    """Blocks per stage of the papers' networks of 4, 10, 20, 30, 50, 76, 100 or 120 layers.
+
+    Raises:
+        UsageError: the papers have no network of that depth.
+
+    Example:
+
+    >>> block_counts(120)
+    (3, 12, 41, 3)
+
+    Source: Peer et al., arXiv 2011.02956.
+    """
+    if num_layers not in _BLOCK_COUNTS:
+        known = ", ".join(map(str, _BLOCK_COUNTS))
+        raise UsageError(f"Expected num_layers among {known}. Received: {num_layers}")
+    return _BLOCK_COUNTS[num_layers]
+
+
+def zero_branches(model: BlockNetwork, names: Iterable[str]) -> None:
+    """Makes exact identities of residual blocks with an identity shortcut.
+
+    γ = β = 0 in the branch's last batch normalisation, so `y = relu(x + 0) = x`: x is the output
+    of a ReLU.
+
+    Args:
+        model: the network, whose weights are changed.
+        names: of the blocks.
+
+    Raises:
+        UsageError: one of them is no removable block.
+    """
+    for block in _removable(model, names):
+        for weight in (block.bn2.gamma, block.bn2.beta):
+            weight.assign(keras.ops.zeros_like(weight))
+
+
+def gaussian_branches(
+    model: BlockNetwork, names: Iterable[str], *, seed: int, stddev: float = 1.0
+) -> None:
+    """Starts residual blocks at random: γ ~ N(0, stddev²), β = 0 in the branch's last BN.
+
+    Args:
+        model: the network, whose weights are changed.
+        names: of the blocks.
+        seed: of the random numbers; each block gets its own.
+        stddev: standard deviation of γ. Default 1.
+
+    Raises:
+        UsageError: one of them is no removable block.
+    """
+    seeds = keras.random.SeedGenerator(seed)
+    for block in _removable(model, names):
+        gamma, beta = block.bn2.gamma, block.bn2.beta
+        gamma.assign(keras.random.normal(gamma.shape, 0.0, stddev, gamma.dtype, seeds))
+        beta.assign(keras.ops.zeros_like(beta))
+
+
+def count_flops(model: BlockNetwork) -> int:
+    """Floating point operations for one image: 2 for each multiply-accumulate.
+
+    Those of convolutions and dense layers count; others are few in comparison.
+
+    Args:
+        model: the network.
+
+    Example:
+
+    >>> model = BlockNetwork((4, 4, 1), 10, "fnn", blocks=(1,), widths=(8,))
+    >>> count_flops(model)                          # 2·(16·8 + 8·10)
+    416
+    """
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, PlainBlock):
+            total += layer.multiply_accumulates(layer.input.shape[1:])
+        elif isinstance(layer, keras.layers.Conv2D):
+            total += math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return 2 * total
+
+
+def _removable(model: BlockNetwork, names: Iterable[str]) -> list[ResidualBlock]:
+    allowed = model.removable_blocks
+    names = list(names)
+    for name in names:
+        if name not in allowed:
+            raise UsageError(
+                "Expected a residual block with an identity shortcut, one of "
+                f"{', '.join(allowed) or 'none'}. Received: {name}"
+            )
+    return [model.get_layer(name) for name in names]
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise UsageError(f"Expected {name} to be one of {', '.join(choices)}. Received: {value!r}")
+    return value
+
+
+def _check_image_shape(shape):
+    if len(shape) != 3:
+        raise UsageError(f"Expected images of shape (H, W, C). Received: {tuple(shape)}")
+    return tuple(checks.positive_int("every size of an image", size) for size in shape)
+
+
+def _check_stages(blocks, widths):
+    """Checks blocks and widths, and returns tuples: the numbers of a stage's blocks, its width."""
+    blocks = tuple(blocks)
+    stages = tuple(_block_numbers(entry) for entry in blocks)
+    widths = tuple(checks.positive_int("every entry of widths", width) for width in widths)
+    received = ",".join(str(entry) for entry in blocks)
+    if not any(stages):
+        raise UsageError(f"Expected at least one block. Received: blocks={received}")
+    if len(stages) != len(widths):
+        raise UsageError(
+            "Expected as many widths as stages. "
+            f"Received: blocks={received}, widths={','.join(map(str, widths))}"
+        )
+    return stages, widths
+
+
+def _block_numbers(entry: int | Sequence[int]) -> tuple[int, ...]:
+    """The numbers of one stage's blocks; a count n stands for 1..n."""
+    if isinstance(entry, Sequence) and not isinstance(entry, str):
+        numbers = tuple(checks.positive_int("every number of a block", n) for n in entry)
+        if len(set(numbers)) < len(numbers):
+            raise UsageError(f"Expected distinct numbers of a stage's blocks. Received: {entry!r}")
+        return numbers
+    if isinstance(entry, bool) or not hasattr(entry, "__index__") or int(entry) < 0:
+        raise UsageError(f"Expected every entry of blocks to be >= 0. Received: {entry!r}")
+    return tuple(range(1, int(entry) + 1))
