@@ -6,7 +6,8 @@
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import measure, tiled_reference
+from benchmarks import tiled_reference
+from tfcaps import measure
 from tfcaps.layers import DenseCapsule
 
 BATCH, INPUTS, INPUT_DIM, CAPSULES, DIM, ITERATIONS = 32, 1152, 8, 10, 16, 3

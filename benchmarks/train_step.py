@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from benchmarks import measure
+from tfcaps import measure
 from tfcaps.layers import CapsuleLength, PrimaryCapsule
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet, decoder

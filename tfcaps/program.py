@@ -33,7 +33,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             _end(f"Expected flags only. Received: {argv[1]}", _EXIT_USAGE)
-        logging.set_verbosity(logging.WARNING)  # TensorFlow tells about each file it writes
+        logging.set_verbosity(logging.ERROR)  # TensorFlow tells of files and of traced functions
         _insist_on_interrupts()
         try:
             main(argv)

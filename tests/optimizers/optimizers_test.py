@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests import runs
+from tfcaps.errors import UsageError
 from tfcaps.optimizers import Lookahead, RectifiedAdam
 
 STEPS = 24
@@ -112,6 +113,62 @@ def test_a_small_beta_is_never_rectified(problem):
         weights = [w - LEARNING_RATE * m / (1 - 0.9**t) for w, m in zip(weights, mean, strict=True)]
         for one, other in zip(found[t - 1], weights, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps_before", [0, 4, 5, 900, 1100, 20000])
+def test_late_steps(steps_before):
+    """One step after many, from the published formula; ρ is above 5 from t = 6 on."""
+    mean, square, gradient, weight = 0.03, 0.002, 0.5, 0.25
+    variable = keras.Variable([weight])
+    optimizer = RectifiedAdam(0.01, weight_decay=0.1)
+    optimizer.build([variable])
+    optimizer.iterations.assign(steps_before)
+    for slot, value in zip(optimizer.variables[-2:], (mean, square), strict=True):
+        slot.assign([value])
+    optimizer.apply([keras.ops.array([gradient])], [variable])
+
+    t = steps_before + 1
+    mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+    update = mean / (1 - 0.9**t)
+    rho = 1999 - 2 * t * 0.999**t / (1 - 0.999**t)
+    if t >= 6:
+        rectification = ((rho - 4) * (rho - 2) * 1999 / (1995 * 1997 * rho)) ** 0.5
+        update *= rectification / ((square / (1 - 0.999**t)) ** 0.5 + 1e-6)
+    expected = weight - 0.01 * (update + 0.1 * weight)
+    np.testing.assert_allclose(variable.numpy(), [expected], rtol=1e-6)
+
+
+def test_keras_arguments_pass_through():
+    """Clipping to norm 1, a schedule, and a moving average that becomes the weights, by hand."""
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.5])
+    arguments = {"clipnorm": 1.0, "use_ema": True, "ema_momentum": 0.5}
+    variable = keras.Variable([0.0, 0.0])
+    optimizer = Lookahead(
+        RectifiedAdam(schedule, beta_1=0.0, weight_decay=None, **arguments), sync_period=2
+    )
+    for _ in range(2):  # not adaptive yet: the update is the clipped gradient
+        optimizer.apply([keras.ops.array([3.0, 4.0])], [variable])
+    # −(0.6, 0.8), then −1.5·(0.6, 0.8), of which lookahead keeps the half.
+    np.testing.assert_allclose(variable.numpy(), [-0.45, -0.6], rtol=1e-6)
+    assert float(optimizer.learning_rate) == 0.5
+    optimizer.finalize_variable_values([variable])
+    # The average of −(0.6, 0.8) and what lookahead kept.
+    np.testing.assert_allclose(variable.numpy(), [-0.525, -0.7], rtol=1e-6)
+
+
+def test_weights_without_a_gradient_stay():
+    moved, still = keras.Variable([1.0]), keras.Variable([1.0])
+    optimizer = Lookahead(RectifiedAdam(0.1), sync_period=1)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([keras.ops.ones(1), None], [moved, still])
+    assert (float(moved[0]) < 1.0, float(still[0])) == (True, 1.0)
+
+
+def test_a_wrapper_cannot_be_inside():
+    wrapper = keras.optimizers.LossScaleOptimizer(RectifiedAdam())
+    for inner in (wrapper, Lookahead("sgd")):
+        with pytest.raises(UsageError, match=f"Received: {type(inner).__name__}"):
+            Lookahead(inner)
 
 
 def test_lookahead_by_hand():

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.ops import outside_of_graphs
 
@@ -21,13 +22,14 @@ class Lookahead(keras.optimizers.Optimizer):
 
     Args:
         inner: the optimizer of the fast weights; it belongs to this one from then on. Clipping,
-            weight decay and so on are its business.
+            weight decay and so on are its business. Loss scaling goes around this optimizer, not
+            into it; Keras puts it there by itself under `mixed_float16`.
         sync_period: k. Default 6.
         slow_step: α, in (0, 1]. Default 0.5.
         name: Default "lookahead".
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `inner` wraps an optimizer itself.
 
     Example:
 
@@ -46,9 +48,16 @@ class Lookahead(keras.optimizers.Optimizer):
     def __init__(self, inner, sync_period=6, slow_step=0.5, name="lookahead"):
         checks.positive_int("sync_period", sync_period)
         if not 0 < slow_step <= 1:
-            raise ValueError(f"Expected slow_step in (0, 1]. Received: {slow_step}")
+            raise UsageError(f"Expected slow_step in (0, 1]. Received: {slow_step}")
+        inner = keras.optimizers.get(inner)
+        # A wrapper has no update of its own that could be followed by the slow weights'.
+        if isinstance(inner, (keras.optimizers.LossScaleOptimizer, Lookahead)):
+            raise UsageError(
+                "Expected an inner optimizer that doesn't wrap another one. "
+                f"Received: {type(inner).__name__}"
+            )
         super().__init__(learning_rate=0.0, name=name)
-        self.inner = keras.optimizers.get(inner)
+        self.inner = inner
         self.sync_period = sync_period
         self.slow_step = slow_step
         # In the inner optimizer's own update of each variable: that is where a distribution

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from tfcaps.errors import UsageError
+
 # Fewer degrees of freedom than this, and the adaptive step's variance is not bounded.
 _THRESHOLD = 5.0
 
@@ -19,6 +21,8 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         ρ_∞ = 2 / (1 − β₂) − 1,  ρ = ρ_∞ − 2 t β₂ᵗ / (1 − β₂ᵗ)
         u = r m̂ / (√v̂ + ε)  with  r = √[(ρ−4)(ρ−2) ρ_∞ / ((ρ_∞−4)(ρ_∞−2) ρ)]  if ρ ≥ 5, else m̂
         w ← w − η (u + λ w)
+
+    The paper rectifies where ρ > 4; 5 is what its authors' program does, and optax.
 
     Args:
         learning_rate: η, a float or a schedule. Default 1e-3.
@@ -56,9 +60,9 @@ class RectifiedAdam(keras.optimizers.Optimizer):
     ):
         for argument, value in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= value < 1:
-                raise ValueError(f"Expected {argument} in [0, 1). Received: {value}")
+                raise UsageError(f"Expected {argument} in [0, 1). Received: {value}")
         if not epsilon > 0:
-            raise ValueError(f"Expected epsilon > 0. Received: {epsilon}")
+            raise UsageError(f"Expected epsilon > 0. Received: {epsilon}")
         super().__init__(learning_rate, weight_decay=weight_decay, name=name, **kwargs)
         self.beta_1 = beta_1
         self.beta_2 = beta_2

@@ -1,0 +1,423 @@
+"""Lesion study: what a trained residual network loses with some of its blocks."""
+
+import csv
+import io
+import itertools
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfcaps import datasets, plots, training
+from tfcaps.datasets import sampling
+from tfcaps.errors import UsageError
+from tfcaps.metrics import BundleEntropy
+from tfcaps.models.block_network import BlockNetwork
+from tfcaps.training import files
+
+GROUPS = ("conflicting", "non_conflicting", "all")
+
+# The papers' probe set, for runs that measured nothing themselves.
+_PROBE_SIZE = 512
+
+
+class _Row(NamedTuple):
+    """A row of results.csv: the test accuracy without some blocks."""
+
+    group: str
+    removed: int
+    draw: int  # from 1 on
+    accuracy: float
+    blocks: tuple[str, ...]
+
+
+class Curve(NamedTuple):
+    """Test accuracy of one group, for each number of removed blocks."""
+
+    removed: tuple[int, ...]
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+
+
+def lesion_study(
+    log_dir: str | os.PathLike,
+    *,
+    max_removed: int = 0,
+    draws: int = 15,
+    seed: int = 0,
+    groups: Sequence[str] = GROUPS,
+    test_examples: int = 0,
+    conflicting_samples_size: int = 0,
+    batch_size: int = 128,
+    data_dir: str | os.PathLike | None = None,
+) -> dict[str, Curve]:
+    """Removes k random blocks of a group at a time and measures the test accuracy.
+
+    A removed block leaves its shortcut, and nothing is trained again. A block conflicts when the
+    bundle entropy of its branch is above 0, measured with the learning rate and the batch size of
+    the training on a part of its training data, without augmentation.
+
+    The folder `lesion_study` in the run directory gets study.json (settings, entropies, accuracy
+    of the whole network), results.csv (one row per draw) and lesion_curves.png. A study that was
+    stopped goes on where it was when it is called again.
+
+    Args:
+        log_dir: directory of a finished training of a residual network.
+        max_removed: the largest k; 0: as many as a group has. A smaller group's curve ends
+            earlier. Default 0.
+        draws: random choices for each k; all choices where there are no more. Default 15.
+        seed: of the choices. Default 0.
+        groups: some of "conflicting", "non_conflicting" and "all". Default: these.
+        test_examples: size of a seeded part of the test set; 0: all of it. Default 0.
+        conflicting_samples_size: of the probe set; 0: as in the training, or 512. Default 0.
+        batch_size: images that are evaluated at a time; no result depends on it. Default 128.
+        data_dir: folder of tensorflow_datasets' prepared sets. Default: as in the training.
+
+    Returns:
+        For each group that has blocks: k, and mean and standard deviation of the test accuracy.
+
+    Raises:
+        UsageError: an argument is out of its range, the run is not one of a residual network, the
+            groups are empty, or an earlier study there was made otherwise.
+
+    Source: Peer et al., Auto-tuning of deep neural networks by conflicting layer removal,
+        arXiv 2103.04331.
+    """
+    _check_arguments(
+        groups,
+        max_removed=max_removed,
+        draws=draws,
+        seed=seed,
+        test_examples=test_examples,
+        conflicting_samples_size=conflicting_samples_size,
+        batch_size=batch_size,
+    )
+    run = _load(log_dir)
+    data = _load_data(run, data_dir)
+    settings = {
+        "epoch": run.epoch,
+        "seed": seed,
+        "draws": draws,
+        "test_examples": test_examples,
+        "conflicting_samples_size": _probe_size(run, data, conflicting_samples_size),
+    }
+    accuracy_without = _evaluator(run, _test_split(data, test_examples, seed), batch_size)
+    folder = pathlib.Path(log_dir) / "lesion_study"
+    study = _read_study(folder, settings)
+    if study is None:
+        entropies = _branch_entropies(run, data, settings["conflicting_samples_size"])
+        study = {"settings": settings, "entropies": entropies, "accuracy": accuracy_without(())}
+        _start_study(folder, study)
+    print(f"Test accuracy of the whole network: {study['accuracy']:.2%}")
+    names = list(study["entropies"])
+    sets = {
+        (group, removed): draw_blocks(names, members, removed, draws=draws, seed=seed)
+        for group, members in _members(study["entropies"], groups, max_removed).items()
+        for removed in range(1, min(max_removed or len(members), len(members)) + 1)
+    }
+    curves = _measure(folder / "results.csv", sets, accuracy_without)
+    plots.save(plots.lesion_curves(curves, study["accuracy"]), folder / "lesion_curves.png")
+    print(f"\n{table(curves, study['accuracy'])}")
+    return curves
+
+
+def divide_blocks(entropies: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+    """Divides blocks by the bundle entropy of their branches.
+
+    Args:
+        entropies: of each block's branch, by name.
+
+    Returns:
+        The names of each of the `GROUPS`, in the blocks' order.
+
+    Example:
+
+    >>> divide_blocks({"a": 0.0, "b": 0.1})["conflicting"]
+    ('b',)
+    """
+    return {
+        "conflicting": tuple(name for name, entropy in entropies.items() if entropy > 0.0),
+        "non_conflicting": tuple(name for name, entropy in entropies.items() if entropy <= 0.0),
+        "all": tuple(entropies),
+    }
+
+
+def draw_blocks(
+    names: Sequence[str], group: Iterable[str], removed: int, *, draws: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Draws different sets of blocks of a group; all sets, where there are at most `draws`.
+
+    A draw shuffles all blocks and takes the first of the group, so groups with the same blocks get
+    the same sets.
+
+    Args:
+        names: of all blocks.
+        group: names of the group's blocks.
+        removed: size of a set, 1 to that of the group.
+        draws: how many sets.
+        seed: of the shuffles.
+
+    Example:
+
+    >>> draw_blocks(["a", "b", "c"], ["a", "c"], 1, draws=15, seed=0)
+    [('a',), ('c',)]
+    """
+    members = set(group)
+    ordered = [name for name in names if name in members]
+    if math.comb(len(ordered), removed) <= draws:
+        return list(itertools.combinations(ordered, removed))
+    sets: dict[tuple[str, ...], None] = {}  # keeps the order of the draws
+    attempts = itertools.count()
+    while len(sets) < draws:
+        # NumPy promises the same bits in all its versions, but not the same `Generator.choice`.
+        keys = np.random.PCG64([seed, removed, next(attempts)]).random_raw(len(names))
+        shuffled = [index for index in np.argsort(keys) if names[index] in members]
+        sets[tuple(names[index] for index in sorted(shuffled[:removed]))] = None
+    return list(sets)
+
+
+def table(curves: Mapping[str, Curve], accuracy: float) -> str:
+    """The curves as a text table: mean and standard deviation in percent, a line for each k.
+
+    Args:
+        curves: of each group.
+        accuracy: of the whole network.
+
+    Example:
+
+    >>> print(table({"all": Curve((1,), (0.5,), (0.25,))}, 0.75))
+    removed               all
+          0           75.00 %
+          1   50.00 ± 25.00 %
+    """
+    longest = max(curve.removed[-1] for curve in curves.values())
+    lines = ["removed" + "".join(f"{group:>18}" for group in curves)]
+    lines.append(f"{0:>7}" + f"{f'{100 * accuracy:.2f} %':>18}" * len(curves))
+    for k in range(1, longest + 1):
+        lines.append(f"{k:>7}" + "".join(f"{_cell(curve, k):>18}" for curve in curves.values()))
+    return "\n".join(lines)
+
+
+def _cell(curve: Curve, removed: int) -> str:
+    if removed not in curve.removed:
+        return ""
+    index = curve.removed.index(removed)
+    return f"{100 * curve.means[index]:.2f} ± {100 * curve.stds[index]:.2f} %"
+
+
+def _check_arguments(groups: Sequence[str], **numbers: int) -> None:
+    smallest = {"draws": 1, "batch_size": 1}
+    for name, value in numbers.items():
+        if value < smallest.get(name, 0):
+            raise UsageError(f"Expected --{name} >= {smallest.get(name, 0)}. Received: {value}")
+    for group in groups:
+        if group not in GROUPS:
+            raise UsageError(f"Expected --groups among {', '.join(GROUPS)}. Received: {group}")
+    if not groups:
+        raise UsageError(f"Expected at least one of --groups {', '.join(GROUPS)}. Received: none")
+
+
+def _load(log_dir: str | os.PathLike) -> training.Run:
+    """Loads a run, which has to be one of a residual network."""
+    run = training.load_run(log_dir)
+    if not isinstance(run.model, BlockNetwork) or not run.model.residual_blocks:
+        kind = getattr(run.config, "model", type(run.model).__name__)
+        raise UsageError(
+            "Expected --log_dir to be the directory of a residual network's run. "
+            f"Received: {log_dir}, in which the network is a {kind}"
+        )
+    return run
+
+
+def _load_data(run: training.Run, data_dir: str | os.PathLike | None) -> datasets.ImageDataset:
+    """The data as the training had them: what was held out stays out of the probe set."""
+    config = run.config
+    return datasets.load(
+        config.dataset,
+        data_dir=data_dir or config.data_dir,
+        image_size=config.image_size,
+        train_examples=config.train_examples or None,
+        validation_fraction=config.validation_fraction,
+        seed=config.seed,
+    )
+
+
+def _test_split(data: datasets.ImageDataset, count: int, seed: int) -> datasets.Split:
+    if count > len(data.test):
+        raise UsageError(
+            f"Expected --test_examples <= {len(data.test)}, the size of the test set. "
+            f"Received: {count}"
+        )
+    return sampling.subset(data.test, count, seed=seed) if count else data.test
+
+
+def _probe_size(run: training.Run, data: datasets.ImageDataset, asked: int) -> int:
+    if asked > len(data.train):
+        raise UsageError(
+            f"Expected --conflicting_samples_size <= {len(data.train)}, the size of the training "
+            f"set. Received: {asked}"
+        )
+    return asked or run.config.conflicting_samples_size or min(_PROBE_SIZE, len(data.train))
+
+
+def _branch_entropies(
+    run: training.Run, data: datasets.ImageDataset, probe_size: int
+) -> dict[str, float]:
+    """Bundle entropy of each residual block's branch, by the block's name."""
+    probe = datasets.probe_set(data.train, probe_size, seed=run.config.seed)
+    branches = {f"{name}/branch": name for name in run.model.residual_blocks}
+    measure = BundleEntropy(
+        run.model,
+        list(branches),
+        learning_rate=run.config.learning_rate,
+        batch_size=run.config.batch_size,
+        num_classes=len(run.class_names),
+    )
+    images, _ = run.preprocessing.evaluate(probe.images)
+    bundles = measure(np.asarray(images), probe.labels)
+    return {name: float(bundles[branch].entropy) for branch, name in branches.items()}
+
+
+def _evaluator(
+    run: training.Run, test: datasets.Split, batch_size: int
+) -> Callable[[Collection[str]], float]:
+    """Makes a function from names of blocks to the test accuracy without their branches.
+
+    All sets of blocks go through one compiled function: what is removed is an input of it.
+    """
+    lesionable = run.model.lesionable
+    names = run.model.residual_blocks
+    batches = datasets.evaluation_batches(test, run.preprocessing, batch_size=batch_size)
+
+    @tf.function(reduce_retracing=True)
+    def correct(images, labels, keep):
+        keep = tf.tile(keep[tf.newaxis], [tf.shape(images)[0], 1])
+        logits = lesionable({"image": images, "keep": keep}, training=False)
+        hits = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+        return tf.reduce_sum(tf.cast(hits, tf.int64))
+
+    def accuracy_without(removed):
+        keep = tf.constant([0.0 if name in removed else 1.0 for name in names])
+        hits = [correct(batch["image"], batch["label"], keep) for batch in batches]
+        return sum(int(count) for count in hits) / len(test)
+
+    return accuracy_without
+
+
+def _members(
+    entropies: Mapping[str, float], groups: Sequence[str], max_removed: int
+) -> dict[str, tuple[str, ...]]:
+    """Says which blocks the groups have, and gives the groups that have any."""
+    members = {group: divide_blocks(entropies)[group] for group in groups}
+    for group, names in members.items():
+        print(f"{group}: {len(names)} of {len(entropies)} blocks {' '.join(names)}".rstrip())
+    largest = max(len(names) for names in members.values())
+    if not largest:
+        raise UsageError(f"Expected --groups with blocks. Received: {','.join(groups)}, all empty")
+    if max_removed > largest:
+        raise UsageError(
+            f"Expected --max_removed <= {largest}, the number of blocks in the largest group. "
+            f"Received: {max_removed}"
+        )
+    return {group: names for group, names in members.items() if names}
+
+
+def _measure(
+    path: pathlib.Path,
+    sets: Mapping[tuple[str, int], list[tuple[str, ...]]],
+    accuracy_without: Callable[[Collection[str]], float],
+) -> dict[str, Curve]:
+    """Measures what results.csv doesn't have yet, and says for each group and k what came out."""
+    rows = _read_rows(path, sets)
+    known = {row.blocks: row.accuracy for row in rows}
+    done = {(row.group, row.removed) for row in rows}
+    points: dict[str, list[tuple[int, float, float]]] = {}
+    for (group, removed), drawn in sets.items():
+        for blocks in drawn:
+            if blocks not in known:
+                known[blocks] = accuracy_without(blocks)
+        accuracies = [known[blocks] for blocks in drawn]
+        if (group, removed) not in done:
+            rows += [
+                _Row(group, removed, draw, *result)
+                for draw, result in enumerate(zip(accuracies, drawn, strict=True), start=1)
+            ]
+            _write_rows(path, rows)
+        mean, std = float(np.mean(accuracies)), float(np.std(accuracies))
+        points.setdefault(group, []).append((removed, mean, std))
+        result = f"{100 * mean:.2f} ± {100 * std:.2f} %"
+        print(f"{group}: {removed} removed, {len(drawn)} draws, {result}", flush=True)
+    return {group: Curve(*zip(*found, strict=True)) for group, found in points.items()}
+
+
+def _start_study(folder: pathlib.Path, study: Mapping[str, Any]) -> None:
+    """Makes the folder of a new study."""
+    folder.mkdir(exist_ok=True)
+    files.remove_unfinished(folder)
+    # Rows without the study that they belong to say nothing.
+    (folder / "results.csv").unlink(missing_ok=True)
+    files.write_json(folder / "study.json", study)
+
+
+def _read_study(folder: pathlib.Path, settings: Mapping[str, int]) -> dict[str, Any] | None:
+    """What an earlier study in the folder measured first, or None without one."""
+    path = folder / "study.json"
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        earlier = {name: study["settings"][name] for name in settings}
+        study = {**study, "accuracy": float(study["accuracy"])}
+        study["entropies"] = {name: float(value) for name, value in study["entropies"].items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(path) from None
+    for name, value in settings.items():
+        if earlier[name] != value:
+            raise UsageError(
+                f"Expected {name}={earlier[name]}, as the study in {folder} was started with, to "
+                f"go on with it; without that folder a new one begins. Received: {name}={value}"
+            )
+    return study
+
+
+def _read_rows(
+    path: pathlib.Path, sets: Mapping[tuple[str, int], list[tuple[str, ...]]]
+) -> list[_Row]:
+    """The rows of results.csv, which have to be what is drawn now; none without the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = [
+            _Row(group, int(removed), int(draw), float(accuracy), tuple(blocks.split()))
+            for group, removed, draw, accuracy, blocks in list(csv.reader(io.StringIO(text)))[1:]
+        ]
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise _damaged(path) from None
+    found: dict[tuple[str, int], list[tuple[str, ...]]] = {}
+    for row in rows:
+        found.setdefault((row.group, row.removed), []).append(row.blocks)
+    # There may be more rows than these: of other groups, or of larger k.
+    if any(blocks != sets.get(key, blocks) for key, blocks in found.items()):
+        raise _damaged(path)
+    return rows
+
+
+def _damaged(path: pathlib.Path) -> UsageError:
+    return UsageError(
+        f"Expected {path.parent} to hold a whole lesion study, or none. "
+        f"Received: {path}, which is damaged"
+    )
+
+
+def _write_rows(path: pathlib.Path, rows: Iterable[_Row]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_Row._fields)
+    writer.writerows((*row[:-1], " ".join(row.blocks)) for row in rows)
+    files.write_text(path, text.getvalue())

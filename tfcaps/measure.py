@@ -1,0 +1,126 @@
+"""What programs cost: seconds side by side, peak memory in a new process, time for an image."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from tfcaps.layers import checks
+
+
+def medians(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each program; in each round every program runs once, in turn.
+
+    A busy machine slows all of them, so their ratios stay. Two runs of each come before, uncounted.
+
+    Args:
+        programs: functions without arguments, by name.
+        rounds: number of counted runs of each.
+
+    Example:
+
+    >>> seconds = medians({"sum": lambda: sum(range(9)), "sort": lambda: sorted("capsule")}, 3)
+    >>> list(seconds)
+    ['sum', 'sort']
+    """
+    checks.positive_int("rounds", rounds)
+    for program in programs.values():
+        program()
+        program()
+    seconds = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            program()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def milliseconds_per_image(
+    model: keras.Model, image_shape: Sequence[int], *, batch_size: int = 64, rounds: int = 5
+) -> float:
+    """Median time in ms that a model needs for an image, with full batches and a compiled function.
+
+    Args:
+        model: a model of images; its weights don't matter.
+        image_shape: height, width, channels.
+        batch_size: Default 64.
+        rounds: number of batches that are timed. Default 5.
+
+    Raises:
+        ValueError: `batch_size` or `rounds` is not a positive integer.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
+    >>> milliseconds_per_image(model, (2, 2, 1), rounds=3) > 0
+    True
+    """
+    checks.positive_int("batch_size", batch_size)
+    infer = _compiled(model)
+    images = keras.ops.convert_to_tensor(
+        np.random.default_rng(0).random((batch_size, *image_shape), dtype="float32")
+    )
+
+    def classify():
+        # To NumPy: devices work on after the call, until someone asks for the result.
+        return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(infer(images))]
+
+    return 1e3 * medians({"image": classify}, rounds)["image"] / batch_size
+
+
+def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> float:
+    """How far three runs of a program raise the peak memory of a new process, in MB (2²⁰ bytes).
+
+    The new process imports the program's main module again, as `multiprocessing` does: what that
+    module does at once has to stand below `if __name__ == "__main__"`. Linux only.
+
+    Args:
+        make_program: a function of a module that makes the program, with all its inputs, from
+            `args`; what it allocates itself isn't counted.
+        args: anything that can be pickled.
+
+    Raises:
+        concurrent.futures.process.BrokenProcessPool: the process was killed, e.g. as it needs more
+            memory than there is.
+    """
+    context = multiprocessing.get_context("spawn")
+    # Not context.Pool: it would wait for ever for a process that was killed.
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_peak_of, make_program, args).result()
+
+
+def _compiled(model):
+    if keras.backend.backend() != "tensorflow":
+        return model.predict_on_batch  # compiles
+    import tensorflow as tf
+
+    # Not predict_on_batch: its way of compiling depends on how the model was trained.
+    return tf.function(lambda images: model(images, training=False))
+
+
+def _peak_of(make_program, args) -> float:
+    program = make_program(*args)
+    # Sets the peak back to the present memory, else the making would count. Some kernels lack it.
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    before = _memory("VmRSS")
+    for _ in range(3):
+        program()
+    return _memory("VmHWM") - before
+
+
+def _memory(field: str) -> float:
+    """A figure of this process in MB: VmRSS, now, or VmHWM, its peak (Linux)."""
+    # Not getrusage: its peak is inherited from the parent process.
+    for line in pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"/proc/self/status has no {field}")
