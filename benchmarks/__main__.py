@@ -5,9 +5,14 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import dense_layer, train_step  # noqa: E402: the log level comes first
+from benchmarks import (  # noqa: E402: the log level comes first
+    bundle_entropy,
+    dense_layer,
+    train_step,
+)
 
 if __name__ == "__main__":
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     dense_layer.main(rounds)
     train_step.main(rounds)
+    bundle_entropy.main(rounds)

@@ -303,3 +303,23 @@ def finite_differences(
             gradient[index] = (above - below) / (2.0 * step)
         gradients.append(gradient)
     return gradients
+
+
+def slow_bundles(activations, labels, *, learning_rate, batch_size, amplitude, dtype="float32"):
+    """Number of bundles and bundle entropy, by comparing each row with every bundle so far."""
+    number = np.float64 if activations.dtype == np.float64 else np.dtype(dtype).type
+    step = number(learning_rate / batch_size)
+    bundles = []
+    for row, label in zip(activations.reshape(len(activations), -1), labels, strict=True):
+        q = number(amplitude) - row.astype(number) * step
+        for first, members in bundles:
+            if all(one == other for one, other in zip(first, q, strict=True)):
+                members.append(label)
+                break
+        else:
+            bundles.append((q, [label]))
+    entropy = 0.0
+    for _, members in bundles:
+        shares = np.array([members.count(label) for label in set(members)]) / len(members)
+        entropy += len(members) / len(labels) * -(shares * np.log(shares)).sum()
+    return len(bundles), abs(entropy)

@@ -7,11 +7,15 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError
+
+# Keras is imported where it is needed: a measured process begins small and in no time.
+if TYPE_CHECKING:
+    import keras
 
 
 def medians(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -23,13 +27,17 @@ def medians(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
         programs: functions without arguments, by name.
         rounds: number of counted runs of each.
 
+    Raises:
+        ValueError: `rounds` is below 1.
+
     Example:
 
     >>> seconds = medians({"sum": lambda: sum(range(9)), "sort": lambda: sorted("capsule")}, 3)
     >>> list(seconds)
     ['sum', 'sort']
     """
-    checks.positive_int("rounds", rounds)
+    if rounds < 1:
+        raise UsageError(f"Expected rounds >= 1. Received: {rounds}")
     for program in programs.values():
         program()
         program()
@@ -43,7 +51,7 @@ def medians(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 def milliseconds_per_image(
-    model: keras.Model, image_shape: Sequence[int], *, batch_size: int = 64, rounds: int = 5
+    model: "keras.Model", image_shape: Sequence[int], *, batch_size: int = 64, rounds: int = 5
 ) -> float:
     """Median time in ms that a model needs for an image, with full batches and a compiled function.
 
@@ -54,7 +62,7 @@ def milliseconds_per_image(
         rounds: number of batches that are timed. Default 5.
 
     Raises:
-        ValueError: `batch_size` or `rounds` is not a positive integer.
+        ValueError: `batch_size` or `rounds` is below 1.
 
     Example:
 
@@ -63,7 +71,10 @@ def milliseconds_per_image(
     >>> milliseconds_per_image(model, (2, 2, 1), rounds=3) > 0
     True
     """
-    checks.positive_int("batch_size", batch_size)
+    import keras
+
+    if batch_size < 1:
+        raise UsageError(f"Expected batch_size >= 1. Received: {batch_size}")
     infer = _compiled(model)
     images = keras.ops.convert_to_tensor(
         np.random.default_rng(0).random((batch_size, *image_shape), dtype="float32")
@@ -98,6 +109,8 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
 
 
 def _compiled(model):
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch  # compiles
     import tensorflow as tf

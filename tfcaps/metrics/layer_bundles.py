@@ -114,8 +114,9 @@ class BundleEntropy:
         images = keras.tree.map_structure(np.asarray, images)
         count = len(keras.tree.flatten(images)[0])
         labels = check_labels(labels, count, self.num_classes)
+        largest = check_amplitude(weight_amplitude(self.model))
         dtype = self._dtype()
-        amplitude = ops.cast(check_amplitude(weight_amplitude(self.model)), dtype)
+        amplitude = ops.cast(largest, dtype)
         step = ops.cast(step_size(self._learning_rate(), self.batch_size), dtype)
         hashes = {}
         for start in range(0, count, self.probe_batch_size):
@@ -163,9 +164,12 @@ def _as_graph(function):
         return function
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=False)
+    return tf.function(function, jit_compile=False, autograph=False)
 
 
 def _grouped(hashes: np.ndarray, labels: np.ndarray) -> Bundles:
-    _, bundles = np.unique(hashes, axis=0, return_inverse=True)
-    return group(bundles.reshape(-1), labels)
+    _, first, bundles = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+    # By their first samples: the order of the hashes is another one each time, and so would be the
+    # rounding of the sum.
+    ranks = np.argsort(np.argsort(first))
+    return group(ranks[bundles.reshape(-1)], labels)

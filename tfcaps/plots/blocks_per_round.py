@@ -10,7 +10,7 @@ from tfcaps.plots import canvas
 
 # Okabe and Ito's palette, from blue to vermillion; more stages begin again.
 _COLORS = ("#0072B2", "#56B4E9", "#009E73", "#F0E442", "#E69F00", "#D55E00", "#CC79A7")
-_NAMED_ROUNDS = 24
+_NAMED_ROUNDS = 30
 _LEGEND_COLUMNS = 4
 
 
@@ -94,7 +94,7 @@ def _draw_bars(axes, counts, stages):
 
 def _draw_entropies(axes, entropies):
     values = np.asarray(entropies, "float64")
-    axes.plot(values, color="#333333", marker="o", markersize=4, linewidth=1.4)
+    axes.plot(values, color="#333333", marker="o", markersize=4, clip_on=False)
     axes.set_ylabel("H in nats", fontsize=canvas.LABEL_SIZE)
     axes.set_ylim(0, 1.15 * np.nanmax(values, initial=0.0) or 1.0)
     axes.tick_params(labelsize=canvas.TICK_SIZE)
@@ -120,6 +120,6 @@ def _style(axes, *, title: str) -> int:
         frameon=False,
         fontsize=canvas.TICK_SIZE,
     )
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(False, axis="x")
     return -(-len(names) // _LEGEND_COLUMNS)

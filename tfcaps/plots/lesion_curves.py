@@ -61,6 +61,8 @@ def lesion_curves(
         x_label="Removed branches",
         y_label="Test accuracy",
     )
+    if len(curves) > 1:  # room for a second line of the legend
+        axes.set_title(axes.get_title(loc="left"), fontsize=canvas.TITLE_SIZE, loc="left", pad=38)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
