@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.reference import slow_bundles
 from tfcaps.errors import UsageError
 from tfcaps.metrics import bundle_entropy
-from tests.reference import slow_bundles
 
 RATE, BATCH, AMPLITUDE = 0.01, 4, 0.5
 ARGUMENTS = {"learning_rate": RATE, "batch_size": BATCH, "amplitude": AMPLITUDE}

@@ -248,7 +248,7 @@ def test_a_number_that_is_none_names_the_layer(probe, value):
     )
     images = probe[0].copy()
     images[20, 2, 2] = value
-    with pytest.raises(UsageError, match="Received: NaN or infinity in layer conv$"):
+    with pytest.raises(UsageError, match=r"Received: NaN or infinity in layer conv$"):
         measured(model, (images, probe[1]))
 
 
@@ -280,7 +280,7 @@ def test_wrong_arguments(probe, changes, message):
 
 
 def test_an_empty_probe_set():
-    with pytest.raises(UsageError, match="at least one sample. Received: none"):
+    with pytest.raises(UsageError, match=r"at least one sample\. Received: none"):
         measured(sequential(), (np.zeros((0, 5, 5, 1), "float32"), np.zeros(0, "int64")))
 
 

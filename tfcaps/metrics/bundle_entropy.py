@@ -1,5 +1,6 @@
 """Bundles of samples that one step of training can't tell apart, and their entropy."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -65,19 +66,61 @@ def bundle_entropy(
     Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
     """
     activations = np.asarray(activations)
-    if activations.dtype != np.float64 or not activations.flags.c_contiguous:
-        wanted = np.float64 if activations.dtype == np.float64 else np.float32
-        activations = np.ascontiguousarray(activations, wanted)
     labels = check_labels(labels, len(activations), num_classes)
-    if not np.isfinite(activations).all():
-        raise UsageError("Expected finite activations. Received: NaN or infinity")
-    number = activations.dtype.type
+    number = np.float64 if activations.dtype == np.float64 else np.float32
+    rows = np.ascontiguousarray(activations, number).reshape(len(activations), -1)
     step = number(step_size(learning_rate, batch_size))
-    # + 0 turns −0 into +0, whose bytes differ from each other.
-    q = number(check_amplitude(amplitude)) - activations.reshape(len(activations), -1) * step + 0
-    # A dictionary compares the bytes themselves wherever two hashes agree.
-    known: dict[bytes, int] = {}
-    return group(np.array([known.setdefault(row.tobytes(), len(known)) for row in q]), labels)
+    amplitude = number(check_amplitude(amplitude))
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = all(_is_finite(row) for row in rows)
+    if not is_finite:
+        raise UsageError("Expected finite activations. Received: NaN or infinity")
+
+    def round_to(q: np.ndarray, index: int) -> None:
+        np.multiply(rows[index], step, out=q)
+        # Never −0, whose bytes are not those of +0: W is not negative.
+        np.subtract(amplitude, q, out=q)
+
+    return group(_number_rows(round_to, rows.shape, number), labels)
+
+
+def _is_finite(row: np.ndarray) -> bool:
+    """Whether all numbers are finite; a finite sum says so three times as fast."""
+    return bool(np.isfinite(row.sum()) or np.isfinite(row).all())
+
+
+def _number_rows(fill: Callable, shape: tuple[int, int], dtype: type) -> np.ndarray:
+    """Numbers rows in the order in which they come; equal ones, byte by byte, get the same number.
+
+    Rows whose hashes agree are compared. They are computed again for that: to keep them all would
+    take several times as long as everything else.
+
+    Args:
+        fill: `fill(row, index)` computes a row into an array.
+        shape: (N, F).
+        dtype: of the elements.
+    """
+    count, size = shape
+    words = -(-size * np.dtype(dtype).itemsize // 8)
+    row, other = np.zeros(words, "uint64"), np.zeros(words, "uint64")
+    # Random, so that no rows can be made up that all have one hash.
+    keys = np.random.default_rng().integers(0, 2**64, words, "uint64")
+    alike: dict[int, list[int]] = {}  # by hash: the first row of each number
+    numbers = np.empty(count, int)
+    found = 0
+    for index in range(count):
+        fill(row.view(dtype)[:size], index)
+        firsts = alike.setdefault(int(np.dot(row, keys)), [])
+        for first in firsts:
+            fill(other.view(dtype)[:size], first)
+            if np.array_equal(row, other):
+                numbers[index] = numbers[first]
+                break
+        else:
+            firsts.append(index)
+            numbers[index] = found
+            found += 1
+    return numbers
 
 
 def group(bundles: np.ndarray, labels: np.ndarray) -> Bundles:
