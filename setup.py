@@ -13,7 +13,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").rea
 setup(
     name="tfcaps",
     version=VERSION,
-    description="Capsule networks, end to end: from routing algorithms to a servable model",
+    description="Which parts of a network are worth having: capsules, conflicting bundles, auto-tune",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",

@@ -61,6 +61,12 @@ class Architecture:
         return tuple(len(stage) for stage in self.blocks)
 
     @property
+    def num_layers(self) -> int:
+        """Layers with weights on the longest way through, as the papers count them."""
+        # Of a convolutional network the stem, two in each block, and the dense one.
+        return sum(self.counts) if self.kind == "fnn" else 2 * sum(self.counts) + 2
+
+    @property
     def block_names(self) -> tuple[str, ...]:
         """Names of all blocks, from the lowest on, as the network's layers have them."""
         return tuple(
@@ -123,7 +129,7 @@ def _is_positive(number: Any) -> bool:
 
 def _numbers(entry: Any) -> tuple[int, ...]:
     """The numbers of one stage's blocks; a count n stands for 1 … n."""
-    if entry == 0 or _is_positive(entry):
+    if _is_positive(entry) or (entry == 0 and isinstance(entry, int)):
         return tuple(range(1, entry + 1))
     is_list = isinstance(entry, (list, tuple)) and all(map(_is_positive, entry))
     if is_list and len(set(entry)) == len(entry):

@@ -1,20 +1,14 @@
 """What a search is asked to do."""
 
 import dataclasses
-from typing import Any, ClassVar
+import os
+from typing import ClassVar
 
-from nas import policy
 from nas.architecture import Architecture
+from nas.policy import GROW_AND_PRUNE, RULES
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
-from tfcaps.training import BlockNetworkConfig, RunConfig
-
-# What a rule starts from where nothing is said: the published start network, and a small one.
-_START = {
-    "first_stage": ("vgg", 120),
-    "all_stages": ("vgg", 120),
-    "grow_and_prune": ("resnet", 10),
-}
+from tfcaps.training import BlockNetworkConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,55 +16,61 @@ class SearchConfig(BlockNetworkConfig):
     """All choices of one search; a field is the flag of the same name.
 
     Args:
-        rule: "first_stage" or "all_stages", which prune as published, or "grow_and_prune"; see
-            `nas.policy`. Default "all_stages".
-        model, num_layers, blocks, width_layers, widths, stem: the start network. Default: a vgg of
-            120 layers, as published; for "grow_and_prune" a resnet of 10.
-        steps_per_epoch: steps between two checks of an attempt; 0: all examples. Default 100.
-        check_epochs: checks of an attempt at most. Default 10.
-        max_trials: attempts in all. Default 50.
-        epochs, final_steps_per_epoch: how long the resulting network is trained. Defaults 120,
-            and 0: all examples in each epoch.
-        tolerance, gain_threshold, grace, init: of "grow_and_prune", see `nas.policy.GrowAndPrune`
-            and `nas.weight_transfer.inherit`.
-        train_start: whether the start network is trained equally long, for comparison.
-        distributed: whether this process is keras-tuner's chief or one of its workers, as its
-            environment variables say.
-        worker_timeout: seconds without a sign of life after which a worker's attempt is given to
-            another one. Default 60.
-        **common: see `BlockNetworkConfig`.
+        rule: "first_stage", "all_stages" or "grow_and_prune", see `nas.policy`. Default
+            "all_stages".
+        model: of the start network. Default (""): "vgg", or "resnet" to grow and prune.
+        num_layers: of the start network. Default (0): 120, or 10 to grow and prune.
+        steps_per_epoch: of an attempt: an epoch ends after so many steps; 0: after all examples.
+        check_epochs: epochs of an attempt, with a check after each. Default 10.
+        epochs: of the final training.
+        final_steps_per_epoch: as `steps_per_epoch`, of the final training.
+        max_trials: attempts at most. Default 40.
+        allow_empty_stages: whether a stage may lose all its blocks. Default False.
+        tolerance: validation accuracy that a pruning may cost, to grow and prune. Default 0.005.
+        gain_threshold: validation accuracy that a new block has to bring. Default 0.002.
+        grace: rounds in which a new block is not pruned. Default 2.
+        init: "zero": new blocks are identities; "gaussian": they are random. Default "zero".
+        train_start: whether the start network gets the final training, too. Default False.
+        distributed: whether this process is one of several, as keras-tuner's environment variables
+            say. Default False.
+        worker_timeout: seconds after which a worker that gives no sign of life is thought gone.
+            Default 60.
+        **common: of all trainings, see `BlockNetworkConfig`; they hold for the final training, too.
 
     Raises:
         UsageError: a value is out of its range.
+
+    Example:
+
+    >>> config = SearchConfig(log_dir="runs/search", rule="grow_and_prune")
+    >>> config.model, config.start.counts
+    ('resnet', (1, 1, 1, 1))
     """
 
     kind: ClassVar[str] = "search"
-    choices: ClassVar = {
-        **BlockNetworkConfig.choices,
-        "rule": policy.RULES,
-        "init": INITIALIZATIONS,
-    }
+    choices: ClassVar = {**BlockNetworkConfig.choices, "rule": RULES, "init": INITIALIZATIONS}
     at_least_one: ClassVar = (
         *BlockNetworkConfig.at_least_one,
         *("check_epochs", "max_trials", "conflicting_samples_size"),
     )
-    positive: ClassVar = (*BlockNetworkConfig.positive, "worker_timeout")
+    # Decisions rest on the validation split.
+    positive: ClassVar = (*BlockNetworkConfig.positive, "validation_fraction", "worker_timeout")
     not_negative: ClassVar = (
         *BlockNetworkConfig.not_negative,
-        *("final_steps_per_epoch", "tolerance", "gain_threshold", "grace"),
+        *("final_steps_per_epoch", "grace", "gain_threshold", "tolerance"),
     )
     free_on_resume: ClassVar = (
         *BlockNetworkConfig.free_on_resume,
-        *("max_trials", "final_steps_per_epoch", "train_start", "distributed", "worker_timeout"),
+        *("final_steps_per_epoch", "max_trials", "train_start", "distributed", "worker_timeout"),
     )
 
     rule: str = "all_stages"
     model: str = ""
     num_layers: int = 0
-    steps_per_epoch: int = 100
     check_epochs: int = 10
-    max_trials: int = 50
     final_steps_per_epoch: int = 0
+    max_trials: int = 40
+    allow_empty_stages: bool = False
     tolerance: float = 0.005
     gain_threshold: float = 0.002
     grace: int = 2
@@ -80,48 +80,35 @@ class SearchConfig(BlockNetworkConfig):
     worker_timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.rule not in policy.RULES:
-            raise UsageError(
-                f"Expected --rule to be one of {', '.join(policy.RULES)}. Received: {self.rule}"
-            )
-        model, num_layers = _START[self.rule]
-        object.__setattr__(self, "model", self.model or model)
-        object.__setattr__(self, "num_layers", self.num_layers or num_layers)
+        grows = self.rule == GROW_AND_PRUNE
+        object.__setattr__(self, "model", self.model or ("resnet" if grows else "vgg"))
+        object.__setattr__(self, "num_layers", self.num_layers or (10 if grows else 120))
         super().__post_init__()
-        if not self.validation_fraction:
+        if grows and self.model != "resnet":
             raise UsageError(
-                "Expected --validation_fraction > 0, as decisions rest on what is held out. "
-                f"Received: {self.validation_fraction}"
+                f"Expected --model=resnet for --rule={self.rule}. Received: --model={self.model}"
             )
-        self.rule_object()
 
     @property
     def start(self) -> Architecture:
-        """The architecture that the search starts from."""
+        """The architecture to begin with."""
         return Architecture(self.model, self.blocks, self.widths, self.stem)
 
-    def rule_object(self) -> policy.PruneConflicts | policy.GrowAndPrune:
-        """What decides."""
-        return policy.make_rule(
-            self.rule,
-            self.start,
-            tolerance=self.tolerance,
-            gain_threshold=self.gain_threshold,
-            grace=self.grace,
-        )
-
-    def training_of(self, architecture: Architecture, log_dir: str) -> BlockNetworkConfig:
-        """How a network is trained to the end."""
-        common = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunConfig)}
-        changes: dict[str, Any] = {
-            "log_dir": log_dir,
+    def training(
+        self, log_dir: str | os.PathLike, architecture: Architecture
+    ) -> BlockNetworkConfig:
+        """The final training of an architecture, which goes on where it was stopped."""
+        common = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(BlockNetworkConfig)
+        }
+        own = {
+            "log_dir": str(log_dir),
+            "model": architecture.kind,
+            "blocks": architecture.counts,
+            "widths": architecture.widths,
+            "stem": architecture.stem,
             "steps_per_epoch": self.final_steps_per_epoch,
             "resume": True,
         }
-        return BlockNetworkConfig(
-            **{**common, **changes},
-            model=architecture.kind,
-            blocks=architecture.counts,
-            widths=architecture.widths,
-            stem=architecture.stem,
-        )
+        return BlockNetworkConfig(**{**common, **own})

@@ -1,5 +1,7 @@
 """keras-tuner's builder of networks: from a trial's values to a compiled network."""
 
+from collections.abc import Mapping
+
 import keras_tuner
 
 from nas.architecture import Architecture
@@ -9,10 +11,10 @@ from tfcaps.training.recipe import Recipe
 
 
 class BlockHyperModel(keras_tuner.HyperModel):
-    """Builds the network that a trial's values describe.
+    """Builds and compiles the network of a trial.
 
     Args:
-        start: the architecture where the values have none.
+        start: the architecture where a trial has none: keras-tuner builds one before the first.
         image_shape: (H, W, C).
         num_classes: K.
         recipe: compiles it.
@@ -28,7 +30,7 @@ class BlockHyperModel(keras_tuner.HyperModel):
         *,
         jit: bool,
     ):
-        super().__init__(name="block_network", tunable=False)
+        super().__init__(name="block_network")
         self.start = start
         self.image_shape = image_shape
         self.num_classes = num_classes
@@ -36,15 +38,21 @@ class BlockHyperModel(keras_tuner.HyperModel):
         self.jit = jit
 
     def build(self, hp: keras_tuner.HyperParameters) -> BlockNetwork:
-        proposal = from_values(hp.values) if "architecture" in hp.values else None
-        architecture = self.start if proposal is None else proposal.architecture
+        architecture = from_values(hp.values).architecture if hp.values else self.start
         model = architecture.build(self.image_shape, self.num_classes)
         self.recipe.compile(model, jit=self.jit)
         return model
 
 
 def to_values(proposal: Proposal) -> dict[str, str | int]:
-    """A proposal as a trial carries it, over a network if need be."""
+    """A proposal as a trial carries it, from machine to machine if need be.
+
+    Example:
+
+    >>> proposal = Proposal(0, "start", Architecture("fnn", (2,), (8,), "cifar"))
+    >>> from_values(to_values(proposal)) == proposal
+    True
+    """
     return {
         "round": proposal.round,
         "role": proposal.role,
@@ -53,7 +61,7 @@ def to_values(proposal: Proposal) -> dict[str, str | int]:
     }
 
 
-def from_values(values: dict[str, str | int]) -> Proposal:
+def from_values(values: Mapping[str, str | int]) -> Proposal:
     """The inverse of `to_values`."""
     return Proposal(
         round=int(values["round"]),

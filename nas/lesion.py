@@ -53,6 +53,7 @@ def lesion_study(
     groups: Sequence[str] = GROUPS,
     test_examples: int = 0,
     conflicting_samples_size: int = 0,
+    learning_rate: float = 0.0,
     batch_size: int = 128,
     data_dir: str | os.PathLike | None = None,
 ) -> dict[str, Curve]:
@@ -75,6 +76,8 @@ def lesion_study(
         groups: some of "conflicting", "non_conflicting" and "all". Default: these.
         test_examples: size of a seeded part of the test set; 0: all of it. Default 0.
         conflicting_samples_size: of the probe set; 0: as in the training, or 512. Default 0.
+        learning_rate: η of that measurement: a network that has no conflict at the training's may
+            have some at the small one that a schedule ends with; 0: as in the training. Default 0.
         batch_size: images that are evaluated at a time; no result depends on it. Default 128.
         data_dir: folder of tensorflow_datasets' prepared sets. Default: as in the training.
 
@@ -97,6 +100,8 @@ def lesion_study(
         conflicting_samples_size=conflicting_samples_size,
         batch_size=batch_size,
     )
+    if not 0 <= learning_rate < float("inf"):
+        raise UsageError(f"Expected --learning_rate >= 0. Received: {learning_rate}")
     run = _load(log_dir)
     data = _load_data(run, data_dir)
     settings = {
@@ -105,12 +110,15 @@ def lesion_study(
         "draws": draws,
         "test_examples": test_examples,
         "conflicting_samples_size": _probe_size(run, data, conflicting_samples_size),
+        "learning_rate": learning_rate or run.config.learning_rate,
     }
     accuracy_without = _evaluator(run, _test_split(data, test_examples, seed), batch_size)
     folder = pathlib.Path(log_dir) / "lesion_study"
     study = _read_study(folder, settings)
     if study is None:
-        entropies = _branch_entropies(run, data, settings["conflicting_samples_size"])
+        entropies = _branch_entropies(
+            run, data, settings["conflicting_samples_size"], settings["learning_rate"]
+        )
         study = {"settings": settings, "entropies": entropies, "accuracy": accuracy_without(())}
         _start_study(folder, study)
     print(f"Test accuracy of the whole network: {study['accuracy']:.2%}")
@@ -266,7 +274,7 @@ def _probe_size(run: training.Run, data: datasets.ImageDataset, asked: int) -> i
 
 
 def _branch_entropies(
-    run: training.Run, data: datasets.ImageDataset, probe_size: int
+    run: training.Run, data: datasets.ImageDataset, probe_size: int, learning_rate: float
 ) -> dict[str, float]:
     """Bundle entropy of each residual block's branch, by the block's name."""
     probe = datasets.probe_set(data.train, probe_size, seed=run.config.seed)
@@ -274,7 +282,7 @@ def _branch_entropies(
     measure = BundleEntropy(
         run.model,
         list(branches),
-        learning_rate=run.config.learning_rate,
+        learning_rate=learning_rate,
         batch_size=run.config.batch_size,
         num_classes=len(run.class_names),
     )

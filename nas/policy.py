@@ -7,14 +7,15 @@ with the same decisions, on whatever machine.
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nas.architecture import Architecture
 from nas.mutations import grow, prune
 from tfcaps.errors import UsageError
 from tfcaps.models.block_network import block_name
 
-RULES = ("first_stage", "all_stages", "grow_and_prune")
+FIRST_STAGE, ALL_STAGES, GROW_AND_PRUNE = "first_stage", "all_stages", "grow_and_prune"
+RULES = (FIRST_STAGE, ALL_STAGES, GROW_AND_PRUNE)
 START, PRUNE, KEEP = "start", "prune", "keep"
 COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
 _STAGE = re.compile(r"stage(\d+)_block(\d+)")
@@ -48,6 +49,9 @@ class Record:
         entropies: H of each tap of the network, see `BlockNetwork.inspector`.
         accuracy: on the validation split.
         flops: of the network, for one image.
+        parameters: of the network.
+        milliseconds: for an image, measured where the attempt was made.
+        seconds: of the attempt.
         message: of a failed attempt.
     """
 
@@ -57,24 +61,27 @@ class Record:
     entropies: Mapping[str, float] = dataclasses.field(default_factory=dict)
     accuracy: float = math.nan
     flops: float = math.nan
+    parameters: float = math.nan
+    milliseconds: float = math.nan
+    seconds: float = math.nan
     message: str = ""
 
     @property
     def conflicting_blocks(self) -> tuple[str, ...]:
         """Names of the blocks whose output, or of residual blocks the branch, conflicts."""
-        return tuple(
-            name
-            for name in self.proposal.architecture.block_names
-            if self.entropies.get(name, self.entropies.get(f"{name}/branch", 0.0)) > 0
-        )
+        names = self.proposal.architecture.block_names
+        return tuple(name for name in names if self.block_entropy(name) > 0)
+
+    def block_entropy(self, name: str) -> float:
+        """H of a block's output, or of a residual block's branch; 0 where it wasn't measured."""
+        return self.entropies.get(name, self.entropies.get(f"{name}/branch", 0.0))
 
     @property
-    def has_conflict(self) -> bool:
-        """Whether the last block conflicts: what is lost below can't come back above."""
+    def last_entropy(self) -> float:
+        """H of the last block, the larger one of branch and output where it has both."""
         last = self.proposal.architecture.block_names[-1]
-        return any(
-            entropy > 0 for tap, entropy in self.entropies.items() if tap.split("/")[0] == last
-        )
+        found = [entropy for tap, entropy in self.entropies.items() if tap.split("/")[0] == last]
+        return max(found, default=math.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Decision:
     Args:
         proposals: that nobody works on yet; none, and no reason: others are running.
         reason: why the search is over, or None.
-        final: identity of the attempt that it came to; None if there is none.
+        final: identity of the attempt that the search has come to so far; None if there is none.
     """
 
     proposals: tuple[Proposal, ...] = ()
@@ -100,49 +107,53 @@ class PruneConflicts:
     Args:
         start: the architecture to begin with.
         every_stage: whether conflicting blocks of all stages go, or those of the first stage
-            that has some.
+            that has some (and, where those can't go, of the next one).
+        allow_empty_stages: whether a stage may lose all its blocks. Default False.
 
     Sources: Peer et al., arXiv 2011.02956 (first stage) and 2103.04331 (every stage).
     """
 
-    def __init__(self, start: Architecture, *, every_stage: bool):
+    def __init__(self, start: Architecture, *, every_stage: bool, allow_empty_stages: bool = False):
         self.start = start
         self.every_stage = every_stage
+        self.allow_empty_stages = allow_empty_stages
 
     def decide(self, records: Sequence[Record]) -> Decision:
         """The next step after these attempts, oldest first."""
+        done = [record.name for record in records if record.status == COMPLETED]
+        final = done[-1] if done else None
         if not records:
             return Decision((Proposal(0, START, self.start),))
         last = records[-1]
         if last.status == RUNNING:
-            return Decision()
+            return Decision(final=final)
         if last.status == FAILED:
-            done = [record.name for record in records if record.status == COMPLETED]
-            return Decision(
-                reason=f"the attempt of round {last.proposal.round} failed: {last.message}",
-                final=done[-1] if done else None,
-            )
-        if not last.has_conflict:
-            return Decision(reason="the last block has no conflict", final=last.name)
-        smaller = self._pruned(last)
-        if smaller == last.proposal.architecture:
-            return Decision(
-                reason="the last block conflicts, but no conflicting block may go: "
-                "each stage keeps one",
-                final=last.name,
-            )
-        return Decision((Proposal(last.proposal.round + 1, PRUNE, smaller),))
+            reason = f"the attempt of round {last.proposal.round} failed: {last.message}"
+        elif not last.last_entropy > 0:  # what is lost below can't come back above
+            reason = "the last block has no conflict any more"
+        else:
+            smaller = self._pruned(last)
+            if smaller != last.proposal.architecture:
+                next_one = Proposal(last.proposal.round + 1, PRUNE, smaller)
+                return Decision((next_one,), final=final)
+            reason = "the last block conflicts, but none of the conflicting blocks may go"
+        return Decision(reason=reason, final=final)
 
     def _pruned(self, record: Record) -> Architecture:
         architecture, conflicting = record.proposal.architecture, record.conflicting_blocks
         if self.every_stage:
-            return prune(architecture, conflicting)
+            return self._without(architecture, conflicting)
         for stage in range(1, len(architecture.blocks) + 1):
             of_stage = [name for name in conflicting if _stage_of(name) == stage]
-            smaller = prune(architecture, of_stage)
+            smaller = self._without(architecture, of_stage)
             if smaller != architecture:
                 return smaller
         return architecture
+
+    def _without(self, architecture: Architecture, names: Iterable[str]) -> Architecture:
+        if self.allow_empty_stages and set(names) == set(architecture.block_names):
+            names = list(names)[1:]  # a network has at least one block
+        return prune(architecture, names, allow_empty_stages=self.allow_empty_stages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +166,7 @@ class _State:
     visited: frozenset[tuple[int, ...]]  # blocks per stage
     spared: frozenset[str]  # blocks without which the network was worse
     births: Mapping[str, int]  # the round in which a block came
-    used: Mapping[int, int]  # the highest number that a stage's blocks ever had
+    used: Mapping[int, int]  # the highest number that a stage's blocks had in any attempt
 
 
 class GrowAndPrune:
@@ -204,46 +215,44 @@ class GrowAndPrune:
 
     def decide(self, records: Sequence[Record]) -> Decision:
         """The next step after these attempts, in any order."""
-        first = [record for record in records if record.proposal.role == START]
-        if not first:
-            return Decision((Proposal(0, START, self.start),))
-        if first[0].status == RUNNING:
+        known = {record.proposal: record for record in records}
+        begin = Proposal(0, START, self.start)
+        if begin not in known:
+            return Decision((begin,))
+        first = known[begin]
+        if first.status == RUNNING:
             return Decision()
-        if first[0].status == FAILED:
-            return Decision(reason=f"the start network failed: {first[0].message}")
-        state = _State(
-            round=1,
-            parent=first[0],
-            open_stages=frozenset(
-                stage for stage, count in enumerate(self.start.counts, start=1) if count
-            ),
-            visited=frozenset([self.start.counts]),
-            spared=frozenset(),
-            births={},
-            used={
-                stage: max(numbers, default=0) for stage, numbers in enumerate(self.start.blocks, 1)
-            },
-        )
+        if first.status == FAILED:
+            return Decision(reason=f"training the start network failed: {first.message}")
+        state = self._first_state(first)
         while True:
+            final = state.parent.name
             children = self._children(state)
-            if children == [
-                Proposal(state.round, KEEP, state.parent.proposal.architecture, state.parent.name)
-            ]:
-                return Decision(
-                    reason="no stage gains from another block, and nothing is left to prune",
-                    final=state.parent.name,
-                )
-            done = {record.proposal: record for record in records}
-            missing = tuple(child for child in children if child not in done)
-            if missing:
-                return Decision(missing)
-            found = {child.role: done[child] for child in children}
-            if any(record.status == RUNNING for record in found.values()):
-                return Decision()
+            if len(children) == 1:
+                reason = "no stage gains from another block, and nothing is left to prune"
+                return Decision(reason=reason, final=final)
+            missing = tuple(child for child in children if child not in known)
+            found = {child.role: known[child] for child in children if child in known}
+            if missing or any(record.status == RUNNING for record in found.values()):
+                return Decision(missing, final=final)
             following = self._after(state, found)
             if isinstance(following, Decision):
                 return following
-            state = following
+            # Blocks that were tried in vain don't give their numbers to others.
+            used = {s: n + (s in state.open_stages) for s, n in state.used.items()}
+            state = dataclasses.replace(following, used=used)
+
+    def _first_state(self, first: Record) -> _State:
+        stages = list(enumerate(self.start.blocks, start=1))
+        return _State(
+            round=1,
+            parent=first,
+            open_stages=frozenset(stage for stage, numbers in stages if numbers),
+            visited=frozenset([self.start.counts]),
+            spared=frozenset(),
+            births={},
+            used={stage: max(numbers, default=0) for stage, numbers in stages},
+        )
 
     def _children(self, state: _State) -> list[Proposal]:
         architecture = state.parent.proposal.architecture
@@ -270,7 +279,8 @@ class GrowAndPrune:
         keep, pruned = found[KEEP], found.get(PRUNE)
         if keep.status == FAILED:
             return Decision(
-                reason=f"training the network on failed: {keep.message}", final=state.parent.name
+                reason=f"training the network further failed: {keep.message}",
+                final=state.parent.name,
             )
         if pruned is not None:
             if pruned.status == COMPLETED and pruned.accuracy >= keep.accuracy - self.tolerance:
@@ -308,31 +318,36 @@ class GrowAndPrune:
                 reason="neither pruning nor another block made the network better", final=keep.name
             )
         best = max(gains, key=lambda s: (gains[s] / max(grown[s].flops - keep.flops, 1.0), -s))
-        number = state.used[best] + 1
+        newest = block_name(best, state.used[best] + 1)
         return dataclasses.replace(
             state,
             round=state.round + 1,
             parent=grown[best],
             open_stages=frozenset(gains),
             visited=state.visited | {grown[best].proposal.architecture.counts},
-            births={**state.births, block_name(best, number): state.round},
-            used={**state.used, best: number},
+            births={**state.births, newest: state.round},
         )
 
 
-def make_rule(
-    name: str, start: Architecture, *, tolerance: float, gain_threshold: float, grace: int
-) -> PruneConflicts | GrowAndPrune:
-    """The rule of a name, one of `RULES`.
+def lineage(records: Sequence[Record], name: str) -> list[Record]:
+    """The attempts that led to one, oldest first, with that one.
 
-    Raises:
-        UsageError: the name is unknown.
+    An attempt that starts from random weights has those of the rounds before it as its past, one
+    that inherits has its parents.
     """
-    if name not in RULES:
-        raise UsageError(f"Expected a rule among {', '.join(RULES)}. Received: {name}")
-    if name == "grow_and_prune":
-        return GrowAndPrune(start, tolerance=tolerance, gain_threshold=gain_threshold, grace=grace)
-    return PruneConflicts(start, every_stage=name == "all_stages")
+    by_name = {record.name: record for record in records}
+    found = [by_name[name]]
+    while found[0].proposal.parent:
+        found.insert(0, by_name[found[0].proposal.parent])
+    if len(found) > 1:
+        return found
+    past = [r for r in records if r.proposal.round < found[0].proposal.round and is_done(r)]
+    return [*past, *found]
+
+
+def is_done(record: Record) -> bool:
+    """Whether an attempt came to an end, and a good one."""
+    return record.status == COMPLETED
 
 
 def _stage_of(name: str) -> int:

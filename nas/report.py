@@ -1,148 +1,175 @@
-"""The report of a search: before and after, and how it came about."""
+"""What a search changed, for people to read."""
 
-from collections.abc import Callable, Sequence
+import concurrent.futures.process
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
-from nas import policy
+from nas import history
 from nas.architecture import Architecture
-from nas.attempt import Material
 from nas.configuration import SearchConfig
-from nas.history import Outcomes, row
-from nas.policy import Decision, Record
+from nas.policy import Record
+from nas.search_directory import SearchDirectory
 from tfcaps import measure
-from tfcaps.models.block_network import count_flops
-from tfcaps.training import recipes
+from tfcaps.training import files
 
-_LAYERS_OF_BLOCK = 2  # convolutions of a block
+_BATCH_SIZE = 64
+_TIMED_BATCHES = 10
+_COLUMNS = {
+    "trial": "trial",
+    "round": "round",
+    "role": "role",
+    "blocks": "blocks",
+    "last_entropy": "H of the last block",
+    "conflicts": "conflicting blocks",
+    "val_accuracy": "validation accuracy",
+    "parameters": "parameters",
+    "flops": "FLOPs",
+    "ms_per_image": "ms per image",
+    "seconds": "seconds",
+}
 
 
-def write(
-    config: SearchConfig,
-    records: Sequence[Record],
-    decision: Decision,
-    *,
-    material: Material,
-    results: dict[str, Any],
-    start_results: dict[str, Any] | None,
-    outcomes: Outcomes,
-) -> str:
-    """The report as Markdown; times and memory are measured here and now.
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A search that is over.
 
     Args:
-        config: of the search.
-        records: all attempts.
-        decision: its end.
-        material: what the networks learnt from.
-        results: of the training of the resulting network.
-        start_results: of that of the start network, or None.
-        outcomes: of the completed attempts.
+        records: of all trials; the first one is that of the start network.
+        final: the one that it came to.
+        reason: why it is over.
+        epochs: the budget at which start and final network are compared.
+        start_accuracy: of the start network on the validation split, at that budget; None: unknown.
+        final_accuracy: of the final network.
+        image_shape: (H, W, C) of the networks' input.
+        num_classes: K.
     """
-    final = next(record for record in records if record.name == decision.final)
-    columns = {
-        "before": _column(config, config.start, material, _first(records), outcomes, start_results),
-        "after": _column(config, final.proposal.architecture, material, final, outcomes, results),
-    }
-    before, after = columns.values()
-    lines = [
-        f"# Auto-tune on {config.dataset}, rule {config.rule}",
-        "",
-        f"The search ended since {decision.reason}, after {len(records)} attempts.",
-        "",
-        "| | before | after |",
-        "|---|---|---|",
-        *(f"| {name} | {before[name]} | {after[name]} |" for name in before),
-        "",
-        f"Validation accuracies are those of the attempts ({config.check_epochs} checks of "
-        f"{config.steps_per_epoch or 'all'} steps at most; one that ended at a conflict stopped "
-        "there). Test accuracy is that of the final weights, "
-        f"{results['epochs']} epochs of {config.final_steps_per_epoch or 'all'} steps; the test "
-        "set was touched once. Milliseconds and memory were measured on this machine: inference in "
-        f"batches of 64, and what three training steps of batch {config.batch_size} add to a "
-        "process.",
-        "",
-        "## Attempts",
-        "",
-        *_table([row(record, outcomes.get(record.name)) for record in records]),
-        "",
-        "## Pictures",
-        "",
-        "- `figures/blocks.png`: blocks per stage over the rounds",
-        "- `figures/entropy_TRIAL.png`: bundle entropy of each attempt, taps × checks",
-        "- `figures/accuracy_parameters.png`, `figures/accuracy_ms_per_image.png`: all attempts "
-        "and the Pareto front",
-        "",
-    ]
-    return "\n".join(lines)
+
+    records: tuple[Record, ...]
+    final: Record
+    reason: str
+    epochs: int
+    start_accuracy: float | None
+    final_accuracy: float | None
+    image_shape: tuple[int, int, int]
+    num_classes: int
 
 
-def _first(records: Sequence[Record]) -> Record:
-    return next(record for record in records if record.proposal.role == policy.START)
-
-
-def _column(
+def write_report(
+    directory: SearchDirectory,
     config: SearchConfig,
-    architecture: Architecture,
-    material: Material,
-    record: Record,
-    outcomes: Outcomes,
-    results: dict[str, Any] | None,
-) -> dict[str, str]:
-    """What the report says about one network."""
-    model = architecture.build(material.image_shape, material.num_classes)
-    milliseconds = measure.milliseconds_per_image(model, material.image_shape, rounds=5)
-    memory = measure.peak_megabytes(
-        training_step,
-        config.to_dict(),
-        architecture.to_json(),
-        material.image_shape,
-        material.num_classes,
+    summary: Summary,
+    results: Mapping[str, Any],
+    start_results: Mapping[str, Any] | None,
+) -> None:
+    """Writes report.md.
+
+    Args:
+        directory: of the search.
+        config: of the search.
+        summary: of the search.
+        results: of the final training, see `tfcaps.training.train`.
+        start_results: of the start network's training, or None.
+    """
+    start, final = (r.proposal.architecture for r in (summary.records[0], summary.final))
+    changes = _table(
+        ["", "before", "after"], _changes(summary, start, final, results, start_results)
     )
-    accuracy = outcomes[record.name]["accuracy"] if record.name in outcomes else None
-    tested = None if results is None else results["test_accuracy"]
-    return {
-        "blocks per stage": ", ".join(map(str, architecture.counts)),
-        "layers in blocks": str(_LAYERS_OF_BLOCK * sum(architecture.counts)),
-        "parameters": f"{model.count_params():,}",
-        "MFLOPs per image": f"{count_flops(model) / 1e6:,.1f}",
-        "peak memory of training, MB": f"{memory:,.0f}",
-        "ms per image": f"{milliseconds:.3f}",
-        "validation accuracy after its attempt": _percent(accuracy),
-        "test accuracy after the final training": _percent(tested, "not trained: --train_start"),
-    }
+    rows = [history.row(record) for record in summary.records]
+    trials = _table(
+        list(_COLUMNS.values()), [[str(row[name]) for name in _COLUMNS] for row in rows]
+    )
+    failures = [
+        f"- Trial {record.name} failed: {record.message}\n"
+        for record in summary.records
+        if record.message
+    ]
+    text = f"""# Auto-tune: {config.dataset}, {_name(start)} → {_name(final)}
+
+Rule `{config.rule}`, {len(summary.records)} trials. The search ended, as {summary.reason}.
+
+{changes}
+Validation accuracy: both networks after {summary.epochs} epochs
+{_epoch_length(config.steps_per_epoch)}. Test accuracy: the final weights', after
+{results["epochs"]} epochs {_epoch_length(config.final_steps_per_epoch)}; no decision rests on it.
+Time and memory were measured here, on batches of {_BATCH_SIZE} images.
+
+## Trials
+
+Accuracy is that at the trial's end; {_end_of_trials(config)}
+
+{trials}
+{"".join(failures)}
+Repeat it with `bin/auto_tune --flagfile={directory.flags} --log_dir=NEW_FOLDER`.
+"""
+    files.write_text(directory.report, text)
 
 
-def _percent(value: float | None, otherwise: str = "–") -> str:
-    return otherwise if value is None else f"{value:.2%}"
+def _changes(summary, start, final, results, start_results) -> list[list[str]]:
+    shape = summary.image_shape, summary.num_classes
+    memory = [_peak_memory(each, *shape) for each in (start, final)]
+    programs = {name: make_classifier(name, *shape) for name in {start.to_json(), final.to_json()}}
+    seconds = measure.medians(programs, _TIMED_BATCHES)
+    milliseconds = [1e3 * seconds[each.to_json()] / _BATCH_SIZE for each in (start, final)]
+    records = summary.records[0], summary.final
+    tests = [each and each["test_accuracy"] for each in (start_results, results)]
+    return [
+        ["blocks", _counts(start), _counts(final)],
+        ["layers", str(start.num_layers), str(final.num_layers)],
+        ["parameters", *(f"{record.parameters:,.0f}" for record in records)],
+        ["MFLOPs per image", *(f"{record.flops / 1e6:,.1f}" for record in records)],
+        ["peak memory, MB", *memory],
+        ["ms per image", *(f"{each:.3g}" for each in milliseconds)],
+        ["validation accuracy", *map(_share, (summary.start_accuracy, summary.final_accuracy))],
+        ["test accuracy", *map(_share, tests)],
+    ]
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows of history.csv as a Markdown table."""
-    names = list(max(rows, key=len))
-    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
-    for each in rows:
-        cells = (each.get(name, "") for name in names)
-        lines.append(f"| {' | '.join(_cell(value) for value in cells)} |")
-    return lines
+def _peak_memory(
+    architecture: Architecture, image_shape: tuple[int, int, int], num_classes: int
+) -> str:
+    arguments = architecture.to_json(), image_shape, num_classes
+    try:
+        return f"{measure.peak_megabytes(make_classifier, *arguments):,.0f}"
+    except concurrent.futures.process.BrokenProcessPool:
+        return "more than there is"
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def training_step(
-    fields: dict[str, Any],
-    architecture: str,
-    image_shape: tuple[int, int, int],
-    num_classes: int,
+def make_classifier(
+    architecture: str, image_shape: tuple[int, int, int], num_classes: int
 ) -> Callable[[], object]:
-    """A function that makes one training step, for a process of its own."""
-    config = SearchConfig.from_dict(fields)
-    found = Architecture.from_json(architecture)
-    model = found.build(image_shape, num_classes)
-    recipes.recipe(config.training_of(found, config.log_dir)).compile(model, jit=False)
-    random = np.random.default_rng(0)
-    images = random.random((config.batch_size, *image_shape), "float32")
-    labels = random.integers(0, num_classes, config.batch_size)
-    return lambda: model.train_on_batch(images, labels)
+    """A program that classifies a batch, for measurements here and in another process."""
+    model = Architecture.from_json(architecture).build(image_shape, num_classes)
+    classify = tf.function(lambda images: model(images, training=False))
+    images = tf.zeros((_BATCH_SIZE, *image_shape))
+    # To NumPy: a device works on after the call, until someone asks for the result.
+    return lambda: classify(images).numpy()
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _name(architecture: Architecture) -> str:
+    return f"{architecture.kind} {_counts(architecture)}"
+
+
+def _counts(architecture: Architecture) -> str:
+    return ",".join(map(str, architecture.counts))
+
+
+def _share(accuracy: float | None) -> str:
+    return "–" if accuracy is None else f"{accuracy:.2%}"
+
+
+def _epoch_length(steps: int) -> str:
+    return f"of {steps} steps" if steps else "of all training examples"
+
+
+def _end_of_trials(config: SearchConfig) -> str:
+    if config.rule == "grow_and_prune":
+        return "a trial goes on with its parent's weights."
+    return "a conflict at the last block ends a trial, so accuracies here don't compare."

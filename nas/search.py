@@ -1,144 +1,101 @@
-"""Auto-tune, from a configuration to a report."""
+"""The search as a user starts it: trials, the final training, and what is left afterwards."""
 
-import json
+import dataclasses
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+import tempfile
+import time
 from typing import Any
 
-import keras
+import keras_tuner
 
 from nas import history, policy, report
-from nas.attempt import Material
+from nas.architecture import Architecture
+from nas.attempt import Material, Outcome, make_attempt
 from nas.configuration import SearchConfig
 from nas.hypermodel import BlockHyperModel
-from nas.oracle import ControllerOracle, trial_folder
-from nas.policy import Decision, Record
-from nas.tuner import ControllerTuner, load_network
+from nas.oracle import ControllerOracle
+from nas.policy import Record
+from nas.search_directory import SearchDirectory
+from nas.trial_folder import TrialFolder
+from nas.tuner import ControllerTuner
 from tfcaps import datasets, training
 from tfcaps.errors import UsageError
-from tfcaps.training import BlockNetworkConfig, devices, files, recipes
+from tfcaps.training import devices, files
+from tfcaps.training.blocks import BlockRecipe
 
-_CHIEF = "chief"
-_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+# keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.
+_NAME = "KERASTUNER_TUNER_ID"
+_ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+_POLLING_SECONDS = 0.5
+_COPYING = ".copying-"
 
 
-def auto_tune(config: SearchConfig) -> dict[str, Any] | None:
-    """Searches an architecture and trains it; see docs/auto_tune.md for what `log_dir` then holds.
-
-    Decisions rest on the validation split and on the probe set, a part of the training examples.
-    The test set is touched once, by the training of the network that the search came to.
+def auto_tune(config: SearchConfig) -> dict[str, Any]:
+    """Searches for a better network, trains it, and leaves a `SearchDirectory`.
 
     Args:
-        config: what to search.
+        config: where to begin, and how to search.
 
     Returns:
-        The results of that training, or None in a worker, which only makes attempts.
+        Of a chief, or a process that searches alone: `reason`, why the search ended;
+        `architecture`, what it came to; `results`, those of the final training. Of a worker: {}.
 
     Raises:
-        UsageError: an input is wrong, or no attempt succeeded.
+        UsageError: an input is wrong, or the search came to nothing; the message says what to do.
+
+    Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
-    role = _role(config)
-    folder = pathlib.Path(config.log_dir)
-    search_folder = folder / "search"
-    is_new = _check_folder(config, folder, is_worker=role == "worker")
-    with devices.precision(config.precision):
+    is_worker = _is_worker(config)
+    directory = SearchDirectory(config.log_dir)
+    if is_worker:
+        _wait_for_chief(directory, config)
+    else:
+        directory.check(config)
+    with devices.precision(config.precision), devices.strategy().scope():
         material = _material(config)
-        if is_new and role != "worker":
-            _create_folder(config, folder)
-        rows = history.History(folder, search_folder, config)
-        oracle = ControllerOracle(
-            config.rule_object(),
-            folder=search_folder,
-            max_trials=config.max_trials,
-            worker_timeout=config.worker_timeout,
-            on_change=rows.update,
-        )
-        if oracle.state_file.exists() and role != "worker":
-            oracle.reload()
-        prunes = config.rule != "grow_and_prune"
-        tuner = ControllerTuner(
-            oracle,
-            BlockHyperModel(
-                config.start,
-                material.image_shape,
-                material.num_classes,
-                material.recipe,
-                jit=devices.use_jit(config.jit),
-            ),
-            material,
-            folder=search_folder,
-            check_before=config.rule == "all_stages",
-            stop_at_conflict=prunes,
-            keep_networks=not prunes,
-            init=config.init,
-        )
-        _search(tuner)
-        if role == "worker":
-            return None
-        rows.update(oracle.records())
-        decision = _final(oracle, config)
-        return _finish(config, folder, oracle.records(), decision, material)
+        if not is_worker:
+            directory.create(config)
+        tuner = _tuner(config, directory, material)
+        if is_worker:
+            _run(tuner)
+            print("The search is over. Its results are where the chief puts them.")
+            return {}
+        if tuner.oracle.state_file.exists():
+            tuner.reload()
+            print(f"Resuming after {len(tuner.oracle.records())} trials of {directory.path}.")
+        _run(tuner)
+        summary = _conclude(config, directory, tuner.oracle, material)
+    return _train(config, directory, summary)
 
 
-def _role(config: SearchConfig) -> str:
-    """What this process does: "alone", "chief" or "worker"."""
-    if not config.distributed:
-        # Whoever has them in the shell for another search doesn't want to wait for a chief here.
-        for name in _VARIABLES:
-            os.environ.pop(name, None)
-        return "alone"
-    missing = [name for name in _VARIABLES if not os.environ.get(name)]
-    if missing:
+def _is_worker(config: SearchConfig) -> bool:
+    """Checks keras-tuner's environment variables."""
+    missing = [name for name in (_NAME, *_ADDRESS) if not os.environ.get(name)]
+    if config.distributed and missing:
         raise UsageError(
-            f"Expected {', '.join(_VARIABLES)} in the environment of --distributed. "
-            f"Received: no {missing[0]}"
+            f"Expected the environment variables {_NAME} (chief, worker-1, …), "
+            f"{' and '.join(_ADDRESS)} for --distributed. Received: no {', no '.join(missing)}"
         )
-    return _CHIEF if _CHIEF in os.environ[_VARIABLES[0]] else "worker"
-
-
-def _check_folder(config: SearchConfig, folder: pathlib.Path, *, is_worker: bool) -> bool:
-    """Refuses a folder whose search would be overwritten or is another one; whether it's new."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"Expected --log_dir to be a folder. Received the file: {folder}")
-    description = _description(folder)
-    if not description.exists():
-        return True
-    if not config.resume and not is_worker:
+    if not config.distributed and _ADDRESS[0] not in missing:
         raise UsageError(
-            "Expected --log_dir without a search, or --resume to go on with it. "
-            f"Received: --log_dir={folder}, which holds a search"
+            f"Expected --distributed, as the environment variable {_ADDRESS[0]} is set. "
+            "Received: --distributed=false"
         )
-    try:
-        earlier = SearchConfig.from_dict(json.loads(description.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise UsageError(
-            f"Expected the description of a search. Received: {description}, which is damaged"
-        ) from None
-    name = config.first_difference(earlier)
-    if name is not None:
-        raise UsageError(
-            f"Expected {earlier.flag(name)}, as the search in {folder} was started with. "
-            f"Received: {config.flag(name)}"
-        )
-    return False
+    return config.distributed and "chief" not in os.environ[_NAME]
 
 
-def _create_folder(config: SearchConfig, folder: pathlib.Path) -> None:
-    """Makes the folders, and writes flags and description last, so that they mark a search."""
-    for path in (folder / "figures", folder / "search"):
-        path.mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / "flags.txt", config.flag_lines())
-    files.write_json(_description(folder), config.to_dict())
-
-
-def _description(folder: pathlib.Path) -> pathlib.Path:
-    return folder / "search" / "search.json"
+def _wait_for_chief(directory: SearchDirectory, config: SearchConfig) -> None:
+    """Until it has begun the search; then the configurations are compared."""
+    if not directory.description.exists():
+        print(f"Waiting for the chief to write {directory.description}.", flush=True)
+    while not directory.description.exists():
+        time.sleep(_POLLING_SECONDS)
+    directory.compare(config)
 
 
 def _material(config: SearchConfig) -> Material:
-    """Loads what all attempts learn from and are measured with."""
     data = datasets.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -147,91 +104,187 @@ def _material(config: SearchConfig) -> Material:
         validation_fraction=config.validation_fraction,
         seed=config.seed,
     )
-    recipe = recipes.recipe(config.training_of(config.start, config.log_dir))
+    recipe = BlockRecipe(config)
     return Material(
         data=data,
         preprocessing=recipe.preprocessing(),
         probe=datasets.probe_set(data.train, config.conflicting_samples_size, seed=config.seed),
         recipe=recipe,
-        steps_per_epoch=config.steps_per_epoch,
-        checks=config.check_epochs,
+        steps_per_epoch=config.steps_per_epoch or None,
+        epochs=config.check_epochs,
         seed=config.seed,
     )
 
 
-def _search(tuner: ControllerTuner) -> None:
-    """Runs the search; too many failures in a row end it with the last one's message."""
+def _tuner(config: SearchConfig, directory: SearchDirectory, material: Material) -> ControllerTuner:
+    def on_end(oracle: ControllerOracle) -> None:
+        history.write_history(directory.history, oracle.records())
+        _drop_networks(oracle)
+
+    oracle = ControllerOracle(
+        _rule(config),
+        folder=directory.search,
+        max_trials=config.max_trials,
+        worker_timeout=config.worker_timeout,
+        on_end=on_end,
+    )
+    hypermodel = BlockHyperModel(
+        config.start,
+        material.image_shape,
+        material.num_classes,
+        material.recipe,
+        jit=devices.use_jit(config.jit),
+    )
+    inherits = config.rule == policy.GROW_AND_PRUNE
+    return ControllerTuner(
+        oracle,
+        hypermodel,
+        material,
+        check_before=config.rule == policy.ALL_STAGES,
+        stop_at_conflict=not inherits,
+        keep_networks=inherits,
+        init=config.init,
+    )
+
+
+def _rule(config: SearchConfig) -> policy.PruneConflicts | policy.GrowAndPrune:
+    if config.rule == policy.GROW_AND_PRUNE:
+        return policy.GrowAndPrune(
+            config.start,
+            tolerance=config.tolerance,
+            gain_threshold=config.gain_threshold,
+            grace=config.grace,
+        )
+    return policy.PruneConflicts(
+        config.start,
+        every_stage=config.rule == policy.ALL_STAGES,
+        allow_empty_stages=config.allow_empty_stages,
+    )
+
+
+def _drop_networks(oracle: ControllerOracle) -> None:
+    """Deletes the networks that no trial starts from any more: they are the most of what is kept.
+
+    A round's networks are needed until the next parent is chosen among them.
+    """
+    records = oracle.records()
+    decision = oracle.decision()
+    if decision.final is None:
+        return
+    kept = {record.proposal.parent for record in records if record.status == policy.RUNNING}
+    kept |= {decision.final, *(proposal.parent for proposal in decision.proposals)}
+    first_round = {r.name: r.proposal.round for r in records}[decision.final]
+    for record in records:
+        if record.proposal.round <= first_round and record.name not in kept:
+            TrialFolder(oracle.folder, record.name).network.unlink(missing_ok=True)
+
+
+def _run(tuner: ControllerTuner) -> None:
+    """Searches until the rule, or the number of trials, ends it."""
+    import grpc  # part of TensorFlow's and keras-tuner's dependencies
+
+    address = ":".join(os.environ.get(name, "") for name in _ADDRESS)
     try:
         tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        raise (error.__cause__ or error) from None
+    except grpc.RpcError as error:
+        raise UsageError(
+            f"Expected a chief that answers at {address}. Received: {error.code().name}"
+        ) from None
     except RuntimeError as error:
-        if "consecutive failures" not in str(error):
+        if "bind" not in str(error):
             raise
-        reason = str(error).strip().splitlines()[-1].rpartition("UsageError: ")[2]
-        raise UsageError(f"Expected attempts that succeed. Received: {reason}") from error
+        raise UsageError(f"Expected a free port for the chief. Received: {address}") from None
 
 
-def _final(oracle: ControllerOracle, config: SearchConfig) -> Decision:
-    """What the search came to; where the bound of attempts ended it, the best of them."""
-    decision = oracle.decision()
-    records = [record for record in oracle.records() if record.status == policy.COMPLETED]
-    if decision.reason is None:
-        # A pruned network is the better the later; of grown ones validation decides.
-        key = (lambda r: r.accuracy) if config.rule == "grow_and_prune" else (lambda r: r.name)
-        decision = Decision(
-            reason=f"--max_trials={config.max_trials} attempts were made",
-            final=max(records, key=key).name if records else None,
-        )
+def _conclude(
+    config: SearchConfig, directory: SearchDirectory, oracle: ControllerOracle, material: Material
+) -> report.Summary:
+    """Looks back at a search that is over: table, figures, start and end at equal budget."""
+    records, decision = oracle.records(), oracle.decision()
+    reason = decision.reason or f"there were --max_trials={config.max_trials} trials"
+    history.write_history(directory.history, records)
     if decision.final is None:
-        raise UsageError(f"Expected an attempt that succeeds. Received: {decision.reason}")
-    print(f"The search is over: {decision.reason}.", flush=True)
-    return decision
+        raise UsageError(f"Expected a search that comes to a network. Received: none, as {reason}")
+    print(f"The search is over: {reason}.", flush=True)
+    history.write_figures(directory.figures, directory.search, records, decision.final)
+    past = policy.lineage(records, decision.final)
+    final = past[-1]
+    # What has been inherited has been paid for before.
+    rounds = len(past) if final.proposal.parent else 1
+    material = dataclasses.replace(material, epochs=rounds * material.epochs)
+    return report.Summary(
+        records=tuple(records),
+        final=final,
+        reason=reason,
+        epochs=material.epochs,
+        start_accuracy=_accuracy_at_budget(oracle.folder, records[0], material),
+        final_accuracy=_accuracy_at_budget(oracle.folder, final, material),
+        image_shape=material.image_shape,
+        num_classes=material.num_classes,
+    )
 
 
-def _finish(
-    config: SearchConfig,
-    folder: pathlib.Path,
-    records: Sequence[Record],
-    decision: Decision,
-    material: Material,
+def _accuracy_at_budget(folder: pathlib.Path, record: Record, material: Material) -> float | None:
+    """Validation accuracy after a whole attempt, which conflicts don't end; None: it diverged."""
+    outcome = TrialFolder(folder, record.name).read_outcome()
+    is_whole = outcome is not None and len(outcome["losses"]) == material.epochs
+    if is_whole or record.proposal.parent:
+        return record.accuracy
+    comparison = TrialFolder(folder, f"{record.name}_at_equal_budget")
+    outcome = comparison.read_outcome()
+    if outcome is None or len(outcome["losses"]) != material.epochs:
+        counts = ",".join(map(str, record.proposal.architecture.counts))
+        print(f"For comparison, {material.epochs} epochs: blocks {counts}", flush=True)
+        try:
+            outcome = vars(_attempt_from_scratch(record.proposal.architecture, material))
+        except UsageError as error:
+            print(f"  failed: {error}", flush=True)
+            return None
+        comparison.write_outcome(Outcome(**outcome))
+    return outcome["accuracy"]
+
+
+def _attempt_from_scratch(architecture: Architecture, material: Material) -> Outcome:
+    devices.seed_generators(material.seed)
+    model = architecture.build(material.image_shape, material.num_classes)
+    material.recipe.compile(model, jit=devices.use_jit(material.recipe.config.jit))
+    with devices.deterministic():
+        return make_attempt(model, material)
+
+
+def _train(
+    config: SearchConfig, directory: SearchDirectory, summary: report.Summary
 ) -> dict[str, Any]:
-    """Trains the resulting network, and writes what the user is to have."""
-    found = next(record for record in records if record.name == decision.final)
-    architecture = found.proposal.architecture
-    initial = None
-    if config.rule == "grow_and_prune":
-        initial = load_network(trial_folder(folder / "search", found.name))
-    best = folder / "best"
-    best.mkdir(exist_ok=True)
-    files.write_text(best / "architecture.json", architecture.to_json() + "\n")
-    results = _train(config.training_of(architecture, str(best)), initial)
+    """Trains what came out, and writes the report."""
+    architecture = summary.final.proposal.architecture
+    files.write_text(directory.best / "architecture.json", architecture.to_json() + "\n")
     start_results = None
     if config.train_start:
-        start_results = _train(config.training_of(config.start, str(folder / "start")), None)
-    _copy_folder(best / "serving" / "1", folder / "serving" / "1")
-    text = report.write(
-        config,
-        records,
-        decision,
-        material=material,
-        results=results,
-        start_results=start_results,
-        outcomes=history.outcomes(folder / "search", records),
-    )
-    files.write_text(folder / "report.md", text)
-    return results
+        print(f"Training the start network: {directory.start}", flush=True)
+        start_results = training.train(config.training(directory.start, config.start))
+    print(f"Training the network that was found: {directory.best}", flush=True)
+    initial_model = None
+    if config.rule == policy.GROW_AND_PRUNE:
+        with devices.precision(config.precision):
+            initial_model = TrialFolder(directory.search, summary.final.name).read_network()
+    results = training.train(config.training(directory.best, architecture), initial_model)
+    _copy_serving(directory)
+    report.write_report(directory, config, summary, results, start_results)
+    return {"reason": summary.reason, "architecture": architecture, "results": results}
 
 
-def _train(config: BlockNetworkConfig, initial: keras.Model | None) -> dict[str, Any]:
-    blocks = ",".join(map(str, config.blocks))
-    print(f"Training {config.model} {blocks} to the end, in {config.log_dir}", flush=True)
-    return training.train(config, initial)
-
-
-def _copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copies a folder beside its place and renames it, unless it's there."""
-    if target.exists():
-        return
-    beside = target.with_name(f".writing-{target.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(source, beside)
-    beside.rename(target)
+def _copy_serving(directory: SearchDirectory) -> None:
+    """Puts a copy of the newest export at serving/1, whole or not at all."""
+    for left_over in directory.path.glob(f"{_COPYING}*"):
+        shutil.rmtree(left_over)
+    exports = (directory.best / "serving").glob("[0-9]*")
+    target = directory.serving / "1"
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_COPYING, dir=directory.path) as folder:
+        copy = pathlib.Path(folder) / "new"
+        shutil.copytree(max(exports, key=lambda path: int(path.name)), copy)
+        if target.exists():
+            target.rename(pathlib.Path(folder) / "old")
+        copy.rename(target)

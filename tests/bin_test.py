@@ -173,6 +173,52 @@ class TestTrainNetwork:
         assert not (tmp_path / "run").exists()
 
 
+class TestAutoTune:
+    def test_a_search_that_is_killed_and_resumed(self, tmp_path):
+        folder = tmp_path / "search"
+        arguments = [
+            *(f"--log_dir={folder}", "--rule=grow_and_prune", "--blocks=1,1", "--widths=4,4"),
+            *("--train_examples=200", "--validation_fraction=0.2", "--batch_size=16"),
+            *("--steps_per_epoch=2", "--check_epochs=1", "--conflicting_samples_size=32"),
+            *("--max_trials=3", "--epochs=1", "--final_steps_per_epoch=2"),
+        ]
+        process = runs.start("auto_tune", *arguments)
+        wait_for(folder / "search" / "trial_1", process)
+        process.kill()
+        code, _, _ = runs.finish(process)
+        assert code == -signal.SIGKILL
+        code, _, errors = run("auto_tune", *arguments)
+        assert code == 1
+        assert "--resume" in errors.splitlines()[-1]
+        code, output, errors = run("auto_tune", *arguments, "--resume")
+        assert code == 0, errors
+        assert "Resuming after" in output
+        results = json.loads((folder / "best" / "results.json").read_text())
+        assert f"Test accuracy: {results['test_accuracy']:.2%}" in output
+        lines = (folder / "history.csv").read_text().splitlines()
+        assert len(lines) == 4
+        assert all(",completed," in line for line in lines[1:])
+        assert (folder / "serving" / "1" / "saved_model.pb").exists()
+        assert "| parameters |" in (folder / "report.md").read_text()
+
+    def test_wrong_value(self, tmp_path):
+        code, output, errors = run("auto_tune", f"--log_dir={tmp_path / 'run'}", "--rule=best")
+        assert code == 1
+        assert errors.splitlines()[-1] == (
+            "Expected --rule to be one of first_stage, all_stages, grow_and_prune. Received: best"
+        )
+        assert "Traceback" not in errors + output
+        assert not (tmp_path / "run").exists()
+
+
+class TestLesionStudy:
+    def test_a_run_that_is_not_residual(self, small_run):
+        code, output, errors = run("lesion_study", f"--log_dir={small_run}")
+        assert code == 1
+        assert errors.splitlines()[-1].startswith("Expected ")
+        assert "Traceback" not in errors + output
+
+
 class TestExportModel:
     def test_next_version(self, small_run, tmp_path):
         code, output, errors = run(

@@ -41,7 +41,8 @@ def run(main: Callable[[list[str]], None]) -> None:
             _end(str(error), _EXIT_USAGE)
         except KeyboardInterrupt:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-            _end("Stopped. What was finished is saved; --resume goes on.", _EXIT_INTERRUPTED)
+            how = "--resume" if "resume" in flags.FLAGS else "the same command"
+            _end(f"Stopped. What was finished is saved; {how} goes on.", _EXIT_INTERRUPTED)
         except OSError as error:
             if error.errno not in _DISK_ERRORS:
                 raise

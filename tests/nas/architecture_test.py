@@ -1,67 +1,91 @@
-"""Architectures as values."""
+"""Architectures as values: checked, and the same after a way through JSON."""
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas.architecture import Architecture
 from tfcaps.errors import UsageError
+from tfcaps.models.block_network import block_counts
 
-PLAIN = Architecture("vgg", (2, (1, 4, 3)), (8, 16), "cifar")
-
-
-def test_counts_names_and_numbers():
-    assert PLAIN.blocks == ((1, 2), (1, 4, 3))
-    assert PLAIN.counts == (2, 3)
-    assert PLAIN.block_names == (
-        *("stage1_block1", "stage1_block2"),
-        *("stage2_block1", "stage2_block4", "stage2_block3"),
-    )
-    assert PLAIN.removable_blocks == PLAIN.block_names
-
-
-def test_what_a_residual_network_can_lose():
-    """As the network itself says: blocks whose shortcut is the identity."""
-    architecture = Architecture("resnet", (2, 0, (3, 1), 1), (4, 8, 8, 8), "cifar")
-    assert architecture.removable_blocks == ("stage1_block1", "stage1_block2", "stage3_block1")
-    assert architecture.build((8, 8, 1), 3).removable_blocks == architecture.removable_blocks
+stages = st.lists(
+    st.one_of(
+        st.integers(0, 4),
+        st.lists(st.integers(1, 9), max_size=4, unique=True).map(tuple),
+    ),
+    min_size=1,
+    max_size=4,
+).filter(any)
+architectures = st.builds(
+    lambda kind, blocks, stem: Architecture(kind, tuple(blocks), (8,) * len(blocks), stem),
+    st.sampled_from(["fnn", "vgg", "resnet"]),
+    stages,
+    st.sampled_from(["imagenet", "cifar"]),
+)
 
 
-@pytest.mark.parametrize("architecture", [PLAIN, Architecture("fnn", (7,), (5,), "imagenet")])
+@given(architectures)
 def test_json(architecture):
     text = architecture.to_json()
-    assert Architecture.from_json(text) == architecture
-    assert Architecture.from_json(json.dumps(json.loads(text), indent=2)).to_json() == text
-    assert hash(Architecture.from_json(text)) == hash(architecture)
+    again = Architecture.from_json(text)
+    assert again == architecture
+    assert hash(again) == hash(architecture)
+    assert again.to_json() == text
 
 
-def test_the_network_is_what_it_says():
-    model = PLAIN.build((6, 5, 3), 4)
-    assert model.block_names == PLAIN.block_names
-    assert model.output.shape == (None, 4)
+def test_count_stands_for_the_first_numbers():
+    assert Architecture("vgg", (2, 0), (4, 8), "cifar") == Architecture(
+        "vgg", ((1, 2), ()), [4, 8], "cifar"
+    )
+
+
+@pytest.mark.parametrize("num_layers", [4, 10, 20, 30, 50, 76, 100, 120])
+def test_layers_are_counted_as_in_the_papers(num_layers):
+    blocks = block_counts(num_layers)
+    assert Architecture("vgg", blocks, (8,) * 4, "imagenet").num_layers == num_layers
+
+
+def test_names_are_those_of_the_network():
+    architecture = Architecture("resnet", ((2, 5), (1, 3)), (4, 6), "cifar")
+    model = architecture.build((8, 8, 1), 3)
+    assert architecture.block_names == model.block_names
+    assert architecture.removable_blocks == model.removable_blocks
+    assert model.get_config()["blocks"] == architecture.blocks
+    assert model.output.shape == (None, 3)
+
+
+def test_every_block_of_a_plain_network_may_go():
+    architecture = Architecture("vgg", (1, 2), (4, 6), "cifar")
+    assert architecture.removable_blocks == architecture.block_names
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("fields", "sentence"),
     [
-        ({"kind": "mlp"}, "kind among fnn, vgg, resnet. Received: mlp"),
-        ({"stem": "none"}, "stem among imagenet, cifar. Received: none"),
-        ({"blocks": (0, 0)}, r"at least one block. Received: \[0, 0\]"),
-        ({"blocks": (1, -1)}, "Received: -1"),
-        ({"blocks": (1, True)}, "Received: True"),
-        ({"blocks": ((1, 1), 1)}, r"distinct numbers. Received: \(1, 1\)"),
-        ({"blocks": ((0,), 1)}, r"Received: \(0,\)"),
-        ({"widths": (8,)}, r"2 widths of at least 1. Received: \[8\]"),
-        ({"widths": (8, -8)}, r"Received: \[8, -8\]"),
+        ({"kind": "lstm"}, "Expected kind among fnn, vgg, resnet. Received: lstm"),
+        ({"stem": "none"}, "Expected stem among imagenet, cifar. Received: none"),
+        ({"blocks": [0, 0]}, r"Expected at least one block. Received: \[0, 0\]"),
+        ({"blocks": [[], []]}, "Expected at least one block"),
+        ({"blocks": [2, -1]}, "Expected a number of blocks, .*. Received: -1"),
+        ({"blocks": [2, [1, 1]]}, r"distinct numbers. Received: \[1, 1\]"),
+        ({"blocks": [2, True]}, "Received: True"),
+        ({"blocks": [2, 1.0]}, "Received: 1.0"),
+        ({"widths": [8]}, r"Expected 2 widths of at least 1. Received: \[8\]"),
+        ({"widths": [8, -8]}, r"Received: \[8, -8\]"),
+        ({"widths": 8}, "Expected an architecture with kind, blocks, widths, stem as JSON"),
     ],
+    ids=str,
 )
-def test_out_of_range(changes, message):
-    fields = {"kind": "vgg", "blocks": (1, 1), "widths": (8, 8), "stem": "cifar"}
-    with pytest.raises(UsageError, match=message):
-        Architecture(**{**fields, **changes})
+def test_wrong_value(fields, sentence):
+    whole = {"kind": "vgg", "blocks": [1, 2], "widths": [8, 8], "stem": "cifar"}
+    with pytest.raises(UsageError, match=sentence):
+        Architecture.from_json(json.dumps({**whole, **fields}))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"kind": "vgg"}', '{"kind": 3, "b'])
+@pytest.mark.parametrize("text", ["", "[]", "7", '{"kind": "vgg"}', '{"kind": "vg'])
 def test_text_that_is_no_architecture(text):
-    with pytest.raises(UsageError, match="Expected an architecture with kind, blocks"):
+    with pytest.raises(UsageError, match="Expected an architecture with kind") as caught:
         Architecture.from_json(text)
+    assert str(caught.value).endswith(f"Received: {text!r}")

@@ -1,4 +1,4 @@
-"""Pruning and growing as changes of a value."""
+"""Pruning and growing."""
 
 import pytest
 from hypothesis import given
@@ -6,56 +6,79 @@ from hypothesis import strategies as st
 
 from nas.architecture import Architecture
 from nas.mutations import grow, prune
+from tests.nas.architecture_test import architectures
 from tfcaps.errors import UsageError
 
-PLAIN = Architecture("vgg", (2, 3), (8, 16), "cifar")
-RESIDUAL = Architecture("resnet", (2, 3), (8, 16), "cifar")
+
+def plain(*blocks):
+    return Architecture("vgg", blocks, (4,) * len(blocks), "cifar")
 
 
-def test_pruned_blocks_are_gone_and_the_others_keep_their_numbers():
-    names = ["stage1_block1", "stage2_block2"]
-    assert prune(PLAIN, names).blocks == ((2,), (1, 3))
-    assert prune(RESIDUAL, names).blocks == ((2,), (1, 3))
-    assert prune(PLAIN, []) == PLAIN
+def residual(*blocks):
+    return Architecture("resnet", blocks, (4,) * len(blocks), "cifar")
 
 
-def test_a_stage_keeps_its_first_block():
-    assert prune(PLAIN, PLAIN.block_names).blocks == ((1,), (1,))
-    names = ["stage1_block1", "stage1_block2"]
-    assert prune(PLAIN, names, allow_empty_stages=True).blocks == ((), (1, 2, 3))
-    with pytest.raises(UsageError, match="at least one block"):
-        prune(PLAIN, PLAIN.block_names, allow_empty_stages=True)
+class TestPrune:
+    def test_of_a_plain_network(self):
+        pruned = prune(plain(3, 3), ["stage1_block1", "stage1_block3", "stage2_block2"])
+        assert pruned.blocks == ((2,), (1, 3))
+        assert pruned == plain((2,), (1, 3))
+
+    def test_of_a_residual_network(self):
+        """The first block of the second stage changes the shape, so it stays."""
+        network = residual(2, 3)
+        assert prune(network, network.block_names).blocks == ((1,), (1,))
+        assert prune(network, ["stage2_block1"]) == network
+        assert prune(network, ["stage1_block1", "stage2_block3"]).blocks == ((2,), (1, 2))
+
+    def test_last_block_of_a_stage(self):
+        assert prune(plain(2, 2), ["stage2_block1", "stage2_block2"]).blocks == ((1, 2), (1,))
+        names = ["stage1_block1", "stage1_block2"]
+        assert prune(plain(2, 2), names, allow_empty_stages=True).blocks == ((), (1, 2))
+        assert prune(residual(2, 2), names, allow_empty_stages=True).blocks == ((), (1, 2))
+        # A stage that is empty already stays empty.
+        assert prune(plain(2, 0), ["stage1_block1"]).blocks == ((2,), ())
+
+    def test_nothing_to_remove(self):
+        assert prune(plain(2, 2), []) == plain(2, 2)
+
+    def test_unknown_block(self):
+        with pytest.raises(UsageError, match=r"stage1_block1.* Received: stage1_block9"):
+            prune(plain(1), ["stage1_block9"])
+
+    def test_nothing_left(self):
+        with pytest.raises(UsageError, match="Expected at least one block"):
+            prune(plain(1), ["stage1_block1"], allow_empty_stages=True)
+
+    @given(architectures, st.data())
+    def test_keeps_order_and_stages(self, architecture, data):
+        names = data.draw(st.sets(st.sampled_from(architecture.block_names)))
+        pruned = prune(architecture, names)
+        for before, after in zip(architecture.blocks, pruned.blocks, strict=True):
+            assert after == tuple(number for number in before if number in after)
+            assert bool(after) == bool(before)
+        removed = set(architecture.block_names) - set(pruned.block_names)
+        assert removed <= names & set(architecture.removable_blocks)
 
 
-def test_a_shortcut_that_changes_the_stride_stays():
-    assert prune(RESIDUAL, RESIDUAL.block_names, allow_empty_stages=True).blocks == ((), (1,))
+class TestGrow:
+    def test_new_block_is_the_stages_last(self):
+        assert grow(residual((2, 1), (1,)), 1, 7).blocks == ((2, 1, 7), (1,))
 
+    @pytest.mark.parametrize("stage", [0, 2, 3])
+    def test_stage_that_cannot_grow(self, stage):
+        with pytest.raises(UsageError, match=rf"of \[1, 0\]. Received: {stage}"):
+            grow(residual(1, 0), stage, 9)
 
-@given(st.sets(st.sampled_from(RESIDUAL.block_names)), st.sampled_from([PLAIN, RESIDUAL]))
-def test_no_stage_is_ever_empty(names, architecture):
-    smaller = prune(architecture, names)
-    assert all(smaller.blocks)
-    kept = set(smaller.block_names)
-    assert kept <= set(architecture.block_names)
-    # Only unwanted blocks are gone.
-    assert set(architecture.block_names) - kept <= names
+    def test_number_that_is_taken(self):
+        with pytest.raises(UsageError, match="distinct numbers"):
+            grow(residual(2), 1, 2)
 
-
-def test_grown_blocks_come_last():
-    assert grow(RESIDUAL, 1, 3).blocks == ((1, 2, 3), (1, 2, 3))
-    assert grow(prune(RESIDUAL, ["stage2_block2"]), 2, 4).blocks == ((1, 2), (1, 3, 4))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda: prune(PLAIN, ["stage9_block1"]), "Received: stage9_block1"),
-        (lambda: grow(PLAIN, 3, 1), r"of \[2, 3\]. Received: 3"),
-        (lambda: grow(PLAIN, 0, 1), "Received: 0"),
-        (lambda: grow(PLAIN, 1, 2), "distinct numbers"),
-        (lambda: grow(Architecture("vgg", (0, 1), (8, 8), "cifar"), 1, 1), "Received: 1"),
-    ],
-)
-def test_wrong_changes(change, message):
-    with pytest.raises(UsageError, match=message):
-        change()
+    @given(architectures.filter(lambda a: a.kind == "resnet" and all(a.counts)), st.data())
+    def test_pruning_undoes_growth(self, architecture, data):
+        stage = data.draw(st.integers(1, len(architecture.counts)))
+        grown = grow(architecture, stage, 10)
+        (new,) = set(grown.block_names) - set(architecture.block_names)
+        assert new == f"stage{stage}_block10"
+        assert new in grown.removable_blocks
+        assert prune(grown, [new]) == architecture

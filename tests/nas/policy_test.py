@@ -1,269 +1,352 @@
-"""The rules, without any network: from records to decisions."""
+"""The rules, on attempts made up by hand and at random."""
 
-import dataclasses
+import itertools
 import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas import policy
 from nas.architecture import Architecture
-from nas.policy import Decision, GrowAndPrune, Proposal, PruneConflicts, Record
+from nas.policy import (
+    COMPLETED,
+    FAILED,
+    KEEP,
+    PRUNE,
+    RUNNING,
+    START,
+    GrowAndPrune,
+    PruneConflicts,
+    Record,
+    lineage,
+)
 from tfcaps.errors import UsageError
 
-PLAIN = Architecture("vgg", (2, 3), (8, 16), "cifar")
-RESIDUAL = Architecture("resnet", (1, 2), (8, 16), "cifar")
+VGG = Architecture("vgg", (2, 3), (4, 8), "cifar")
+RESNET = Architecture("resnet", (2, 1), (4, 8), "cifar")
 
 
-def record(proposal, name="0", *, conflicts=(), **fields):
-    """A completed attempt in which these blocks' outputs, or branches, conflict."""
-    entropies = {}
-    for block in proposal.architecture.block_names:
-        taps = [block]
-        if proposal.architecture.kind == "resnet":
-            taps = [f"{block}/branch", f"{block}/output"]
-        entropies |= {tap: 0.0 for tap in taps}
-        if block in conflicts:
-            entropies[taps[0]] = 0.5
-    return Record(name, proposal, entropies=entropies, **{"accuracy": 0.5, "flops": 1.0, **fields})
+def record(proposal, *conflicting, accuracy=0.5, flops=100.0, status=COMPLETED, name=None):
+    """An attempt in which these blocks conflict; of a residual block it is the branch."""
+    taps = {block: float(block in conflicting) for block in proposal.architecture.block_names}
+    if proposal.architecture.kind == "resnet":
+        branches = {f"{block}/branch": entropy for block, entropy in taps.items()}
+        taps = {**branches, **{f"{block}/output": 0.0 for block in taps}}
+    return Record(
+        name=name or f"{proposal.round} {proposal.role}",
+        proposal=proposal,
+        status=status,
+        entropies=taps,
+        accuracy=accuracy,
+        flops=flops,
+        message="a bad end" if status == FAILED else "",
+    )
+
+
+def only(decision):
+    assert decision.reason is None
+    (proposal,) = decision.proposals
+    return proposal
 
 
 class TestPruneConflicts:
     @pytest.mark.parametrize(
-        ("every_stage", "expected"), [(False, ((1,), (1, 2, 3))), (True, ((1,), (1, 3)))]
+        ("every_stage", "expected"),
+        [(False, ((2,), (1, 2, 3))), (True, ((2,), (2,)))],
     )
-    def test_which_blocks_go(self, every_stage, expected):
-        rule = PruneConflicts(PLAIN, every_stage=every_stage)
-        (first,) = rule.decide([]).proposals
-        assert first == Proposal(0, "start", PLAIN)
-        conflicts = ["stage1_block2", "stage2_block2", "stage2_block3"]
-        decision = rule.decide([record(first, conflicts=conflicts)])
-        stages = decision.proposals[0].architecture.blocks
-        # The last block conflicts, too, so it goes in the rule for every stage.
-        assert stages == (expected if not every_stage else ((1,), (1,)))
-        assert decision.proposals[0] == Proposal(
-            1, "prune", dataclasses.replace(PLAIN, blocks=stages)
-        )
+    def test_what_goes(self, every_stage, expected):
+        rule = PruneConflicts(VGG, every_stage=every_stage)
+        first = only(rule.decide([]))
+        assert (first.round, first.role, first.architecture, first.parent) == (0, START, VGG, "")
+        conflicting = ["stage1_block1", "stage2_block1", "stage2_block3"]
+        second = only(rule.decide([record(first, *conflicting)]))
+        assert (second.round, second.role, second.parent) == (1, PRUNE, "")
+        assert second.architecture.blocks == expected
 
-    def test_only_a_conflict_of_the_last_block_counts(self):
-        rule = PruneConflicts(PLAIN, every_stage=True)
-        first = record(rule.decide([]).proposals[0], conflicts=["stage1_block2"])
-        assert rule.decide([first]) == Decision(
-            reason="the last block has no conflict", final=first.name
-        )
+    def test_first_stage_keeps_what_has_no_conflict(self):
+        """The first of the stages that have conflicts is the second one."""
+        rule = PruneConflicts(VGG, every_stage=False)
+        conflicting = ["stage2_block2", "stage2_block3"]
+        second = only(rule.decide([record(only(rule.decide([])), *conflicting)]))
+        assert second.architecture.blocks == ((1, 2), (1,))
 
-    def test_the_first_stage_that_can_lose_a_block(self):
-        start = Architecture("vgg", (1, 3), (8, 16), "cifar")
+    def test_stage_that_cannot_shrink_is_passed_over(self):
+        start = Architecture("vgg", (1, 2), (4, 8), "cifar")
         rule = PruneConflicts(start, every_stage=False)
-        conflicts = ["stage1_block1", "stage2_block2", "stage2_block3"]
-        first = record(rule.decide([]).proposals[0], conflicts=conflicts)
-        assert rule.decide([first]).proposals[0].architecture.blocks == ((1,), (1,))
+        first = only(rule.decide([]))
+        second = only(rule.decide([record(first, *start.block_names)]))
+        assert second.architecture.blocks == ((1,), (1,))
+        done = rule.decide([record(first), record(second, *second.architecture.block_names)])
+        assert done.proposals == ()
+        assert done.reason == "the last block conflicts, but none of the conflicting blocks may go"
+        assert done.final == "1 prune"
 
-    def test_an_unchanged_network_is_not_tried_again(self):
-        start = Architecture("vgg", (1, 1), (8, 16), "cifar")
-        rule = PruneConflicts(start, every_stage=True)
-        first = record(rule.decide([]).proposals[0], conflicts=start.block_names)
-        decision = rule.decide([first])
-        assert not decision.proposals
-        assert "no conflicting block may go" in decision.reason
-        assert decision.final == first.name
+    def test_end_without_conflict(self):
+        rule = PruneConflicts(VGG, every_stage=True)
+        first = record(only(rule.decide([])), "stage2_block3")
+        second = record(only(rule.decide([first])))
+        decision = rule.decide([first, second])
+        assert decision.reason == "the last block has no conflict any more"
+        assert decision.final == "1 prune"
 
-    def test_running_and_failed_attempts(self):
-        rule = PruneConflicts(PLAIN, every_stage=True)
-        (proposal,) = rule.decide([]).proposals
-        first = record(proposal, conflicts=PLAIN.block_names)
-        (second,) = rule.decide([first]).proposals
-        assert rule.decide([first, record(second, "1", status="running")]) == Decision()
-        failed = record(second, "1", status="failed", message="NaN in layer x")
-        decision = rule.decide([first, failed])
-        assert decision.reason == "the attempt of round 1 failed: NaN in layer x"
-        assert decision.final == "0"
-        assert rule.decide([record(proposal, status="failed")]).final is None
+    def test_conflict_below_the_last_block_is_no_reason_to_go_on(self):
+        rule = PruneConflicts(VGG, every_stage=True)
+        assert rule.decide([record(only(rule.decide([])), "stage2_block2")]).final == "0 start"
 
-    def test_a_residual_networks_branches_decide(self):
-        start = Architecture("resnet", (2, 2), (8, 16), "cifar")
-        rule = PruneConflicts(start, every_stage=True)
-        conflicts = ["stage1_block1", "stage2_block1", "stage2_block2"]
-        first = record(rule.decide([]).proposals[0], conflicts=conflicts)
-        assert rule.decide([first]).proposals[0].architecture.blocks == ((2,), (1,))
+    def test_residual_networks_by_their_branches(self):
+        rule = PruneConflicts(RESNET, every_stage=True)
+        first = only(rule.decide([]))
+        second = only(rule.decide([record(first, *RESNET.block_names)]))
+        assert second.architecture.blocks == ((1,), (1,))
 
-    @given(data=st.data(), every_stage=st.booleans())
-    def test_whatever_conflicts_it_ends(self, data, every_stage):
-        rule = PruneConflicts(PLAIN, every_stage=every_stage)
-        records = []
-        for _ in range(20):
-            decision = rule.decide(records)
-            if decision.reason:
-                break
-            (proposal,) = decision.proposals
-            assert proposal.architecture not in [r.proposal.architecture for r in records]
-            assert all(proposal.architecture.blocks)
-            names = st.sets(st.sampled_from(proposal.architecture.block_names))
-            records.append(record(proposal, str(len(records)), conflicts=data.draw(names)))
-        assert decision.reason
-        assert decision.final == records[-1].name
+    def test_output_of_the_last_block_counts(self):
+        """But there is no branch that could be removed for it."""
+        rule = PruneConflicts(RESNET, every_stage=True)
+        found = record(only(rule.decide([])))
+        found.entropies["stage2_block1/output"] = 0.1
+        assert found.last_entropy == 0.1
+        assert "none of the conflicting blocks may go" in rule.decide([found]).reason
+
+    def test_waits(self):
+        rule = PruneConflicts(VGG, every_stage=True)
+        decision = rule.decide([record(only(rule.decide([])), status=RUNNING)])
+        assert (decision.proposals, decision.reason, decision.final) == ((), None, None)
+
+    def test_failure(self):
+        rule = PruneConflicts(VGG, every_stage=True)
+        first = record(only(rule.decide([])), *VGG.block_names)
+        second = record(only(rule.decide([first])), status=FAILED)
+        decision = rule.decide([first, second])
+        assert decision.reason == "the attempt of round 1 failed: a bad end"
+        assert decision.final == "0 start"
+        assert rule.decide([record(first.proposal, status=FAILED)]).final is None
+
+    @given(st.data(), st.booleans(), st.booleans(), st.sampled_from(["vgg", "resnet", "fnn"]))
+    def test_ends(self, data, every_stage, allow_empty_stages, kind):
+        start = Architecture(kind, (3, 2, 3), (4, 4, 4), "cifar")
+        rule = PruneConflicts(start, every_stage=every_stage, allow_empty_stages=allow_empty_stages)
+        records, seen = [], set()
+        while (decision := rule.decide(records)).reason is None:
+            proposal = only(decision)
+            assert proposal.architecture not in seen
+            assert allow_empty_stages or all(proposal.architecture.counts)
+            seen.add(proposal.architecture)
+            names = proposal.architecture.block_names
+            conflicting = data.draw(st.sets(st.sampled_from(names)))
+            status = data.draw(st.sampled_from([COMPLETED] * 9 + [FAILED]))
+            records.append(record(proposal, *conflicting, status=status))
+        assert len(records) <= sum(start.counts) + 1
 
 
-class Game:
-    """Plays a search: answers each proposal with an accuracy and conflicts."""
+class Simulation:
+    """Answers the proposals of `GrowAndPrune`, round by round."""
 
-    def __init__(self, rule, answer, max_trials=60):
-        self.rule, self.answer = rule, answer
+    def __init__(self, start=RESNET, **options):
+        self.rule = GrowAndPrune(start, **options)
         self.records = []
-        while len(self.records) < max_trials:
-            self.decision = rule.decide(self.records)
-            if self.decision.reason:
-                return
-            proposal = self.decision.proposals[0]
-            fields = {"flops": float(sum(proposal.architecture.counts)), **answer(proposal)}
-            self.records.append(record(proposal, str(len(self.records)), **fields))
 
-    def rounds(self):
-        found = {}
-        for each in self.records:
-            found.setdefault(each.proposal.round, []).append(each.proposal.role)
-        return found
+    def roles(self):
+        return [proposal.role for proposal in self.decision().proposals]
 
-    def final(self):
-        return next(r for r in self.records if r.name == self.decision.final)
+    def decision(self):
+        return self.rule.decide(self.records)
+
+    def answer(self, conflicting=(), **results):
+        """`results`: accuracies by role, or dicts with what `record` takes; default: 0.5."""
+        for proposal in self.decision().proposals:
+            result = results.get(proposal.role.replace(" ", "_"), 0.5)
+            result = result if isinstance(result, dict) else {"accuracy": result}
+            flops = 100.0 * sum(proposal.architecture.counts)
+            here = set(conflicting) & set(proposal.architecture.block_names)
+            self.records.append(record(proposal, *here, **{"flops": flops, **result}))
+        return self
+
+    @property
+    def parent(self):
+        (proposal, *_) = self.decision().proposals
+        return proposal.parent
 
 
 class TestGrowAndPrune:
-    def test_the_children_of_a_round(self):
-        rule = GrowAndPrune(RESIDUAL)
-        start = record(rule.decide([]).proposals[0], conflicts=["stage2_block2"])
-        children = rule.decide([start]).proposals
-        assert [(child.role, child.architecture.blocks) for child in children] == [
-            ("keep", ((1,), (1, 2))),
-            ("prune", ((1,), (1,))),
-            ("grow 1", ((1, 2), (1, 2))),
-            ("grow 2", ((1,), (1, 2, 3))),
+    def test_children(self):
+        search = Simulation()
+        assert search.roles() == [START]
+        search.answer(conflicting=["stage1_block2", "stage2_block1"])
+        assert search.roles() == [KEEP, PRUNE, "grow 1", "grow 2"]
+        proposals = search.decision().proposals
+        assert {proposal.parent for proposal in proposals} == {"0 start"}
+        assert {proposal.round for proposal in proposals} == {1}
+        # The second stage's only block has no identity as shortcut, so it stays.
+        assert [proposal.architecture.blocks for proposal in proposals] == [
+            ((1, 2), (1,)),
+            ((1,), (1,)),
+            ((1, 2, 3), (1,)),
+            ((1, 2), (1, 2)),
         ]
-        assert {(child.round, child.parent) for child in children} == {(1, "0")}
-        # What others work on is not proposed again.
-        others = [record(child, str(i)) for i, child in enumerate(children[:2], start=1)]
-        assert rule.decide([start, *others]).proposals == children[2:]
-        running = [record(child, str(i), status="running") for i, child in enumerate(children, 1)]
-        assert rule.decide([start, *running]) == Decision()
 
-    def test_the_best_gain_per_operation_wins(self):
-        accuracies = {"keep": 0.5, "grow 1": 0.55, "grow 2": 0.58}
-        costs = {"keep": 100.0, "grow 1": 110.0, "grow 2": 140.0}
-
-        def answer(proposal):
-            is_first = proposal.round == 1
-            return {
-                "accuracy": accuracies.get(proposal.role, 0.4) if is_first else 0.5,
-                "flops": costs.get(proposal.role, 90.0),
-            }
-
-        game = Game(GrowAndPrune(RESIDUAL), answer)
-        # 0.05 for 10 operations beats 0.08 for 40.
-        parents = {r.proposal.parent for r in game.records if r.proposal.round == 2}
-        assert [r.proposal.role for r in game.records if {r.name} == parents] == ["grow 1"]
-        assert game.final().proposal.architecture.counts == (2, 2)
-        assert game.final().proposal.role == "keep"
-
-    def test_a_stage_without_gain_is_closed(self):
-        def answer(proposal):
-            return {"accuracy": 0.6 if proposal.role == "grow 2" else 0.5}
-
-        game = Game(GrowAndPrune(RESIDUAL), answer, max_trials=12)
-        assert game.rounds()[1] == ["keep", "grow 1", "grow 2"]
-        assert game.rounds()[2] == ["keep", "grow 2"]
+    def test_children_that_nobody_works_on(self):
+        search = Simulation().answer()
+        keep, *others = search.decision().proposals
+        search.records.append(record(keep, status=RUNNING))
+        assert list(search.decision().proposals) == others
+        search.records += [record(proposal) for proposal in others]
+        decision = search.decision()
+        assert (decision.proposals, decision.reason, decision.final) == ((), None, "0 start")
 
     def test_pruning_within_the_tolerance(self):
-        def answer(proposal):
-            lacks = "stage2_block2" not in proposal.architecture.block_names
-            return {
-                "accuracy": 0.496 if proposal.role == "prune" else 0.5,
-                "conflicts": () if lacks else ["stage2_block2"],
-            }
+        search = Simulation(tolerance=0.005).answer(conflicting=["stage1_block2"])
+        search.answer(keep=0.6, prune=0.596, grow_1=0.9)
+        assert search.parent == "1 prune"
+        assert search.decision().final == "1 prune"
 
-        game = Game(GrowAndPrune(RESIDUAL, tolerance=0.005), answer)
-        assert game.final().proposal.architecture.counts == (1, 1)
-        worse = Game(GrowAndPrune(RESIDUAL, tolerance=0.003), answer)
-        assert worse.final().proposal.architecture.counts == (1, 2)
-        assert worse.decision.reason == "neither pruning nor another block made the network better"
+    def test_pruning_that_costs_too_much(self):
+        search = Simulation(tolerance=0.005, gain_threshold=0.01)
+        search.answer(conflicting=["stage1_block2"])
+        search.answer(conflicting=["stage1_block2"], keep=0.6, prune=0.594, grow_1=0.65)
+        assert search.parent == "1 grow 1"
+        assert PRUNE not in search.roles()  # not the same blocks again
 
-    def test_new_blocks_have_a_grace_period(self):
-        """They conflict from the first; each of two rounds grows, then they may go."""
-
-        def answer(proposal):
-            grown = {"stage1_block2", "stage1_block3", "stage1_block4"}
-            names = set(proposal.architecture.block_names)
-            better = proposal.role == "grow 1" and proposal.round < 4
-            return {"accuracy": 0.6 if better else 0.5, "conflicts": grown & names}
-
-        game = Game(GrowAndPrune(RESIDUAL, grace=2), answer)
-        rounds = game.rounds()
-        assert ["prune" in rounds[number] for number in (1, 2, 3, 4)] == [False, False, False, True]
-        pruned = next(r for r in game.records if r.proposal.role == "prune")
-        # Born in round 1: may go in round 4, for which it was there in 2 and 3.
-        assert pruned.proposal.architecture.blocks[0] == (1, 3, 4)
-
-    def test_a_circle_is_left(self):
-        """Growing always pays, and pruning what was grown never costs: a search without end."""
-
-        def answer(proposal):
-            later = [n for n in proposal.architecture.block_names if n.startswith("stage1")][1:]
-            return {
-                "accuracy": {"grow 1": 0.6, "prune": 0.6}.get(proposal.role, 0.5),
-                "conflicts": later,
-            }
-
-        game = Game(GrowAndPrune(RESIDUAL, grace=0), answer)
-        assert game.decision.reason
-        assert len(game.records) < 20
-
-    def test_failed_children_are_not_chosen(self):
-        def answer(proposal):
-            if proposal.role == "grow 1":
-                return {"status": "failed", "accuracy": math.nan, "message": "NaN"}
-            return {"accuracy": 0.6 if proposal.role == "grow 2" and proposal.round == 1 else 0.5}
-
-        game = Game(GrowAndPrune(RESIDUAL), answer)
-        assert game.final().proposal.architecture.counts == (1, 3)
-        failed = Game(
-            GrowAndPrune(RESIDUAL),
-            lambda p: {"status": "failed", "message": "NaN"} if p.role == "keep" else {},
+    def test_growth_by_gain_per_operation(self):
+        search = Simulation(gain_threshold=0.01).answer()
+        search.answer(
+            keep={"accuracy": 0.5, "flops": 100.0},
+            grow_1={"accuracy": 0.6, "flops": 300.0},
+            grow_2={"accuracy": 0.55, "flops": 150.0},
         )
-        assert failed.decision.reason == "training the network on failed: NaN"
-        assert failed.decision.final == "0"
+        assert search.parent == "1 grow 2"
+        assert search.decision().proposals[0].architecture.blocks == ((1, 2), (1, 2))
 
-    @settings(deadline=None)
-    @given(data=st.data())
-    def test_whatever_comes_it_ends_or_goes_on_with_something_new(self, data):
-        accuracy = st.one_of(st.just(math.nan), st.floats(0, 1, allow_nan=False))
+    def test_stage_without_gain_is_closed_for_good(self):
+        search = Simulation(gain_threshold=0.01).answer()
+        search.answer(keep=0.5, grow_1=0.509, grow_2=0.52)
+        assert search.roles() == [KEEP, "grow 2"]
+        search.answer(keep=0.5, grow_2=0.52)
+        assert search.roles() == [KEEP, "grow 2"]
 
-        def answer(proposal):
-            value = data.draw(accuracy)
-            names = proposal.architecture.block_names
-            return {
-                "accuracy": value,
-                "status": "failed" if math.isnan(value) else "completed",
-                "conflicts": data.draw(st.sets(st.sampled_from(names))),
-            }
+    def test_numbers_are_not_used_again(self):
+        search = Simulation(grace=0).answer()
+        search.answer(keep=0.5, grow_1=0.6, grow_2=0.55, conflicting=["stage1_block3"])
+        search.answer(keep=0.5, prune=0.5, grow_2=0.6)
+        assert search.parent == "2 prune"
+        grown = {p.role: p.architecture.blocks for p in search.decision().proposals}
+        # Back at 2,1 blocks, which were there before: no growth of that stage any more.
+        assert grown == {KEEP: ((1, 2), (1,)), "grow 2": ((1, 2), (1, 4))}
 
-        game = Game(GrowAndPrune(RESIDUAL, grace=data.draw(st.integers(0, 3))), answer, 30)
-        proposals = [r.proposal for r in game.records]
-        assert len(set(proposals)) == len(proposals)
-        tried = [(p.role, p.architecture, p.parent) for p in proposals]
-        assert len(set(tried)) == len(tried)
-        assert all(all(p.architecture.blocks) for p in proposals)
-        if game.decision.final is not None:
-            assert game.final().status == "completed"
+    @pytest.mark.parametrize("grace", [0, 1, 2, 3])
+    def test_grace(self, grace):
+        search = Simulation(grace=grace, gain_threshold=0.0)
+        search.answer().answer(conflicting=["stage1_block3"], keep=0.5, grow_1=0.6, grow_2=0.4)
+        rounds = 0
+        while PRUNE not in search.roles():
+            rounds += 1
+            search.answer(conflicting=["stage1_block3"], keep=0.5, grow_1=0.6)
+        assert rounds == grace
 
-    def test_only_residual_networks(self):
-        with pytest.raises(UsageError, match="Received: vgg"):
-            GrowAndPrune(PLAIN)
+    def test_end(self):
+        search = Simulation().answer().answer(keep=0.6, grow_1=0.6, grow_2=0.4)
+        decision = search.decision()
+        assert decision.reason == "neither pruning nor another block made the network better"
+        assert decision.final == "1 keep"
+
+    def test_end_when_nothing_is_left_to_do(self):
+        search = Simulation(Architecture("resnet", (0, 2), (4, 8), "cifar"), grace=0)
+        search.answer(conflicting=["stage2_block2"]).answer(keep=0.5, prune=0.5, grow_2=0.5)
+        search.answer(keep=0.5, grow_2=0.6, conflicting=["stage2_block4"])
+        search.answer(keep=0.5, prune=0.5)
+        decision = search.decision()
+        assert decision.reason == "no stage gains from another block, and nothing is left to prune"
+        assert decision.final == "3 prune"
+
+    def test_failures(self):
+        failed = {"status": FAILED, "accuracy": math.nan}
+        search = Simulation().answer(conflicting=["stage1_block2"])
+        search.answer(keep=0.5, prune=failed, grow_1=failed, grow_2=0.6)
+        assert search.parent == "1 grow 2"
+        assert search.roles() == [KEEP, "grow 2"]
+        search.answer(keep=failed, grow_2=0.9)
+        decision = search.decision()
+        assert decision.reason == "training the network further failed: a bad end"
+        assert decision.final == "1 grow 2"
+        assert Simulation().answer(start=failed).decision().final is None
+
+    def test_plain_network(self):
+        with pytest.raises(UsageError, match=r"Expected a resnet .* Received: vgg"):
+            GrowAndPrune(VGG)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.data(), st.integers(0, 3))
+    def test_ends_whatever_happens(self, data, grace):
+        start = Architecture("resnet", (2, 1, 3), (4, 4, 4), "cifar")
+        rule = GrowAndPrune(start, grace=grace)
+        records, seen = [], set()
+        most_blocks = 8  # there growth brings nothing any more
+        for _ in range(100):
+            decision = rule.decide(records)
+            if decision.reason is not None:
+                break
+            # A network may come back, but with fewer ways to go on from it.
+            roles = {proposal.role: proposal.architecture for proposal in decision.proposals}
+            here = roles.pop(KEEP, None), tuple(roles)
+            assert here not in seen
+            seen.add(here)
+            for proposal in decision.proposals:
+                architecture = proposal.architecture
+                assert all(architecture.counts)
+                role = proposal.role.split(" ")[0]
+                conflicting = data.draw(st.sets(st.sampled_from(architecture.block_names)))
+                accuracy = data.draw(st.floats(0, 1))
+                if role == "grow" and sum(architecture.counts) > most_blocks:
+                    accuracy = 0.0
+                failed = data.draw(st.integers(0, 20)) == 0
+                records.append(
+                    record(
+                        proposal,
+                        *conflicting,
+                        accuracy=math.nan if failed else accuracy,
+                        status=FAILED if failed else COMPLETED,
+                        name=str(len(records)),
+                    )
+                )
+        else:
+            raise AssertionError("no end")
+        if decision.final is not None:
+            final = records[int(decision.final)]
+            assert final.status == COMPLETED
+            rounds = [one.proposal.round for one in lineage(records, decision.final)]
+            assert rounds == list(range(final.proposal.round + 1))
+
+    @given(st.permutations(range(3)))
+    def test_order_of_the_records_does_not_matter(self, order):
+        search = Simulation().answer().answer(keep=0.5, grow_1=0.6, grow_2=0.61)
+        first, *others = search.records
+        assert search.rule.decide([first, *(others[i] for i in order)]) == search.decision()
 
 
-def test_rules_by_name():
-    arguments = {"tolerance": 0.1, "gain_threshold": 0.2, "grace": 3}
-    assert not policy.make_rule("first_stage", PLAIN, **arguments).every_stage
-    assert policy.make_rule("all_stages", PLAIN, **arguments).every_stage
-    assert policy.make_rule("grow_and_prune", RESIDUAL, **arguments).grace == 3
-    with pytest.raises(UsageError, match="first_stage, all_stages, grow_and_prune. Received: big"):
-        policy.make_rule("big", PLAIN, **arguments)
+def test_lineage_of_prunings():
+    rule = PruneConflicts(VGG, every_stage=False)
+    records = []
+    for conflicting in (["stage2_block3"], ["stage2_block2"], []):
+        records.append(record(only(rule.decide(records)), *conflicting))
+    assert [one.name for one in lineage(records, "2 prune")] == ["0 start", "1 prune", "2 prune"]
+    assert lineage(records, "0 start") == records[:1]
+
+
+def test_entropies_by_hand():
+    proposal = only(PruneConflicts(RESNET, every_stage=True).decide([]))
+    found = Record(
+        "0",
+        proposal,
+        entropies=dict(
+            zip(
+                (
+                    f"{b}/{t}"
+                    for b, t in itertools.product(RESNET.block_names, ("branch", "output"))
+                ),
+                (0.0, 0.3, 0.1, 0.0, 0.2, 0.5),
+                strict=True,
+            )
+        ),
+    )
+    assert found.conflicting_blocks == ("stage1_block2", "stage2_block1")
+    assert found.last_entropy == 0.5
+    assert found.block_entropy("stage1_block2") == 0.1

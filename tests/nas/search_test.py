@@ -80,15 +80,21 @@ class TestWhatIsLeft:
         for name in ("parameters", "MFLOPs", "peak memory", "ms per image", "test accuracy"):
             assert name in text
         assert "--max_trials=5 attempts were made" in text
-        architecture = nas.Architecture.from_json((grown / "best" / "architecture.json").read_text())
+        architecture = nas.Architecture.from_json(
+            (grown / "best" / "architecture.json").read_text()
+        )
         run = training.load_run(grown / "best")
-        assert tuple(len(stage) for stage in run.model.get_config()["blocks"]) == architecture.counts
+        assert (
+            tuple(len(stage) for stage in run.model.get_config()["blocks"]) == architecture.counts
+        )
         results = json.loads((grown / "best" / "results.json").read_text())
         assert f"{results['test_accuracy']:.2%}" in text
 
     def test_the_final_training_starts_from_what_was_found(self, grown):
         """One step's worth of learning rate away from the winner's weights, not at random."""
-        counts = nas.Architecture.from_json((grown / "best" / "architecture.json").read_text()).counts
+        counts = nas.Architecture.from_json(
+            (grown / "best" / "architecture.json").read_text()
+        ).counts
         final = training.load_run(grown / "best").model
         winners = [
             oracle.trial_folder(grown / "search", row["trial"]) / "network.keras"
@@ -120,7 +126,9 @@ class TestPruning:
         assert layers == sorted(set(layers), reverse=True)
         assert float(found[0]["last_entropy"]) > 0
         # It stopped at the conflict that was there before the first step.
-        first = json.loads((tmp_path / "search" / "search" / "trial_00" / "outcome.json").read_text())
+        first = json.loads(
+            (tmp_path / "search" / "search" / "trial_00" / "outcome.json").read_text()
+        )
         assert first["checks"] == [0]
         assert first["losses"] == []
 
@@ -206,7 +214,9 @@ class TestDisturbances:
     def test_a_loss_that_is_no_number(self, tmp_path):
         with pytest.raises(UsageError) as caught:
             nas.auto_tune(
-                config(tmp_path, **{**TINY, "blocks": (1, 1), "learning_rate": 1e30, "check_epochs": 3})
+                config(
+                    tmp_path, **{**TINY, "blocks": (1, 1), "learning_rate": 1e30, "check_epochs": 3}
+                )
             )
         message = str(caught.value)
         assert message.startswith("Expected an attempt that succeeds.")
