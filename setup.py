@@ -13,7 +13,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").rea
 setup(
     name="tfcaps",
     version=VERSION,
-    description="Which parts of a network are worth having: capsules, conflicting bundles, auto-tune",
+    description="Which parts of a network are worth having: capsules, conflicting bundles, search",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",

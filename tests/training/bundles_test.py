@@ -114,9 +114,7 @@ def test_a_probe_set_larger_than_the_data(tmp_path):
 
 def test_several_runs(tmp_path):
     summary = training.train_several(config(tmp_path, epochs=1, conflicting_samples_size=0), 2)
-    each = [
-        json.loads((tmp_path / f"run-{run}" / "results.json").read_text()) for run in (1, 2)
-    ]
+    each = [json.loads((tmp_path / f"run-{run}" / "results.json").read_text()) for run in (1, 2)]
     assert [result["seed"] for result in each] == [0, 1]
     accuracies = [result["test_accuracy"] for result in each]
     assert summary["test_accuracies"] == accuracies

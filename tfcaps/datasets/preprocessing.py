@@ -17,8 +17,9 @@ class Preprocessing:
 
     The steps, in this order: to [0, 1] as pixel / 255; `resize`; `crop`, at a random place in
     training and in the centre otherwise, whereby training images may be moved over their border
-    by `shift`; in training a horizontal flip of every second image and an offset drawn from U(-brightness, brightness), clipped to [0, 1]. The result is `original`;
-    the network's input `x` is the same or, with `standardize`,
+    by `shift`; in training a horizontal flip of every second image and an offset drawn from
+    U(-brightness, brightness), clipped to [0, 1]. The result is `original`; the network's input
+    `x` is the same or, with `standardize`,
 
         x = (original - mean) / max(std, 1/√n)   over the n values of one image.
 

@@ -182,9 +182,7 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         steps_per_epoch=config.steps_per_epoch or None,
     )
     validation = data.validation and session.evaluation_batches(data.validation, model)
-    steps = datasets.epoch_steps(
-        len(data.train), config.batch_size, config.steps_per_epoch or None
-    )
+    steps = datasets.epoch_steps(len(data.train), config.batch_size, config.steps_per_epoch or None)
     probe = _arrays(session, _head(data.validation or data.train, _PROBE_SIZE))
     model.fit(
         session.recipe.as_inputs_and_targets(batches, model, num_classes, training=True),

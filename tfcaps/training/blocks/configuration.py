@@ -63,7 +63,9 @@ class BlockNetworkConfig(RunConfig):
                 f"Received: --widths={joined(widths)}"
             )
         if not any(blocks):
-            raise UsageError(f"Expected --blocks with at least one block. Received: {joined(blocks)}")
+            raise UsageError(
+                f"Expected --blocks with at least one block. Received: {joined(blocks)}"
+            )
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)
 

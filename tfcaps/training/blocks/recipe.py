@@ -47,11 +47,10 @@ class BlockRecipe(Recipe):
         return batches.map(lambda batch: (batch["image"], batch["label"])).prefetch(2)
 
     def look(self, model, probe, class_names):
-        return {"confusion_matrix": _confusion(model, probe["image"], probe["label"], class_names)}, {}
+        figure = _confusion(model, probe["image"], probe["label"], class_names)
+        return {"confusion_matrix": figure}, {}
 
-    def write_figures(
-        self, directory, *, model, history, images, originals, labels, class_names
-    ):
+    def write_figures(self, directory, *, model, history, images, originals, labels, class_names):
         del originals
         figures = {
             "learning_curves": plots.learning_curves(history),
