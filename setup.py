@@ -22,6 +22,7 @@ setup(
     install_requires=[
         "absl-py>=2.1,<3",
         'etils>=1.6,<1.14; python_version < "3.11"',
+        "grpcio>=1.62,<2",
         "importlib_resources>=6.4,<8",
         "keras>=3.12,<3.16",
         "keras-tuner>=1.4.8,<1.5",
