@@ -21,14 +21,17 @@ def arrays() -> tuple[np.ndarray, np.ndarray]:
     return random.random((SAMPLES, FEATURES), "float32"), random.integers(0, CLASSES, SAMPLES)
 
 
-def network_programs(kind: str):
-    """All layers measured, and the bare forward passes of the same images."""
+def network_programs():
+    """All convolutions and dense layers measured, and the bare forward passes of the images."""
     random = np.random.default_rng(0)
     images = random.normal(size=(SAMPLES, *IMAGE)).astype("float32")
     labels = random.integers(0, CLASSES, SAMPLES)
-    model = BlockNetwork(IMAGE, CLASSES, kind, BLOCKS, WIDTHS)
+    model = BlockNetwork(IMAGE, CLASSES, "vgg", BLOCKS, WIDTHS)
+    inner = [f"{block}/{name}" for block in model.inspector.output for name in ("conv1", "conv2")]
+    layers = ["stem_conv", *inner, "logits"]
     forward = tf.function(lambda batch: model(batch, training=False), jit_compile=False)
-    measured = BundleEntropy(model, learning_rate=1e-3, batch_size=BATCH, probe_batch_size=BATCH)
+    sizes = {"batch_size": BATCH, "probe_batch_size": BATCH}
+    measured = BundleEntropy(model, layers, learning_rate=1e-3, **sizes)
 
     def bare():
         for start in range(0, SAMPLES, BATCH):
@@ -37,9 +40,9 @@ def network_programs(kind: str):
     return {"forward passes": bare, "bundle entropy": lambda: measured(images, labels)}
 
 
-def measuring(kind: str):
+def measuring():
     """The measurement alone, for a process of its own."""
-    return network_programs(kind)["bundle entropy"]
+    return network_programs()["bundle entropy"]
 
 
 def main(rounds: int) -> None:
@@ -54,9 +57,9 @@ def main(rounds: int) -> None:
     print(f"row by row {loop:8.2f} s   (once)")
     print(f"package    {seconds:8.3f} s{loop / seconds:8.0f}× as fast", flush=True)
 
-    layers = sum(BLOCKS)
-    print(f"\nAll {layers} blocks of a vgg {BLOCKS} on {SAMPLES} images, {IMAGE}")
-    found = measure.medians(network_programs("vgg"), min(rounds, 3))
+    layers = 2 * sum(BLOCKS) + 2
+    print(f"\nAll {layers} layers of a vgg {BLOCKS} on {SAMPLES} images, {IMAGE}")
+    found = measure.medians(network_programs(), min(rounds, 3))
     for name, seconds in found.items():
         print(f"{name:16}{seconds:8.2f} s{seconds / found['forward passes']:8.2f}×")
-    print(f"peak memory {measure.peak_megabytes(measuring, 'vgg'):6.0f} MB above the network's")
+    print(f"peak memory {measure.peak_megabytes(measuring):6.0f} MB above the network's")

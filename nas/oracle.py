@@ -83,6 +83,7 @@ class ControllerOracle(keras_tuner.Oracle):
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
         self.tuner_ids.seen(tuner_id)
+        self.tuner_ids.add(tuner_id)
         if tuner_id not in self.ongoing_trials:
             self._take_over(tuner_id)
         is_full = len(self.trials) >= self.max_trials and not self._retry_queue
@@ -104,7 +105,6 @@ class ControllerOracle(keras_tuner.Oracle):
                 )
                 self.ongoing_trials[tuner_id] = self.ongoing_trials.pop(other)
                 self.tuner_ids.discard(other)
-                self.tuner_ids.add(tuner_id)
                 self.save()
                 return
 

@@ -54,10 +54,8 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
     else:
         directory.check(config)
     with devices.precision(config.precision), devices.strategy().scope():
-        material = _material(config)
-        if not is_worker:
-            directory.create(config)
-        tuner = _tuner(config, directory, material)
+        material = load_material(config)
+        tuner = make_tuner(config, directory, material)
         if is_worker:
             _run(tuner)
             print("The search is over. Its results are where the chief puts them.")
@@ -65,6 +63,7 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
         if tuner.oracle.state_file.exists():
             tuner.reload()
             print(f"Resuming after {len(tuner.oracle.records())} trials of {directory.path}.")
+        directory.create(config)
         _run(tuner)
         summary = _conclude(config, directory, tuner.oracle, material)
     return _train(config, directory, summary)
@@ -95,7 +94,8 @@ def _wait_for_chief(directory: SearchDirectory, config: SearchConfig) -> None:
     directory.compare(config)
 
 
-def _material(config: SearchConfig) -> Material:
+def load_material(config: SearchConfig) -> Material:
+    """What all attempts of a search have in common."""
     data = datasets.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -116,7 +116,11 @@ def _material(config: SearchConfig) -> Material:
     )
 
 
-def _tuner(config: SearchConfig, directory: SearchDirectory, material: Material) -> ControllerTuner:
+def make_tuner(
+    config: SearchConfig, directory: SearchDirectory, material: Material
+) -> ControllerTuner:
+    """The parts of a search, put together: hypermodel, oracle, tuner."""
+
     def on_end(oracle: ControllerOracle) -> None:
         history.write_history(directory.history, oracle.records())
         _drop_networks(oracle)

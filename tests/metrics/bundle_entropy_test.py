@@ -52,6 +52,17 @@ class TestByHand:
         assert bundle_entropy(rows, [0, 1, 0], **{**arguments, "amplitude": 1 / 64}).number == 3
         assert bundle_entropy(rows.astype("float64"), [0, 1, 0], **arguments).number == 3
 
+    def test_any_integers_are_labels(self):
+        """NumPy has no integers that hold both int64 and uint64."""
+        for dtype in ("uint8", "int32", "uint64"):
+            found = bundle_entropy(np.zeros((2, 1)), np.array([0, 1], dtype), **ARGUMENTS)
+            assert found == (1, pytest.approx(np.log(2)))
+
+    def test_an_amplitude_of_minus_zero(self):
+        rows = np.array([[0.0], [-0.0]], "float32")
+        arguments = {**ARGUMENTS, "amplitude": -0.0}
+        assert bundle_entropy(rows, [0, 1], **arguments).number == 1
+
 
 labels_of = st.integers(1, 12).flatmap(
     lambda n: st.tuples(st.just(n), st.lists(st.integers(0, 3), min_size=n, max_size=n))

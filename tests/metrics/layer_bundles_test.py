@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from tests import backend
 from tests.reference import slow_bundles
@@ -132,6 +135,36 @@ def test_named_outputs_of_a_subclassed_model(probe):
     assert_same(measured(model, probe, [model.blocks[0]]), expected(model, both, probe[1]))
 
 
+def test_what_a_model_is_made_of_is_measured(probe):
+    """Layers with weights, also of models inside, but not what a layer is made of in turn."""
+    assert list(measured(nested(), probe)) == ["conv", "narrow", "top"]
+    found = list(measured(subclassed(), probe))
+    assert found == [
+        *("first/branch", "first/output", "second/branch", "second/output"),
+        *("twice/0", "twice/1"),
+    ]
+    rows = np.arange(COUNT * 6, dtype="float32").reshape(COUNT, 3, 2)
+    recurrent = keras.Sequential(
+        [keras.Input((3, 2)), keras.layers.Bidirectional(keras.layers.GRU(2), name="both_ways")]
+    )
+    assert list(measured(recurrent, (rows, probe[1]))) == ["both_ways"]
+
+
+def test_layers_of_one_name(probe):
+    model = subclassed()
+    outer, first = model.blocks[0].dense, model.blocks[1].dense
+    found = measured(model, probe, [outer, first])
+    assert list(found) == ["first/inner", "second/inner"]
+    assert found == measured(model, probe, ["first/inner", "second/inner"])
+    # What a block's dense layer gives is its branch.
+    branches = measured(model, probe, ["first/branch", "second/branch"])
+    assert list(found.values()) == list(branches.values())
+    with pytest.raises(UsageError, match=r"one of first/inner, second/inner\. Received: inner$"):
+        measured(model, probe, ["inner"])
+    with pytest.raises(UsageError, match=r"Expected a layer among .* Received: stranger$"):
+        measured(model, probe, [keras.layers.Dense(1, name="stranger")])
+
+
 def test_a_layer_that_is_called_twice(probe):
     model = subclassed()
     found = measured(model, probe, ["twice"])
@@ -177,6 +210,64 @@ def test_the_learning_rate_of_the_optimizer(probe):
     assert measured(model, probe, learning_rate=None) == measured(model, probe)
     model.optimizer.learning_rate = 1e-30
     assert measured(model, probe, ["conv"], learning_rate=None)["conv"].number == 1
+
+
+def test_a_rate_of_the_optimizer_is_the_one_that_was_said():
+    """0.001 / 100 in float32 is one number, wherever the 0.001 was rounded."""
+    model = identity(1)
+    model.compile(keras.optimizers.SGD(0.001))
+    rows = np.linspace(1.0, 1000.0, 500, dtype="float32")[:, None]
+    found = [
+        BundleEntropy(model, learning_rate=rate, batch_size=100)(rows, np.arange(500) % 2)
+        for rate in (None, 0.001)
+    ]
+    assert found[0] == found[1]
+
+
+def identity(features):
+    """A model of one layer that gives what it gets; W = 1."""
+    model = keras.Sequential(
+        [keras.Input((features,)), keras.layers.Dense(features, use_bias=False, name="same")]
+    )
+    model.set_weights([np.eye(features, dtype="float32")])
+    return model
+
+
+def test_product_and_difference_are_rounded_each():
+    """As in a step of training, not once as in a fused multiply-add."""
+    rows = np.float32(0.5) + np.arange(4096, dtype="float32")[:, None] * np.float32(2.0**-24)
+    labels = np.arange(4096) % 2
+    step = np.float32(0.7)
+    twice = np.float32(1) - rows * step
+    once = (1 - rows.astype("float64") * np.float64(step)).astype("float32")
+    assert len(np.unique(once)) != len(np.unique(twice))
+    found = BundleEntropy(identity(1), learning_rate=0.7, batch_size=1)(rows, labels)["same"]
+    assert found.number == len(np.unique(twice))
+
+
+@pytest.fixture(scope="module")
+def measure():
+    """One graph for all of hypothesis' examples."""
+    return BundleEntropy(identity(3), learning_rate=0.3, batch_size=2, probe_batch_size=4)
+
+
+class TestAnyRows:
+    """The way over fingerprints against the slow grouping."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(data=st.data(), size=st.integers(1, 9))
+    def test_any_rows(self, measure, data, size):
+        near = [float(np.nextafter(np.float32(1), np.float32(limit))) for limit in (0, 2)]
+        tiny = float(np.float32(1e-9))
+        few = st.sampled_from([0.0, -0.0, 1.0, -1.0, tiny, 2.0**-25, *near])
+        elements = data.draw(st.sampled_from([few, st.floats(-1e6, 1e6, width=32)]))
+        rows = data.draw(arrays.arrays("float32", (size, 3), elements=elements))
+        labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size)))
+        found = measure(rows, labels)["same"]
+        wanted = slow_bundles(rows, labels, learning_rate=0.3, batch_size=2, amplitude=1.0)
+        assert found == (wanted[0], pytest.approx(wanted[1], abs=1e-12))
+        assert (found.entropy == 0) == (wanted[1] == 0)
+        assert 0 <= found.entropy <= np.log(3) + 1e-12
 
 
 def test_the_probes_batches_change_nothing(probe):
@@ -236,9 +327,29 @@ class TestFingerprints:
 
     def test_keys_are_random_and_stay(self):
         one, two = Fingerprints(), Fingerprints()
-        keys = one.keys(5).copy()
-        np.testing.assert_array_equal(one.keys(50)[:, :5], keys)
-        assert not np.array_equal(two.keys(5), keys)
+        assert one.keys(5) is one.keys(5)
+        assert not np.array_equal(two.keys(5), one.keys(5))
+        assert not np.array_equal(one.keys(6)[:, :5], one.keys(5))
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+    def test_the_formula(self, dtype):
+        """Σ_j k_j h_j mod 2³² over the halves, in integers of 64 bits."""
+        if dtype == "float64" and backend.IS_JAX:
+            dtype = "float32"  # JAX has no float64 unless it is told so
+        rows = keras.ops.cast(np.random.default_rng(0).normal(size=(5, 7)), dtype)
+        fingerprints = Fingerprints()
+        hashes = np.asarray(fingerprints(rows))
+        raw = np.asarray(keras.ops.convert_to_numpy(rows))
+        if dtype in ("float16", "bfloat16"):
+            # A half is a word of its own with its sign repeated above it.
+            words = raw.view("int16").astype("int32").view("uint32")
+        else:
+            words = raw.view("uint32").reshape(5, -1)
+        words = words.astype("uint64")
+        keys = np.asarray(fingerprints.keys(words.shape[1])).astype("uint64")
+        low, high = words & 0xFFFF, words >> 16
+        wanted = np.stack([low @ keys[i] + high @ keys[i + 1] for i in range(0, 8, 2)], axis=1)
+        np.testing.assert_array_equal(hashes.astype("uint32"), wanted.astype("uint32"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -277,6 +388,19 @@ def test_layers_that_are_not_there(probe, layers, message):
 def test_wrong_arguments(probe, changes, message):
     with pytest.raises(UsageError, match=message):
         measured(sequential(), probe, **changes)
+
+
+def test_outputs_without_a_row_of_each_sample():
+    class Total(keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(name="scale", shape=())
+
+        def call(self, inputs):
+            return keras.ops.sum(inputs * self.scale)
+
+    model = keras.Sequential([keras.Input((3,)), Total(name="total")])
+    with pytest.raises(UsageError, match=r"of each sample in layer total\. Received: \(\)$"):
+        measured(model, (np.ones((2, 3), "float32"), np.array([0, 1])))
 
 
 def test_an_empty_probe_set():

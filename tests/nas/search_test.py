@@ -1,268 +1,474 @@
-"""Searches from a configuration to a report, cut off, resumed and disturbed."""
+"""Whole searches: what they leave, cut off at any moment, with several workers, wrong input."""
 
 import csv
-import dataclasses
+import importlib
 import json
-import shutil
+import math
+import os
+import random
+import signal
+import socket
+import time
+import zlib
 
+import keras
 import numpy as np
 import pytest
 
-import nas
-from nas import attempt, oracle
+from nas import search, weight_transfer
+from nas.architecture import Architecture
+from nas.attempt import Outcome
 from nas.configuration import SearchConfig
+from nas.search_directory import SearchDirectory
+from nas.trial_folder import TrialFolder
 from tests import runs
-from tfcaps import training
+from tfcaps import datasets
 from tfcaps.errors import UsageError
+from tfcaps.training import files
+from tfcaps.training.blocks import BlockRecipe
+
+# keras-tuner uses threading.currentThread.
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:keras_tuner")
 
 TINY = {
-    "train_examples": 200,
-    "validation_fraction": 0.2,
-    "batch_size": 16,
-    "widths": (4, 4),
-    "steps_per_epoch": 2,
+    "rule": "grow_and_prune",
+    "blocks": (2, 1),
+    "widths": (2, 3),
+    "stem": "cifar",
+    "image_size": 8,
+    "train_examples": 150,
+    "validation_fraction": 0.4,
+    "batch_size": 30,
+    "learning_rate": 0.01,
     "check_epochs": 1,
-    "conflicting_samples_size": 32,
     "epochs": 1,
-    "final_steps_per_epoch": 2,
+    "conflicting_samples_size": 30,
+    "max_trials": 6,
+    "tolerance": 0.05,
+    "augmentation": "none",
 }
-GROW = {**TINY, "rule": "grow_and_prune", "blocks": (1, 1), "gain_threshold": 0.0, "max_trials": 5}
-# A network that conflicts for certain: nothing but narrow layers one above the other.
-PRUNE = {**TINY, "rule": "all_stages", "blocks": (1, 40), "widths": (2, 1)}
+TIMES = ("ms_per_image", "seconds")
 
 
-def config(log_dir, **fields) -> SearchConfig:
-    return SearchConfig(log_dir=str(log_dir), **fields)
+def config(log_dir, **changes):
+    return SearchConfig(log_dir=str(log_dir), **{**TINY, **changes})
 
 
-def rows(folder):
-    """history.csv without the columns that are times."""
-    with (folder / "history.csv").open() as file:
-        return [
-            {name: value for name, value in row.items() if name not in ("seconds", "ms_per_image")}
-            for row in csv.DictReader(file)
-        ]
+def flags(log_dir, **changes):
+    return [f"--log_dir={log_dir}", *config(log_dir, **changes).flag_lines().split()]
+
+
+def history_of(folder):
+    """history.csv without times."""
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: row[name] for name in row if name not in TIMES} for row in rows]
+
+
+class Network:
+    """Stands for a network where nothing is trained."""
+
+    def __init__(self, architecture):
+        self.architecture = architecture
+        self.block_names = architecture.block_names
+
+    def count_params(self):
+        return 10 * sum(self.architecture.counts)
+
+    def save(self, path):
+        path.write_text(self.architecture.to_json())
+
+
+def read_network(path):
+    return Network(Architecture.from_json(path.read_text()))
+
+
+def pretend(model, material, *, first_epoch, stop_at_conflict, check_before, show):
+    """An attempt that nobody trains: its numbers depend on the architecture and the round."""
+    del material, stop_at_conflict, check_before
+    numbers = random.Random(zlib.crc32(f"{model.architecture.blocks} {first_epoch}".encode()))
+    taps = [f"{name}/{tap}" for name in model.block_names for tap in ("branch", "output")]
+    entropies = {tap: (float(numbers.random() < 0.2),) for tap in taps}
+    show("  made up")
+    return Outcome(
+        checks=(1,),
+        entropies=entropies,
+        bundles=dict.fromkeys(taps, (30,)),
+        losses=(1.0,),
+        accuracy=numbers.random(),
+        seconds=1.0,
+    )
+
+
+def pretend_training(run, initial_model=None):
+    """What a final training leaves, as far as searches look at it."""
+    folder = SearchDirectory(run.log_dir).path / "serving" / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "saved_model.pb").write_text(f"{run.blocks}")
+    trained_before = initial_model is not None
+    return {"test_accuracy": 0.75, "epochs": run.epochs, "trained_before": trained_before}
 
 
 @pytest.fixture
-def no_costs(monkeypatch):
-    """Leaves out the measurement of memory, which starts two processes."""
-    monkeypatch.setattr(nas.report.measure, "peak_megabytes", lambda *_: 1.0)
+def made_up(monkeypatch):
+    """Searches take no time: nothing is trained or measured."""
+    loaded = {}
+    load = datasets.load
+
+    def load_once(name, **arguments):
+        key = str(arguments)
+        if key not in loaded:
+            loaded[key] = load(name, **arguments)
+        return loaded[key]
+
+    tuner, report = (importlib.import_module(f"nas.{name}") for name in ("tuner", "report"))
+    monkeypatch.setattr(datasets, "load", load_once)
+    monkeypatch.setattr(Architecture, "build", lambda architecture, *_: Network(architecture))
+    monkeypatch.setattr(BlockRecipe, "compile", lambda *_, **__: None)
+    monkeypatch.setattr(keras.models, "load_model", read_network)
+    monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
+    monkeypatch.setattr(tuner, "count_flops", lambda model: 100 * model.count_params())
+    monkeypatch.setattr(tuner, "make_attempt", pretend)
+    monkeypatch.setattr(tuner.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
+    monkeypatch.setattr(tuner, "_POLLING_SECONDS", 0.0)
+    monkeypatch.setattr(search.training, "train", pretend_training)
+    monkeypatch.setattr(report.measure, "peak_megabytes", lambda *_: 12.0)
+    monkeypatch.setattr(report, "make_classifier", lambda *_: None)
+    monkeypatch.setattr(report.measure, "medians", lambda programs, _: dict.fromkeys(programs, 1))
+    monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: 0.5)
+    return monkeypatch
+
+
+class TestMadeUp:
+    def test_what_is_left(self, made_up, tmp_path, capsys):
+        found = search.auto_tune(config(tmp_path))
+        output = capsys.readouterr().out
+        rows = history_of(tmp_path)
+        assert [row["trial"] for row in rows] == [str(number) for number in range(len(rows))]
+        assert [row["role"] for row in rows[:2]] == ["start", "keep"]
+        assert {row["status"] for row in rows} == {"completed"}
+        assert rows[0]["blocks"] == "2,1"
+        assert found["results"]["trained_before"]
+        assert f"Round 0, start: blocks {rows[0]['blocks']}\n  made up\n" in output
+        architecture = Architecture.from_json((tmp_path / "best/architecture.json").read_text())
+        assert architecture == found["architecture"]
+        assert (tmp_path / "serving/1/saved_model.pb").read_text() == str(architecture.counts)
+        figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+        assert figures >= {"blocks_per_round", "accuracy_against_parameters"}
+        assert figures >= {f"entropy_trial_{row['trial']}" for row in rows}
+        text = (tmp_path / "report.md").read_text()
+        assert f"The search ended, as {found['reason']}." in text
+        assert f"| blocks | 2,1 | {','.join(map(str, architecture.counts))} |" in text
+        assert "| test accuracy | – | 75.00% |" in text
+        # A network is kept as long as one may start from it.
+        kept = [p.parent.name for p in (tmp_path / "search").rglob("network.keras")]
+        assert 1 <= len(kept) < len(rows)
+        repeated = (tmp_path / "flags.txt").read_text()
+        assert "--rule=grow_and_prune\n" in repeated
+        assert "log_dir" not in repeated
+
+    def test_cut_off_at_each_file(self, made_up, tmp_path):
+        """Each session ends at its third file, before or after it is written."""
+        whole = search.auto_tune(config(tmp_path / "whole", max_trials=4))
+        write, calls = files.write_text, []
+
+        def failing(path, text):
+            calls.append(path)
+            is_last = len(calls) == 3 and path.name != "report.md"
+            if is_last and sessions % 2:
+                raise KeyboardInterrupt
+            write(path, text)
+            if is_last:
+                raise KeyboardInterrupt
+
+        made_up.setattr(files, "write_text", failing)
+        found = None
+        for sessions in range(20):
+            calls.clear()
+            again = config(tmp_path / "parts", max_trials=4, resume=sessions > 0)
+            try:
+                found = search.auto_tune(again)
+                break
+            except KeyboardInterrupt:
+                # Or else nothing would ever be done: the first two files describe the search.
+                made_up.setattr(SearchDirectory, "create", lambda *_: None)
+        assert sessions > 5
+        assert found == whole
+        assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
+
+    def test_more_trials(self, made_up, tmp_path):
+        whole = search.auto_tune(config(tmp_path / "whole", max_trials=5))
+        first = search.auto_tune(config(tmp_path / "parts", max_trials=3))
+        assert first["reason"] == "there were --max_trials=3 trials"
+        assert len(history_of(tmp_path / "parts")) == 3
+        again = search.auto_tune(config(tmp_path / "parts", max_trials=5, resume=True))
+        assert again["architecture"] == whole["architecture"]
+        assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
+
+    def test_attempt_that_crashes_once(self, made_up, tmp_path, capsys):
+        whole = search.auto_tune(config(tmp_path / "whole"))
+        calls = []
+
+        def crashing(*arguments, **named):
+            calls.append(1)
+            if len(calls) == 2:
+                raise MemoryError("of the device")
+            return pretend(*arguments, **named)
+
+        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", crashing)
+        assert search.auto_tune(config(tmp_path / "parts")) == whole
+        assert "  failed: MemoryError: of the device\n" in capsys.readouterr().out
+        assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
+
+    def test_attempts_that_diverge(self, made_up, tmp_path, capsys):
+        """Growth does, training on doesn't."""
+
+        def diverging(model, *arguments, **named):
+            if sum(model.architecture.counts) > 3:
+                raise UsageError("Expected a finite loss. Received: nan in epoch 1")
+            return pretend(model, *arguments, **named)
+
+        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", diverging)
+        found = search.auto_tune(config(tmp_path))
+        assert max(found["architecture"].counts) <= 2
+        failed = [row for row in history_of(tmp_path) if row["status"] == "failed"]
+        assert {row["role"] for row in failed} == {"grow 1", "grow 2"}
+        assert {row["val_accuracy"] for row in failed} == {""}
+        report = (tmp_path / "report.md").read_text()
+        name = failed[0]["trial"]
+        assert f"- Trial {name} failed: Expected a finite loss. Received: nan in epoch 1" in report
+
+    def test_start_that_diverges(self, made_up, tmp_path):
+        def diverging(*_, **__):
+            raise UsageError("Expected a finite loss. Received: nan in epoch 1")
+
+        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", diverging)
+        with pytest.raises(UsageError) as caught:
+            search.auto_tune(config(tmp_path))
+        assert str(caught.value) == (
+            "Expected a search that comes to a network. Received: none, as training the start "
+            "network failed: Expected a finite loss. Received: nan in epoch 1"
+        )
+        assert history_of(tmp_path)[0]["status"] == "failed"
+
+    def test_full_disk_decides_nothing(self, made_up, tmp_path):
+        whole = search.auto_tune(config(tmp_path / "whole"))
+        write = TrialFolder.write_network
+        calls = []
+
+        def full(folder, model):
+            calls.append(1)
+            if len(calls) == 3:
+                raise OSError(28, os.strerror(28), "network.keras")
+            write(folder, model)
+
+        made_up.setattr(TrialFolder, "write_network", full)
+        with pytest.raises(OSError, match="No space left"):
+            search.auto_tune(config(tmp_path / "parts"))
+        assert search.auto_tune(config(tmp_path / "parts", resume=True)) == whole
+        assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
+
+    def test_network_that_is_lost(self, made_up, tmp_path):
+        search.auto_tune(config(tmp_path, max_trials=2))
+        (network,) = [TrialFolder(tmp_path / "search", "0").network]
+        network.write_bytes(network.read_bytes()[:20])
+        with pytest.raises(UsageError) as caught:
+            search.auto_tune(config(tmp_path, max_trials=3, resume=True))
+        assert f"Received: {network}, which is missing or damaged" in str(caught.value)
+
+
+def sentence_of(log_dir, **changes):
+    """What a search with wrong input says; whatever lies in its directory stays as it is."""
+    before = runs.snapshot(log_dir)
+    existed = log_dir.exists()
+    with pytest.raises(UsageError) as caught:
+        search.auto_tune(config(log_dir, **changes))
+    assert runs.snapshot(log_dir) == before
+    assert log_dir.exists() == existed
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("changes", "parts"),
+        [
+            ({"rule": "shrink"}, ["--rule", "first_stage, all_stages, grow_and_prune", "shrink"]),
+            ({"init": "ones"}, ["--init", "zero, gaussian", "Received: ones"]),
+            ({"model": "vgg"}, ["--model=resnet", "--rule=grow_and_prune", "--model=vgg"]),
+            ({"blocks": (0, 0)}, ["--blocks with at least one block", "Received: 0,0"]),
+            ({"blocks": (1, -1)}, ["--blocks", "Received: 1,-1"]),
+            ({"widths": (2, -3)}, ["--widths", "Received: 2,-3"]),
+            ({"widths": (2,)}, ["--widths", "--blocks=2,1", "Received: --widths=2"]),
+            ({"num_layers": 7, "blocks": ()}, ["num_layers", "Received: 7"]),
+            ({"max_trials": 0}, ["--max_trials >= 1", "Received: 0"]),
+            ({"check_epochs": 0}, ["--check_epochs >= 1", "Received: 0"]),
+            ({"steps_per_epoch": -1}, ["--steps_per_epoch >= 0", "Received: -1"]),
+            ({"final_steps_per_epoch": -1}, ["--final_steps_per_epoch >= 0", "Received: -1"]),
+            ({"conflicting_samples_size": 0}, ["--conflicting_samples_size >= 1", "0"]),
+            ({"conflicting_samples_size": 91}, ["conflicting_samples_size", "90", "91"]),
+            ({"validation_fraction": 0.0}, ["--validation_fraction > 0", "0.0"]),
+            ({"validation_fraction": 1.0}, ["--validation_fraction in [0, 1)", "1.0"]),
+            ({"grace": -1}, ["--grace >= 0", "-1"]),
+            ({"tolerance": -0.1}, ["--tolerance >= 0", "-0.1"]),
+            ({"gain_threshold": math.nan}, ["--gain_threshold", "nan"]),
+            ({"worker_timeout": 0.0}, ["--worker_timeout > 0", "0.0"]),
+            ({"dataset": "cifar11"}, ["cifar10", "cifar11"]),
+        ],
+        ids=str,
+    )
+    def test_value(self, tmp_path, changes, parts):
+        sentence = sentence_of_config(tmp_path / "new", **changes)
+        assert [part for part in parts if part not in sentence] == []
+
+    def test_without_resume(self, made_up, tmp_path):
+        search.auto_tune(config(tmp_path, max_trials=1))
+        assert "--resume to go on with it" in sentence_of(tmp_path)
+
+    def test_another_configuration(self, made_up, tmp_path):
+        search.auto_tune(config(tmp_path, max_trials=1))
+        sentence = sentence_of(tmp_path, resume=True, grace=5, tolerance=0.1)
+        assert sentence == (
+            f"Expected --tolerance=0.05, as the search in {tmp_path} was started with, "
+            "to go on with it. Received: --tolerance=0.1"
+        )
+
+    @pytest.mark.parametrize("name", ["search.json", "state.json"])
+    def test_damaged(self, made_up, tmp_path, name):
+        search.auto_tune(config(tmp_path, max_trials=1))
+        path = tmp_path / "search" / name
+        path.write_text(path.read_text()[:-30])
+        sentence = sentence_of(tmp_path, resume=True)
+        assert sentence.endswith(f"Received: {path}, which is damaged")
+
+    def test_run_of_a_training(self, tmp_path):
+        (tmp_path / "run.json").write_text("{}")
+        assert "which holds a training's run" in sentence_of(tmp_path)
+
+    def test_file(self, tmp_path):
+        (tmp_path / "notes").write_text("kept")
+        with pytest.raises(UsageError, match="Received the file"):
+            search.auto_tune(config(tmp_path / "notes"))
+
+    def test_distributed_without_addresses(self, tmp_path, monkeypatch):
+        for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
+            monkeypatch.delenv(f"KERASTUNER_{name}", raising=False)
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-1")
+        sentence = sentence_of(tmp_path / "new", distributed=True)
+        assert sentence.endswith("Received: no KERASTUNER_ORACLE_IP, no KERASTUNER_ORACLE_PORT")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        assert "Expected --distributed, as" in sentence_of(tmp_path / "new")
+
+
+def sentence_of_config(log_dir, **changes):
+    """As `sentence_of`, for values that a configuration may refuse."""
+    try:
+        config(log_dir, **changes)
+    except UsageError as error:
+        return str(error)
+    return sentence_of(log_dir, **changes)
+
+
+# Searches as bin/auto_tune does, but without the final training.
+SEARCH = """
+import sys
+from nas import search
+from nas.configuration import SearchConfig
+import json
+
+search._train = lambda config, directory, summary: {"final": summary.final.name}
+search._accuracy_at_budget = lambda *_: None
+print(search.auto_tune(SearchConfig.from_dict(json.loads(sys.argv[1]))))
+"""
+
+
+def start(log_dir, **changes):
+    return runs.start_code(SEARCH, json.dumps(config(log_dir, **changes).to_dict()))
+
+
+def trials_done(folder):
+    path = folder / "history.csv"
+    return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+
+def wait_until(condition, *processes):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory):
-    """The directory of a finished search that grows."""
-    folder = tmp_path_factory.mktemp("grow") / "search"
-    nas.auto_tune(config(folder, **GROW))
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "whole"
+    code, _, errors = runs.finish(start(folder, max_trials=5))
+    assert code == 0, errors
+    assert len(history_of(folder)) >= 4
     return folder
 
 
-class TestWhatIsLeft:
-    def test_files(self, grown):
-        names = {str(path.relative_to(grown)) for path in grown.rglob("*") if path.is_file()}
-        assert names >= {
-            *("flags.txt", "history.csv", "report.md", "best/architecture.json"),
-            *("best/results.json", "serving/1/saved_model.pb", "figures/blocks.png"),
-            *("figures/accuracy_parameters.png", "figures/accuracy_ms_per_image.png"),
-            *(f"figures/entropy_{trial}.png" for trial in range(5)),
-        }
-        assert not [name for name in names if ".writing-" in name]
-
-    def test_history(self, grown):
-        found = rows(grown)
-        assert [row["role"] for row in found][:4] == ["start", "keep", "grow 1", "grow 2"]
-        assert {row["status"] for row in found} == {"completed"}
-        assert [row["blocks"] for row in found][:4] == ["1-1", "1-1", "2-1", "1-2"]
-
-    def test_report_and_network(self, grown):
-        text = (grown / "report.md").read_text()
-        for name in ("parameters", "MFLOPs", "peak memory", "ms per image", "test accuracy"):
-            assert name in text
-        assert "--max_trials=5 attempts were made" in text
-        architecture = nas.Architecture.from_json(
-            (grown / "best" / "architecture.json").read_text()
-        )
-        run = training.load_run(grown / "best")
-        assert (
-            tuple(len(stage) for stage in run.model.get_config()["blocks"]) == architecture.counts
-        )
-        results = json.loads((grown / "best" / "results.json").read_text())
-        assert f"{results['test_accuracy']:.2%}" in text
-
-    def test_the_final_training_starts_from_what_was_found(self, grown):
-        """One step's worth of learning rate away from the winner's weights, not at random."""
-        counts = nas.Architecture.from_json(
-            (grown / "best" / "architecture.json").read_text()
-        ).counts
-        final = training.load_run(grown / "best").model
-        winners = [
-            oracle.trial_folder(grown / "search", row["trial"]) / "network.keras"
-            for row in rows(grown)
-            if row["blocks"] == "-".join(map(str, counts))
-        ]
-        import keras
-
-        distances = [
-            max(
-                np.abs(one - two).max()
-                for one, two in zip(
-                    [np.asarray(v) for v in final.trainable_variables],
-                    [np.asarray(v) for v in keras.models.load_model(path).trainable_variables],
-                    strict=True,
-                )
-            )
-            for path in winners
-        ]
-        assert min(distances) < 0.05
+def test_killed_and_resumed(uninterrupted, tmp_path):
+    """SIGKILL at two moments in the middle of a trial: the same decisions, the same numbers."""
+    folder = tmp_path / "search"
+    for done in (1, 2):
+        process = start(folder, max_trials=5, resume=done > 1)
+        wait_until(lambda done=done: trials_done(folder) >= done, process)
+        time.sleep(random.Random(done).random())
+        process.kill()
+        assert runs.finish(process)[0] == -signal.SIGKILL
+    code, output, errors = runs.finish(start(folder, max_trials=5, resume=True))
+    assert code == 0, errors
+    assert "Resuming after " in output
+    assert history_of(folder) == history_of(uninterrupted)
 
 
-class TestPruning:
-    def test_it_ends_with_a_smaller_network(self, tmp_path, no_costs):
-        nas.auto_tune(config(tmp_path / "search", **PRUNE))
-        found = rows(tmp_path / "search")
-        assert len(found) > 1
-        layers = [int(row["layers"]) for row in found]
-        assert layers == sorted(set(layers), reverse=True)
-        assert float(found[0]["last_entropy"]) > 0
-        # It stopped at the conflict that was there before the first step.
-        first = json.loads(
-            (tmp_path / "search" / "search" / "trial_00" / "outcome.json").read_text()
-        )
-        assert first["checks"] == [0]
-        assert first["losses"] == []
+def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+    folder = tmp_path / "search"
+    processes = {}
+    for name in ("chief", "worker-1", "worker-2"):
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+        processes[name] = start(folder, max_trials=5, distributed=True, worker_timeout=6.0)
+
+    def ongoing():
+        try:
+            state = json.loads((folder / "search" / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return state["oracle"]["ongoing_trials"]
+
+    # Both have a trial of the first round: the start network's is over.
+    wait_until(lambda: len(ongoing()) == 2 and trials_done(folder) >= 1, *processes.values())
+    processes["worker-1"].kill()
+    codes = {name: runs.finish(process) for name, process in processes.items()}
+    assert codes["worker-1"][0] == -signal.SIGKILL
+    for name in ("chief", "worker-2"):
+        assert codes[name][0] == 0, codes[name]
+    assert "worker-1 is gone, worker-2 takes over" in codes["chief"][1]
+    assert "The search is over." in codes["worker-2"][1]
+
+    def results(path):
+        rows = [{n: v for n, v in row.items() if n != "trial"} for row in history_of(path)]
+        return sorted(rows, key=lambda row: (int(row["round"]), row["role"]))
+
+    # Numbers went over the network in single precision; they are written with six decimals.
+    assert results(folder) == results(uninterrupted)
 
 
-class TestResume:
-    @pytest.mark.parametrize("done", [0, 1, 3])
-    def test_the_same_decisions(self, grown, tmp_path, done, no_costs):
-        """As if killed while the next attempt was running: its traces are there, not its end."""
-        folder = tmp_path / "search"
-        shutil.copytree(grown, folder)
-        state = json.loads((folder / "search" / "state.json").read_text())
-        names = sorted(state["trials"])
-        for name in names[done + 1 :]:
-            del state["trials"][name]
-            shutil.rmtree(folder / "search" / f"trial_{name}")
-        running = state["trials"][names[done]]
-        running["status"], running["metrics"], running["score"] = "RUNNING", {"metrics": {}}, None
-        state["oracle"] |= {
-            "ongoing_trials": {"tuner0": names[done]},
-            "start_order": names[: done + 1],
-            "end_order": names[:done],
-            "run_times": dict.fromkeys(names[:done], 1),
-        }
-        (folder / "search" / "state.json").write_text(json.dumps(state))
-        for path in ("best", "serving", "history.csv", "report.md"):
-            target = folder / path
-            shutil.rmtree(target) if target.is_dir() else target.unlink()
-
-        nas.auto_tune(config(folder, **GROW, resume=True))
-        assert rows(folder) == rows(grown)
-        found = [json.loads((f / "best" / "results.json").read_text()) for f in (folder, grown)]
-        assert found[0]["test_accuracy"] == found[1]["test_accuracy"]
-
-    def test_a_finished_search_is_left_as_it_is(self, grown, tmp_path, no_costs):
-        folder = tmp_path / "search"
-        shutil.copytree(grown, folder)
-        before = runs.snapshot(folder / "best")
-        nas.auto_tune(config(folder, **GROW, resume=True))
-        after = runs.snapshot(folder / "best")
-        unchanged = ("architecture.json", "metrics.csv", "checkpoints/epoch-0001.keras")
-        assert all(after[name] == before[name] for name in unchanged)
-        assert rows(folder) == rows(grown)
-
-    def test_without_resume(self, grown):
-        with pytest.raises(UsageError, match="which holds a search"):
-            nas.auto_tune(config(grown, **GROW))
-
-    def test_another_configuration(self, grown):
-        with pytest.raises(UsageError) as caught:
-            nas.auto_tune(config(grown, **{**GROW, "grace": 7}, resume=True))
-        assert str(caught.value) == (
-            f"Expected --grace=2, as the search in {grown} was started with. Received: --grace=7"
-        )
-
-    @pytest.mark.parametrize("file", ["state.json", "search.json"])
-    @pytest.mark.parametrize("content", ["", '{"trials": {"0"', "[1, 2]", "{}"])
-    def test_damaged_files(self, grown, tmp_path, file, content):
-        folder = tmp_path / "search"
-        shutil.copytree(grown, folder)
-        (folder / "search" / file).write_text(content)
-        before = runs.snapshot(folder)
-        with pytest.raises(UsageError, match=f"{file}, which is damaged"):
-            nas.auto_tune(config(folder, **GROW, resume=True))
-        assert runs.snapshot(folder) == before
-
-
-class TestDisturbances:
-    def test_an_attempt_that_crashes_is_made_again(self, tmp_path, monkeypatch, no_costs):
-        crashes = []
-        original = attempt.make_attempt
-
-        def crash_once(*args, **kwargs):
-            if not crashes:
-                crashes.append(1)
-                raise RuntimeError("the worker died")
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(nas.tuner, "make_attempt", crash_once)
-        nas.auto_tune(config(tmp_path, **{**PRUNE, "blocks": (1, 1), "widths": (4, 4)}))
-        assert [row["status"] for row in rows(tmp_path)] == ["completed"]
-        assert crashes
-
-    def test_a_loss_that_is_no_number(self, tmp_path):
-        with pytest.raises(UsageError) as caught:
-            nas.auto_tune(
-                config(
-                    tmp_path, **{**TINY, "blocks": (1, 1), "learning_rate": 1e30, "check_epochs": 3}
-                )
-            )
-        message = str(caught.value)
-        assert message.startswith("Expected an attempt that succeeds.")
-        assert "Expected finite" in message or "Expected a finite loss" in message
-        assert [row["status"] for row in rows(tmp_path)] == ["failed"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"rule": "best"}, "--rule to be one of first_stage, all_stages, grow_and_prune. "),
-        ({"blocks": (0, 0, 0, 0)}, "at least one block. Received: 0,0,0,0"),
-        ({"blocks": (1, 1), "widths": (8, -8)}, "--widths to be integers >= 1"),
-        ({"rule": "grow_and_prune", "model": "vgg"}, "Expected a resnet to grow and prune"),
-        ({"check_epochs": 0}, "--check_epochs >= 1. Received: 0"),
-        ({"max_trials": 0}, "--max_trials >= 1. Received: 0"),
-        ({"conflicting_samples_size": 0}, "--conflicting_samples_size >= 1. Received: 0"),
-        ({"validation_fraction": 0.0}, "--validation_fraction > 0"),
-        ({"tolerance": -0.1}, "--tolerance >= 0. Received: -0.1"),
-        ({"worker_timeout": 0.0}, "--worker_timeout > 0. Received: 0.0"),
-        ({"init": "random"}, "--init to be one of zero, gaussian. Received: random"),
-    ],
-)
-def test_wrong_values(fields, message):
-    with pytest.raises(UsageError) as caught:
-        config("x", **fields)
-    assert message in str(caught.value)
-
-
-def test_a_probe_set_larger_than_the_data(tmp_path):
-    with pytest.raises(UsageError, match="between 1 and 160, the size of the training set"):
-        nas.auto_tune(config(tmp_path / "new", **{**GROW, "conflicting_samples_size": 161}))
-    assert not (tmp_path / "new").exists()
-
-
-def test_defaults_are_the_published_start():
-    assert config("x").start.counts == (3, 12, 41, 3)
-    assert config("x").start.kind == "vgg"
-    assert config("x", rule="grow_and_prune").start.kind == "resnet"
-    fields = {field.name for field in dataclasses.fields(SearchConfig)}
-    assert set(config("x").to_dict()) == fields
-    assert SearchConfig.from_dict(config("x", **PRUNE).to_dict()) == config("x", **PRUNE)
-
-
-def test_distributed_needs_its_variables(tmp_path, monkeypatch):
-    monkeypatch.delenv("KERASTUNER_ORACLE_IP", raising=False)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    with pytest.raises(UsageError, match="Received: no KERASTUNER_ORACLE_IP"):
-        nas.auto_tune(config(tmp_path, **GROW, distributed=True))
+def test_real_attempts(tmp_path):
+    """What is measured depends on the seed only, and conflicts end attempts of the prunings."""
+    whole = config(tmp_path, rule="all_stages", blocks=(2, 2), model="vgg", epochs=1)
+    material = search.load_material(whole)
+    attempts = [search._attempt_from_scratch(whole.start, material) for _ in range(2)]
+    assert attempts[0].accuracy == attempts[1].accuracy
+    assert attempts[0].losses == attempts[1].losses
+    assert attempts[0].entropies == attempts[1].entropies
+    assert attempts[0].checks == (1,)
+    assert list(attempts[0].entropies) == list(whole.start.block_names)
+    assert np.isfinite(attempts[0].losses).all()

@@ -69,7 +69,7 @@ def bundle_entropy(
     labels = check_labels(labels, len(activations), num_classes)
     number = np.float64 if activations.dtype == np.float64 else np.float32
     rows = np.ascontiguousarray(activations, number).reshape(len(activations), -1)
-    step = number(step_size(learning_rate, batch_size))
+    step = number(check_step(learning_rate, batch_size)) / number(batch_size)
     amplitude = number(check_amplitude(amplitude))
     with np.errstate(over="ignore", invalid="ignore"):
         is_finite = all(_is_finite(row) for row in rows)
@@ -156,7 +156,7 @@ def check_labels(labels: ArrayLike, count: int, num_classes: int | None) -> np.n
         raise UsageError(
             f"Expected labels >= 0{limit}. Received: {smallest if smallest < 0 else largest}"
         )
-    return labels
+    return labels.astype("int64")  # NumPy makes floats of signed and unsigned integers together
 
 
 def check_amplitude(amplitude: float) -> float:
@@ -167,11 +167,11 @@ def check_amplitude(amplitude: float) -> float:
     """
     if not 0 <= amplitude < np.inf:
         raise UsageError(f"Expected an amplitude >= 0. Received: {amplitude}")
-    return amplitude
+    return abs(amplitude)  # turns −0, which could make q −0, into +0
 
 
-def step_size(learning_rate: float, batch_size: int) -> float:
-    """η/B_t, what an activation is multiplied with in one step.
+def check_step(learning_rate: float, batch_size: int) -> float:
+    """Checks η and B_t, whose quotient multiplies an activation in one step, and returns η.
 
     Raises:
         UsageError: one of them is not positive.
@@ -180,4 +180,4 @@ def step_size(learning_rate: float, batch_size: int) -> float:
         raise UsageError(f"Expected learning_rate > 0. Received: {learning_rate}")
     if not 0 < batch_size < np.inf:
         raise UsageError(f"Expected batch_size > 0. Received: {batch_size}")
-    return learning_rate / batch_size
+    return learning_rate

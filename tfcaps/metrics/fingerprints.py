@@ -1,14 +1,17 @@
 """Short keyed hashes of rows of numbers, computed where the numbers are."""
 
+import os
+
 import keras
 import numpy as np
 from keras import ops
 
-from tfcaps.ops import compiled
+from tfcaps.ops import compiled, outside_of_graphs
 
 # Hashes of 32 bits; see `Fingerprints` on why so many.
 HASHES = 4
 _HALF = 0xFFFF
+_KEY_BYTES = 4
 
 
 class Fingerprints:
@@ -19,7 +22,7 @@ class Fingerprints:
     most 15 factors of 2, so k_j d takes each of its values for at most 2¹⁵ of the 2³² keys: two
     rows collide in one hash with a probability of at most 2⁻¹⁷, and in all four of at most 2⁻⁶⁸,
     whatever the rows are. The keys come from the operating system, so nobody can choose rows
-    that collide.
+    that collide. They take 32 bytes a number of a row, once for all layers of a width.
 
     Integers of 32 bits are all that every backend has.
 
@@ -27,23 +30,24 @@ class Fingerprints:
     """
 
     def __init__(self):
-        self._keys = np.zeros((2 * HASHES, 0), "int32")
+        self._keys = {}
 
-    def keys(self, features: int) -> np.ndarray:
-        """The keys (2 · HASHES, features) for rows of so many numbers of 32 bits."""
-        known = self._keys.shape[1]
-        if features > known:
-            random = np.random.default_rng()  # seeded by the operating system
-            more = random.integers(
-                -(2**31), 2**31, (2 * HASHES, max(features - known, known)), dtype="int32"
-            )
-            self._keys = np.concatenate([self._keys, more], axis=1)
-        return self._keys[:, :features]
+    def keys(self, words: int):
+        """The keys (2 · HASHES, words) for rows of so many words of 32 bits."""
+        if words not in self._keys:
+            random = os.urandom(2 * HASHES * words * _KEY_BYTES)
+            # Unsigned, as TensorFlow keeps int32 in the memory of the host.
+            keys = np.frombuffer(random, "uint32").reshape(2 * HASHES, words)
+            # One tensor that the layers share, not a constant for each of them in the graph.
+            with outside_of_graphs():
+                self._keys[words] = ops.convert_to_tensor(keys)
+        return self._keys[words]
 
     def __call__(self, rows):
         """Hashes the rows of a floating-point tensor (B, F): integers (B, HASHES)."""
-        words = _bits(rows)
-        return _hash(words, self.keys(words.shape[1]))
+        size = keras.backend.standardize_dtype(rows.dtype)
+        words = rows.shape[1] * (2 if size == "float64" else 1)
+        return _hash(rows, self.keys(words))
 
 
 def _bits(rows):
@@ -56,11 +60,12 @@ def _bits(rows):
         from jax.lax import bitcast_convert_type as bitcast
     size = 16 if keras.backend.standardize_dtype(rows.dtype) in ("float16", "bfloat16") else 32
     words = ops.cast(bitcast(rows, f"int{size}"), "int32")
-    return ops.reshape(words, (words.shape[0], -1))
+    return ops.reshape(words, (rows.shape[0], -1))
 
 
 @compiled
-def _hash(words, keys):
+def _hash(rows, keys):
+    words, keys = _bits(rows), ops.cast(keys, "int32")
     low = ops.bitwise_and(words, _HALF)
     high = ops.bitwise_and(ops.right_shift(words, 16), _HALF)
     # One sum after the other, so that each is one pass without an intermediate array.

@@ -11,8 +11,8 @@ from tfcaps.metrics.bundle_entropy import (
     Bundles,
     check_amplitude,
     check_labels,
+    check_step,
     group,
-    step_size,
 )
 from tfcaps.metrics.fingerprints import Fingerprints
 from tfcaps.metrics.layer_outputs import LayerOutputs
@@ -26,9 +26,9 @@ def weight_amplitude(model: keras.Model) -> float:
 
     Example:
 
-    >>> import keras
+    >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
-    >>> model.set_weights([[[0.5, -3.0]], [0.0, 1.0]])
+    >>> model.set_weights([np.array([[0.5, -3.0]]), np.array([0.0, 1.0])])
     >>> weight_amplitude(model)
     3.0
     """
@@ -52,7 +52,7 @@ class BundleEntropy:
     Args:
         model: any built Keras model.
         layers: which outputs, see `LayerOutputs`. Default: of the networks here all blocks or
-            capsule layers, of other models all innermost layers with weights.
+            capsule layers, of other models all layers with weights.
         learning_rate: η. Default: that of the model's optimizer at the time of the measurement.
         batch_size: B_t, of the training.
         num_classes: labels have to be below it. Default: any are allowed.
@@ -62,7 +62,7 @@ class BundleEntropy:
 
     >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, "relu", name="hidden")])
-    >>> model.set_weights([[[1.0, -1.0]], [0.0, 0.0]])
+    >>> model.set_weights([np.array([[1.0, -1.0]]), np.zeros(2)])
     >>> measure = BundleEntropy(model, learning_rate=0.1, batch_size=1)
     >>> measure(np.array([[0.0], [0.0], [1.0]]), [0, 1, 1])["hidden"].number
     2
@@ -82,7 +82,7 @@ class BundleEntropy:
     ):
         if probe_batch_size < 1:
             raise UsageError(f"Expected probe_batch_size >= 1. Received: {probe_batch_size}")
-        step_size(1.0 if learning_rate is None else learning_rate, batch_size)
+        check_step(1.0 if learning_rate is None else learning_rate, batch_size)
         self.model = model
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -117,7 +117,9 @@ class BundleEntropy:
         largest = check_amplitude(weight_amplitude(self.model))
         dtype = self._dtype()
         amplitude = ops.cast(largest, dtype)
-        step = ops.cast(step_size(self._learning_rate(), self.batch_size), dtype)
+        rate = check_step(self._learning_rate(), self.batch_size)
+        # Rounded before the division, so that a rate from the optimizer is one from the user.
+        step = ops.cast(rate, dtype) / ops.cast(self.batch_size, dtype)
         hashes = {}
         for start in range(0, count, self.probe_batch_size):
             size = min(self.probe_batch_size, count - start)
@@ -146,15 +148,19 @@ class BundleEntropy:
     def _hash_batch(self, batch, amplitude, step):
         """Fingerprints (B, HASHES), and whether all is finite, of each layer."""
         return {
-            name: self._hash_layer(output, amplitude, step)
+            name: self._hash_layer(name, output, amplitude, step)
             for name, output in self._outputs(batch).items()
         }
 
-    def _hash_layer(self, output, amplitude, step):
+    def _hash_layer(self, name, output, amplitude, step):
+        if tuple(output.shape[:1]) != (self.probe_batch_size,):
+            raise UsageError(
+                f"Expected a row of each sample in layer {name}. Received: {tuple(output.shape)}"
+            )
         rows = ops.cast(ops.reshape(output, (self.probe_batch_size, -1)), amplitude.dtype)
         # Not in a compiled piece: XLA would round once where two operations round twice.
-        # + 0 turns −0 into +0, whose bits differ from each other.
-        q = amplitude - rows * step + 0
+        # Never −0, whose bits are not those of +0: W is not negative.
+        q = amplitude - rows * step
         return self._fingerprints(q), ops.all(ops.isfinite(rows))
 
 

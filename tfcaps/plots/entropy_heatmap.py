@@ -1,12 +1,13 @@
 """Bundle entropy of all layers over a training."""
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator
 
 from tfcaps.plots import canvas
 
@@ -15,6 +16,9 @@ _NO_CONFLICT = "#e9edf2"
 _COLORS = "YlOrRd"
 _LARGEST_COLOR_RANGE = (0.12, 1.0)  # its first colours are nearly white
 _NAMED_LAYERS = 40
+_NAMED_COLUMNS = 12
+_BAR_WIDTH = 0.2  # inches
+_LEAST_WIDTH = 6.5  # inches, for the title beside the layers' names
 _ROW_HEIGHT = 0.2
 _COLUMN_WIDTH = 0.35
 
@@ -44,8 +48,8 @@ def entropy_heatmap(
 
     Example:
 
-    >>> from tfcaps import plots
-    >>> figure = plots.entropy_heatmap([[0.0, 0.0], [0.0, 1.2]], ["block1", "block2"])
+    >>> from tfcaps.plots.entropy_heatmap import entropy_heatmap
+    >>> figure = entropy_heatmap([[0.0, 0.0], [0.0, 1.2]], ["block1", "block2"])
     >>> figure.axes[0].get_title(loc="left")
     'Bundle entropy: 1 of 2 layers conflict in the end'
     """
@@ -58,7 +62,7 @@ def entropy_heatmap(
         raise ValueError(f"Expected entropies >= 0. Received: {np.nanmin(values)}")
     layers, steps = values.shape
     figure = canvas.new_figure(
-        min(max(5.0, 2.6 + _COLUMN_WIDTH * steps), 14.0),
+        min(max(_LEAST_WIDTH, 2.6 + _COLUMN_WIDTH * steps), 14.0),
         min(max(2.6, 1.2 + _ROW_HEIGHT * layers), 10.0),
     )
     axes = figure.subplots()
@@ -93,7 +97,8 @@ def _draw_cells(figure, axes, values):
         **common,
     )
     if largest > 0:
-        bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+        aspect = figure.get_figheight() / _BAR_WIDTH
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=aspect)
         bar.set_label("H in nats", fontsize=canvas.LABEL_SIZE)
         bar.ax.tick_params(labelsize=canvas.TICK_SIZE)
         bar.outline.set_visible(False)
@@ -101,10 +106,16 @@ def _draw_cells(figure, axes, values):
 
 def _name_columns(axes, steps, columns, x_label):
     names = list(range(1, steps + 1)) if columns is None else list(columns)
-    shown = [int(tick) for tick in MaxNLocator(12, integer=True).tick_values(0, steps - 1)]
-    shown = sorted({min(max(tick, 0), steps - 1) for tick in shown})
+    # The first column and round numbers after it: 1, 5, 10, …
+    every = next(n for n in itertools.count(1) if n * _NAMED_COLUMNS >= steps and _is_round(n))
+    shown = [index for index in range(steps) if index == 0 or (index + 1) % every == 0]
     axes.set_xticks(shown, [f"{names[index]:g}" for index in shown], fontsize=canvas.TICK_SIZE)
     axes.set_xlabel(f"{x_label} (grey: no conflict)", fontsize=canvas.LABEL_SIZE)
+
+
+def _is_round(number):
+    """Whether a number is 1, 2 or 5 times a power of 10."""
+    return str(number).rstrip("0") in ("1", "2", "5")
 
 
 def _name_layers(axes, layer_names):
