@@ -5,7 +5,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import (  # noqa: E402: the log level comes first
+# The log level comes first.
+from benchmarks import (  # noqa: E402
     bundle_entropy,
     dense_layer,
     train_step,
