@@ -6,7 +6,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # The log level comes first.
-from benchmarks import (  # noqa: E402
+from benchmarks import (
     bundle_entropy,
     dense_layer,
     train_step,
