@@ -131,7 +131,7 @@ class TestTrainCapsNet:
         )
         assert code == 1
         assert errors.splitlines()[-1] == (
-            "Expected --routing to be one of em, mean, rba, sda. Received: dynamic"
+            "Expected --routing to be one of attention, em, mean, rba, sda. Received: dynamic"
         )
         assert "Traceback" not in errors + output
         assert not (tmp_path / "run").exists()

@@ -207,12 +207,35 @@ def mean(
     return squash(_weighted_sum(c, votes) + _bias(bias)), c
 
 
+def exponential_squash(s: np.ndarray) -> np.ndarray:
+    """(1 - e^-n) s/n with n = ‖s‖ over the last axis; zero stays zero."""
+    n = np.linalg.norm(s, axis=-1, keepdims=True)
+    return -np.expm1(-n) * s / np.where(n == 0.0, 1.0, n)
+
+
+def attention(
+    votes: np.ndarray,
+    activations: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    iterations: int = 1,
+    prior: np.ndarray | float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Self-attention: a vote's products with all votes for the same capsule, over √E."""
+    del activations, iterations
+    products = np.einsum("...oie,...oje->...oij", votes, votes) / np.sqrt(votes.shape[-1])
+    c = softmax(np.sum(products, axis=-1), axis=-2)
+    return exponential_squash(_weighted_sum(c + prior, votes) + _bias(bias)), c
+
+
 ROUTINGS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "rba": rba,
     "em": em,
     "sda": sda,
     "sda-batch": sda_batch,
     "mean": mean,
+    "attention": attention,
+    "attention-prior": attention,
 }
 
 
@@ -222,6 +245,18 @@ def primary_capsule(
     """squash(reshape(conv)): images (B, H, W, C) → (B, H'·W'·channels, dim)."""
     maps = convolution(images, kernel, strides=strides) + bias
     return squash(maps.reshape((len(maps), -1, dim)))
+
+
+def depthwise_primary_capsule(
+    images: np.ndarray, *, kernel: np.ndarray, bias: np.ndarray, dim: int
+) -> np.ndarray:
+    """One convolution per channel (B, H, W, C), as large as the map → (B, C/dim, dim)."""
+    channels = [
+        convolution(images[..., c : c + 1], kernel[..., c : c + 1])[:, 0, 0]
+        for c in range(images.shape[-1])
+    ]
+    maps = np.concatenate(channels, axis=-1) + bias
+    return exponential_squash(maps.reshape((len(maps), -1, dim)))
 
 
 def dense_capsule(

@@ -6,6 +6,7 @@ from tfcaps.routing.mean import MeanRouting
 from tfcaps.routing.registry import get, names, register, serialize
 from tfcaps.routing.routing import Routing, softmax_over_outputs
 from tfcaps.routing.scaled_distance import ScaledDistanceRouting
+from tfcaps.routing.self_attention import SelfAttentionRouting
 from tfcaps.routing.votes import ArrayVotes, DenseVotes, Votes
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MeanRouting",
     "Routing",
     "ScaledDistanceRouting",
+    "SelfAttentionRouting",
     "Votes",
     "get",
     "names",

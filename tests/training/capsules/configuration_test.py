@@ -139,7 +139,7 @@ def test_routing_gets_its_own_arguments(routing, expected):
     [
         ("model", "CapsuleNet", "one of CapsNet, ConvCapsNet"),
         ("model", "capsnet", "one of CapsNet, ConvCapsNet"),
-        ("routing", "dynamic", "one of em, mean, rba, sda"),
+        ("routing", "dynamic", "one of attention, em, mean, rba, sda"),
         ("mask", "longest", "one of none, label"),
         ("precision", "float16", "one of float32, mixed_bfloat16, mixed_float16"),
         ("jit", "yes", "one of auto, on, off"),
