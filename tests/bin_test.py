@@ -219,6 +219,27 @@ class TestLesionStudy:
         assert "Traceback" not in errors + output
 
 
+class TestSignExperiment:
+    def test_a_tiny_grid(self, tmp_path):
+        code, output, errors = run(
+            "sign_experiment",
+            *(f"--log_dir={tmp_path / 'run'}", "--capsules=4", "--dimensions=4", "--runs=1"),
+            *("--hidden_layers=1", "--routing=rba", "--epochs=1", "--examples=128"),
+        )
+        assert code == 0, errors
+        assert "Networks whose mean accuracy" in output
+
+    def test_wrong_value(self, tmp_path):
+        code, output, errors = run(
+            "sign_experiment", f"--log_dir={tmp_path / 'run'}", "--capsules=10,x"
+        )
+        assert code == 1
+        assert errors.splitlines()[-1] == (
+            "Expected --capsules to be distinct positive integers. Received: 10,x"
+        )
+        assert "Traceback" not in errors + output
+
+
 class TestExportModel:
     def test_next_version(self, small_run, tmp_path):
         code, output, errors = run(

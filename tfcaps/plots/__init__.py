@@ -14,6 +14,7 @@ from tfcaps.plots.learning_curves import learning_curves
 from tfcaps.plots.lesion_curves import lesion_curves
 from tfcaps.plots.pareto_front import pareto_front, pareto_optimal
 from tfcaps.plots.reconstructions import reconstructions
+from tfcaps.plots.sign_decisions import sign_decisions
 
 __all__ = [
     "blocks_per_round",
@@ -28,5 +29,6 @@ __all__ = [
     "pareto_optimal",
     "reconstructions",
     "save",
+    "sign_decisions",
     "to_array",
 ]

@@ -1,0 +1,312 @@
+"""The sign experiment: which capsule networks learn the sign of a number?"""
+
+import dataclasses
+import itertools
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfcaps import routing as routings
+from tfcaps.errors import UsageError
+
+THRESHOLDS = (0.0, 0.6, 0.7, 0.8, 0.9)  # of the published table
+DRAWN_POINTS = 256  # of each network's decision, for the figure
+_SETTINGS = "experiment.json"
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_ROW = ("routing", "use_bias", "hidden_layers", "capsules", "dimensions", "run", "accuracy")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SignExperiment:
+    """All choices of a sign experiment; a field is the flag of the same name.
+
+    Args:
+        log_dir: folder of the results.
+        routing: names of `tfcaps.routing.names()`.
+        use_bias: whether capsules have a bias; one or both.
+        hidden_layers, capsules, dimensions: the grid; the networks are all combinations.
+        iterations: of the routing. Default 2.
+        runs: networks with initial weights of their own per combination. Default 3.
+        examples: points on [−1, 1], an even number so that 0 isn't one. Default 4096.
+        epochs, batch_size, learning_rate: of the training with Adam. Defaults 50, 64 and 1e-4.
+        seed: of initial weights and order. Default 0.
+        resume: whether to go on in `log_dir`; routings, capsules and dimensions may be others.
+
+    Raises:
+        UsageError: a value is out of its range.
+
+    Example:
+
+    >>> SignExperiment(log_dir="runs/sign", routing=["em"], capsules=["10"]).capsules
+    (10,)
+
+    Source: Peer, Stabinger, Rodríguez-Sánchez: Limitation of capsule networks, arXiv 1905.08744.
+    """
+
+    log_dir: str
+    routing: tuple[str, ...] = ("em", "rba")
+    use_bias: tuple[bool, ...] = (True, False)
+    hidden_layers: tuple[int, ...] = (1, 2, 3, 4)
+    capsules: tuple[int, ...] = (10, 15, 20, 25, 30)
+    dimensions: tuple[int, ...] = (10, 12, 14, 16, 18)
+    iterations: int = 2
+    runs: int = 3
+    examples: int = 4096
+    epochs: int = 50
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_layers", "capsules", "dimensions"):
+            self._set_list(name, _positive_int, "to be distinct positive integers")
+        self._set_list("use_bias", _boolean, "to be true, false or both")
+        known = {name: name for name in routings.names()}
+        self._set_list("routing", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
+        for name in ("iterations", "runs", "examples", "epochs", "batch_size"):
+            _expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
+        _expect(self.examples % 2 == 0, "--examples to be even", self.examples)
+        _expect(
+            self.batch_size <= self.examples,
+            f"--batch_size <= --examples={self.examples}",
+            self.batch_size,
+        )
+        _expect(0 < self.learning_rate < math.inf, "--learning_rate > 0", self.learning_rate)
+        _expect(self.seed >= 0, "--seed >= 0", self.seed)
+
+    def _set_list(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
+        received = getattr(self, name)
+        try:
+            values = tuple(convert(value) for value in received)
+        except (ValueError, KeyError):
+            values = ()
+        is_good = values and len(set(values)) == len(values)
+        _expect(is_good, f"--{name} {expected}", ",".join(map(str, received)))
+        object.__setattr__(self, name, values)
+
+    def fixed(self) -> dict[str, Any]:
+        """What all parts of one experiment have in common, as in a JSON file."""
+        varying = ("log_dir", "resume", "routing", "capsules", "dimensions")
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in varying}
+        return json.loads(json.dumps(values))
+
+
+class Decisions(NamedTuple):
+    """What the networks of one routing and width became.
+
+    hidden_layers, use_bias, run and accuracy are arrays `(M,)`; differences are `‖v₊‖ − ‖v₋‖`,
+    `(M, P)`, at the points x `(P,)`.
+    """
+
+    hidden_layers: np.ndarray
+    use_bias: np.ndarray
+    run: np.ndarray
+    accuracy: np.ndarray
+    x: np.ndarray
+    differences: np.ndarray
+
+
+def points(count: int) -> np.ndarray:
+    """So many points on [−1, 1] at equal distances, ±x together and 0 not among them.
+
+    >>> points(4).tolist()
+    [-1.0, -0.3333333432674408, 0.3333333432674408, 1.0]
+    """
+    positive = (np.arange(1, count, 2) / (count - 1)).astype("float32")
+    return np.concatenate([-positive[::-1], positive])
+
+
+def sign_experiment(config: SignExperiment) -> list[dict[str, Any]]:
+    """Trains the networks that aren't there yet, and writes tables and figure.
+
+    `log_dir` then has networks.csv (a row per network and run), table.csv (a row per setting: how
+    many networks have a mean accuracy over their runs above each threshold), figures/decisions.png
+    and parts/ with what was trained, one file per routing and width.
+
+    Returns:
+        The rows of table.csv.
+
+    Raises:
+        UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other settings;
+            a training diverged.
+    """
+    folder = pathlib.Path(config.log_dir)
+    _open_folder(config, folder)
+    rows: list[dict[str, Any]] = []
+    curves: dict[str, list[np.ndarray]] = {}
+    for (routing, capsules, dim), part in _parts(config, folder):
+        columns = zip(*part[:4], part.differences, strict=True)
+        for hidden_layers, use_bias, run, accuracy, difference in columns:
+            values = (routing, bool(use_bias), hidden_layers, capsules, dim, run, accuracy)
+            rows.append(dict(zip(_ROW, values, strict=True)))
+            curves.setdefault(_setting(routing, use_bias), []).append(difference)
+    rows.sort(key=lambda row: tuple(row.values())[:-1])
+    table = count_above(rows)
+    _write_csv(folder / "networks.csv", rows)
+    _write_csv(folder / "table.csv", table)
+    _draw(folder / "figures" / "decisions.png", part.x, curves)
+    return table
+
+
+def count_above(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many networks of each setting have a mean accuracy over their runs above thresholds.
+
+    >>> row = dict(routing="em", use_bias=True, hidden_layers=1, capsules=10, dimensions=10)
+    >>> table = count_above([{**row, "run": 0, "accuracy": 0.5}, {**row, "run": 1, "accuracy": 1}])
+    >>> table[0]["networks"], table[0]["above_0.7"], table[0]["above_0.8"]
+    (1, 1, 0)
+    """
+    accuracies: dict[tuple, dict[tuple, list[float]]] = {}
+    for row in rows:
+        setting = (row["routing"], row["use_bias"])
+        network = (row["hidden_layers"], row["capsules"], row["dimensions"])
+        accuracies.setdefault(setting, {}).setdefault(network, []).append(row["accuracy"])
+    table = []
+    for (routing, use_bias), networks in accuracies.items():
+        means = np.array([np.mean(values) for values in networks.values()])
+        counts = {f"above_{limit:g}": int(np.sum(means > limit)) for limit in THRESHOLDS}
+        table.append({"routing": routing, "use_bias": use_bias, "networks": len(means), **counts})
+    return table
+
+
+def _open_folder(config: SignExperiment, folder: pathlib.Path) -> None:
+    from tfcaps.training import files
+
+    settings = folder / _SETTINGS
+    if settings.exists():
+        _expect(
+            config.resume, "--resume, or another --log_dir", f"{folder}, which has an experiment"
+        )
+        stored = json.loads(settings.read_text(encoding="utf-8"))
+        for name, value in config.fixed().items():
+            if stored.get(name) != value:
+                raise UsageError(
+                    f"Expected --{name}={_as_flag(stored.get(name))}, as in {folder}. "
+                    f"Received: {_as_flag(value)}"
+                )
+    for name in ("parts", "figures"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for place in (folder, folder / "parts", folder / "figures"):
+        files.remove_unfinished(place)
+    files.write_json(settings, config.fixed())
+
+
+def _parts(
+    config: SignExperiment, folder: pathlib.Path
+) -> Iterator[tuple[tuple[str, int, int], Decisions]]:
+    """The parts in the grid's order; those without a file are trained and stored first."""
+    grid = list(itertools.product(config.routing, config.capsules, config.dimensions))
+    paths = [folder / "parts" / f"{routing}_{c}x{d}.npz" for routing, c, d in grid]
+    # Matrix products are most of the work.
+    work = [
+        0 if path.exists() else (c * d) ** 2 for path, (_, c, d) in zip(paths, grid, strict=True)
+    ]
+    started = time.monotonic()
+    for number, ((routing, capsules, dim), path) in enumerate(zip(grid, paths, strict=True), 1):
+        if not path.exists():
+            print(
+                f"Part {number}/{len(grid)}: {routing}, {capsules} capsules of dimension {dim}"
+                + _time_left(time.monotonic() - started, sum(work[: number - 1]), sum(work)),
+                flush=True,
+            )
+            _store(path, _train(config, routing, capsules, dim))
+        with np.load(path) as stored:
+            yield (routing, capsules, dim), Decisions(**stored)
+
+
+def _train(config: SignExperiment, routing: str, capsules: int, dim: int) -> Decisions:
+    import keras
+
+    from tfcaps.experiments.network_stack import Network, NetworkStack
+
+    grid = itertools.product(config.hidden_layers, config.use_bias, range(config.runs))
+    stack = NetworkStack(
+        [Network(*values) for values in grid],
+        capsules,
+        dim,
+        {"name": routing, "iterations": config.iterations},
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+    )
+    x = points(config.examples)
+    progress = keras.utils.Progbar(
+        config.epochs, verbose=1 if sys.stdout.isatty() else 2, unit_name="epoch"
+    )
+    for epoch in range(config.epochs):
+        stack.train_epoch(x, epoch, config.batch_size)
+        progress.update(epoch + 1)
+    differences = stack.differences(x, config.batch_size)
+    for network, values in zip(stack.networks, differences, strict=True):
+        if not np.isfinite(values).all():
+            raise UsageError(
+                f"Expected finite lengths. Received: others from {routing}, {capsules} capsules of "
+                f"dimension {dim}, {network.hidden_layers} hidden layers; lower --learning_rate "
+                f"(now {config.learning_rate:g})"
+            )
+    drawn = slice(None, None, max(1, len(x) // DRAWN_POINTS))
+    return Decisions(
+        *np.array(stack.networks).T,
+        accuracy=np.mean((differences > 0) == (x > 0), axis=1),
+        x=x[drawn],
+        differences=differences[:, drawn],
+    )
+
+
+def _time_left(elapsed: float, done: int, whole: int) -> str:
+    if not done:
+        return ""
+    return f" (about {math.ceil(elapsed * (whole - done) / done / 60)} min left)"
+
+
+def _store(path: pathlib.Path, part: Decisions) -> None:
+    from tfcaps.training import files
+
+    with files.replacing(path) as temporary:
+        np.savez(temporary, **part._asdict())
+
+
+def _write_csv(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    from tfcaps.training import files
+
+    lines = [rows[0], *(row.values() for row in rows)]
+    files.write_text(path, "".join(",".join(map(_as_flag, line)) + "\n" for line in lines))
+
+
+def _draw(path: pathlib.Path, x: np.ndarray, curves: dict[str, list[np.ndarray]]) -> None:
+    from tfcaps import plots
+    from tfcaps.plots.sign_decisions import sign_decisions
+
+    figure = sign_decisions(x, {name: np.stack(lines) for name, lines in curves.items()})
+    plots.save(figure, path)
+
+
+def _setting(routing: str, use_bias: bool) -> str:
+    return f"{routing}, {'bias' if use_bias else 'no bias'}"
+
+
+def _as_flag(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_as_flag, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _positive_int(value: Any) -> int:
+    if int(value) < 1:
+        raise ValueError
+    return int(value)
+
+
+def _boolean(value: Any) -> bool:
+    return _BOOLEANS[str(value).lower()]
+
+
+def _expect(condition: Any, expected: str, received: Any) -> None:
+    if not condition:
+        raise UsageError(f"Expected {expected}. Received: {received}")
