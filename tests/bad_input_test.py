@@ -33,7 +33,10 @@ def earlier_run(small_run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"routing": "dynamic"}, ["--routing", "attention, em, mean, rba, sda", "Received: dynamic"]),
+        (
+            {"routing": "dynamic"},
+            ["--routing", "attention, em, mean, rba, sda", "Received: dynamic"],
+        ),
         ({"model": "VGG"}, ["--model", "CapsNet, ConvCapsNet", "Received: VGG"]),
         ({"precision": "half"}, ["--precision", "float32, mixed_bfloat16, mixed_float16", "half"]),
         ({"jit": "true"}, ["--jit", "auto, on, off", "Received: true"]),
