@@ -46,6 +46,7 @@ setup(
             "packaging>=24,<27",
             "pillow>=11,<14",
             "pytest>=9,<10",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",
             "setuptools>=65,<85",
         ],
