@@ -44,11 +44,13 @@ class _Entry:
         read: (data_dir, image_size) → training examples, test examples, class names.
         paper: The augmentation of arXiv 1905.08744 and 2104.07393, or what comes closest to it.
         blocks: The same for arXiv 2011.02956, with crops of the images' own size.
+        efficient: That of arXiv 2101.12491, for the sets that it has one for.
     """
 
     read: Callable[[str | os.PathLike | None, int | None], _Parts]
     paper: Preprocessing
     blocks: Preprocessing
+    efficient: Preprocessing | None = None
 
 
 def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
@@ -81,10 +83,11 @@ _DIGITS = Preprocessing(crop=24, standardize=True)
 _NATURAL = Preprocessing(flip=True, brightness=0.25)
 # Of block networks nearly all have both, as published: clipping leaves something of the change.
 _SHIFTED_DIGITS = Preprocessing(shift=4, brightness=0.25)
+_DISTORTED_DIGITS = Preprocessing(shift=4, rotation=30, squish=0.25, erase=4)
 
 _CATALOG = {
-    "mnist5k": _Entry(_read_mnist5k, _DIGITS, _SHIFTED_DIGITS),
-    "mnist": _Entry(_prepared("mnist"), _DIGITS, _SHIFTED_DIGITS),
+    "mnist5k": _Entry(_read_mnist5k, _DIGITS, _SHIFTED_DIGITS, _DISTORTED_DIGITS),
+    "mnist": _Entry(_prepared("mnist"), _DIGITS, _SHIFTED_DIGITS, _DISTORTED_DIGITS),
     "fashion_mnist": _Entry(
         _prepared("fashion_mnist"),
         Preprocessing(crop=24, flip=True, standardize=True),
@@ -194,10 +197,11 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
     Args:
         dataset_name: As `load` takes it.
         kind: `paper`: the augmentation of the papers on capsules; `blocks`: that of the paper on
-            conflicting bundles; `none`: pixels scaled to [0, 1] only.
+            conflicting bundles; `efficient`: that of the paper on Efficient-CapsNet; `none`: pixels
+            scaled to [0, 1] only.
 
     Raises:
-        UsageError: The data set or the kind is unknown.
+        UsageError: The data set or the kind is unknown, or the paper has none for this set.
 
     Example:
 
@@ -205,12 +209,22 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
     >>> datasets.preprocessing("svhn_cropped", "paper").brightness
     0.25
 
-    Papers: arXiv 1905.08744, 2104.07393, 2011.02956.
+    Papers: arXiv 1905.08744, 2104.07393, 2011.02956, 2101.12491.
     """
     entry = _entry(dataset_name)
-    kinds = {"paper": entry.paper, "blocks": entry.blocks, "none": Preprocessing()}
+    kinds = {
+        "paper": entry.paper,
+        "blocks": entry.blocks,
+        "efficient": entry.efficient,
+        "none": Preprocessing(),
+    }
     if kind not in kinds:
         raise UsageError(f"Expected a preprocessing among {', '.join(kinds)}. Received: {kind}")
+    if kinds[kind] is None:
+        known = " or ".join(name for name, entry in _CATALOG.items() if entry.efficient)
+        raise UsageError(
+            f"Expected --dataset={known} with --augmentation={kind}. Received: {dataset_name}"
+        )
     return kinds[kind]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcaps.datasets.affine import random_affine, random_erasing
 from tfcaps.datasets.resizing import resize
 from tfcaps.errors import UsageError
 
@@ -15,11 +16,12 @@ _MAX_PIXEL = 255.0
 class Preprocessing:
     r"""What happens to an image before a network sees it: the same in all programs.
 
-    The steps, in this order: to [0, 1] as pixel / 255; `resize`; `crop`, at a random place in
-    training and in the centre otherwise, whereby training images may be moved over their border
-    by `shift`; in training a horizontal flip of every second image and an offset drawn from
-    U(-brightness, brightness), clipped to [0, 1]. The result is `original`; the network's input
-    `x` is the same or, with `standardize`,
+    The steps, in this order: to [0, 1] as pixel / 255; `resize`; in training a rotation, zoom and
+    squish, see `affine.random_affine`; `crop`, at a random place in training and in the centre
+    otherwise, whereby training images may be moved over their border by `shift`; in training a
+    horizontal flip of every second image, an offset drawn from U(-brightness, brightness), clipped
+    to [0, 1], and a square that is erased, see `affine.random_erasing`. The result is `original`;
+    the network's input `x` is the same or, with `standardize`,
 
         x = (original - mean) / max(std, 1/√n)   over the n values of one image.
 
@@ -30,6 +32,10 @@ class Preprocessing:
             the padding before a crop to the image's own size. Defaults to 0.
         flip: Whether training images are mirrored at random. Defaults to False.
         brightness: The largest change of brightness in training, 0 to 1. Defaults to 0.
+        rotation: The largest angle in training, 0 to 180 degrees. Defaults to 0.
+        zoom: The largest change of size in training, as a share in [0, 1). Defaults to 0.
+        squish: The largest loss of width in training, as a share in [0, 1). Defaults to 0.
+        erase: Side of the square that is erased in training, in pixels. Defaults to 0: none.
         standardize: Whether the input has mean 0 and variance 1 in each image. Defaults to False.
 
     Raises:
@@ -46,7 +52,8 @@ class Preprocessing:
     >>> x.shape, f"{float(original[0, 0, 0, 0]):.1f}"
     (TensorShape([5, 24, 24, 1]), '0.2')
 
-    Papers: arXiv 1905.08744, 2104.07393 and 2011.02956 (which sets get which augmentation).
+    Papers: arXiv 1905.08744, 2104.07393, 2011.02956 and 2101.12491 (which sets get which
+    augmentation).
     """
 
     resize: int | None = None
@@ -54,6 +61,10 @@ class Preprocessing:
     shift: int = 0
     flip: bool = False
     brightness: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    squish: float = 0.0
+    erase: int = 0
     standardize: bool = False
 
     def __post_init__(self) -> None:
@@ -61,8 +72,14 @@ class Preprocessing:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"Expected {name} >= 1 or None. Received: {value}")
-        if self.shift < 0:
-            raise UsageError(f"Expected shift >= 0. Received: {self.shift}")
+        for name in ("shift", "erase"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"Expected {name} >= 0. Received: {getattr(self, name)}")
+        if not 0 <= self.rotation <= 180:
+            raise UsageError(f"Expected rotation between 0 and 180. Received: {self.rotation}")
+        for name in ("zoom", "squish"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"Expected {name} in [0, 1). Received: {getattr(self, name)}")
         if not 0 <= self.brightness <= 1:
             raise UsageError(f"Expected brightness between 0 and 1. Received: {self.brightness}")
 
@@ -75,6 +92,11 @@ class Preprocessing:
         height, width, channels = image_shape
         if self.resize is not None:
             height = width = self.resize
+        if self.erase > min(height, width, self.crop or height):
+            raise UsageError(
+                f"Expected images of at least {self.erase}x{self.erase} pixels, the size of what "
+                f"is erased. Received: {height}x{width}"
+            )
         if self.crop is None:
             return height, width, channels
         if min(height, width) < self.crop:
@@ -96,6 +118,10 @@ class Preprocessing:
         """
         height, width, _ = self.output_shape(tuple(image.shape))
         image = self._scale(image)
+        if self.rotation or self.zoom or self.squish:
+            image = random_affine(
+                image, seed, rotation=self.rotation, zoom=self.zoom, squish=self.squish
+            )
         image = tf.pad(image, [[self.shift] * 2, [self.shift] * 2, [0, 0]])
         # One draw for all operations: top, left, flip, brightness.
         draws = tf.random.stateless_uniform([4], seed, alg="philox")
@@ -107,6 +133,8 @@ class Preprocessing:
         if self.brightness:
             offset = self.brightness * (2.0 * draws[3] - 1.0)
             image = tf.clip_by_value(image + offset, 0.0, 1.0)
+        if self.erase:
+            image = random_erasing(image, seed, size=self.erase)
         return self._standardize(image), image
 
     def evaluate(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -25,6 +25,10 @@ class CapsuleScores(NamedTuple):
         """The network's: the mean over its layers."""
         return sum(self.t_scores.values()) / len(self.t_scores)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The network's two scores and those of its layers, as JSON can hold them."""
+        return {"t_score": self.t_score, "d_score": self.d_score, "t_scores": self.t_scores}
+
 
 def capsule_scores(model: keras.Model, batches: Iterable[Any]) -> CapsuleScores:
     """Runs `TScore` and `DScore` over batches of images.

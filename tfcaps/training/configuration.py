@@ -22,10 +22,11 @@ class RunConfig:
         dataset: name of a data set, or `images:FOLDER`. Default "mnist5k".
         data_dir: folder of tensorflow_datasets' prepared sets, or None.
         image_size: side that raw images are resized to, in pixels; None: as they are.
-        augmentation: "paper" or "none".
+        augmentation: "paper", "none", or what else a kind of networks has.
         train_examples: learn from so many training examples only; 0: from all.
         validation_fraction: part of the training set that is held out, in [0, 1). Default 0.1.
-        learning_rate: of the optimizer.
+        learning_rate: of the optimizer, in the first epoch.
+        learning_rate_decay: what it is multiplied by after each epoch, in (0, 1]. Default 1.
         batch_size: over all devices.
         epochs: in all.
         steps_per_epoch: an epoch ends after so many steps; 0: after all examples.
@@ -70,6 +71,7 @@ class RunConfig:
     train_examples: int = 0
     validation_fraction: float = 0.1
     learning_rate: float = 1e-3
+    learning_rate_decay: float = 1.0
     batch_size: int = 64
     epochs: int = 10
     steps_per_epoch: int = 0
@@ -96,6 +98,7 @@ class RunConfig:
             self._expect(name, 0 < getattr(self, name) < float("inf"), "> 0")
         for name in self.not_negative:
             self._expect(name, 0 <= getattr(self, name) < float("inf"), ">= 0")
+        self._expect("learning_rate_decay", 0 < self.learning_rate_decay <= 1, "in (0, 1]")
         for name in self.fractions:
             self._expect(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
 

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -87,7 +87,21 @@ class Recipe:
         """
         raise NotImplementedError("A recipe has to define `write_figures`.")
 
-    def results(self, model: keras.Model) -> dict[str, Any]:
-        """What results.json says of this kind of network beside what it says of all."""
-        del model
+    def callbacks(self, images: np.ndarray) -> list[keras.callbacks.Callback]:
+        """What is measured after each epoch, beside what is measured of all kinds.
+
+        Args:
+            images: network inputs (N, h, w, C) of a few held out examples.
+        """
+        del images
+        return []
+
+    def results(self, model: keras.Model, batches: Iterable[tf.Tensor]) -> dict[str, Any]:
+        """What results.json says of this kind of network beside what it says of all.
+
+        Args:
+            model: the network.
+            batches: network inputs (B, h, w, C), of the whole test set unless it isn't touched.
+        """
+        del model, batches
         return {}

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -195,6 +196,8 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         callbacks=[
             Progress(min(len(data.train), steps * config.batch_size), config.batch_size),
             StopAtNaN(config.learning_rate, session.directory.checkpoints, probe["image"][:32]),
+            *_schedules(config),
+            *session.recipe.callbacks(probe["image"]),
             *_bundle_recorders(session),
             RunSummaries(
                 session.directory.tensorboard,
@@ -205,6 +208,17 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         ],
     )
     return recorder.rows
+
+
+def _schedules(config: RunConfig) -> list[keras.callbacks.Callback]:
+    """The learning rate as a function of the epoch alone, so that a resumed run has the same."""
+    if config.learning_rate_decay == 1:
+        return []
+    return [
+        keras.callbacks.LearningRateScheduler(
+            lambda epoch: config.learning_rate * config.learning_rate_decay**epoch
+        )
+    ]
 
 
 def _bundle_recorders(session: _Session) -> list[BundleRecorder]:
@@ -276,7 +290,7 @@ def _results(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         "validation_chosen": chosen,
         "epochs": int(rows[-1]["epoch"]),
         "parameters": session.model.count_params(),
-        **session.recipe.results(session.model),
+        **session.recipe.results(session.model, _inputs(session)),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "train_examples": len(data.train),
         "validation_examples": len(data.validation or ()),
@@ -301,6 +315,18 @@ def _test_accuracy(session: _Session, load) -> float | None:
         session.recipe.compile(model, jit=False)
     batches = session.evaluation_batches(session.data.test, model)
     return readable(model.evaluate(batches, verbose=0, return_dict=True))["accuracy"]
+
+
+def _inputs(session: _Session) -> Iterator[tf.Tensor]:
+    """Batches of network inputs of the test set, or, where it isn't touched, of held out ones."""
+    split = session.data.test if session.config.test else session.data.validation
+    if split is None:
+        return
+    batches = datasets.evaluation_batches(
+        split, session.preprocessing, batch_size=session.config.batch_size
+    )
+    for batch in batches:
+        yield batch["image"]
 
 
 def _head(split: Split, count: int) -> Split:

@@ -9,7 +9,7 @@ from tfcaps.errors import UsageError
 from tfcaps.models.capsule_network import MASKS
 from tfcaps.training.configuration import RunConfig, joined
 
-MODELS = ("CapsNet", "ConvCapsNet")
+MODELS = ("CapsNet", "ConvCapsNet", "EfficientCapsNet")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,13 @@ class CapsuleNetworkConfig(RunConfig):
     """All choices of one training of a capsule network; a field is the flag of the same name.
 
     Args:
-        model: "CapsNet" or "ConvCapsNet".
+        model: "CapsNet", "ConvCapsNet" or "EfficientCapsNet".
         routing: a name of `tfcaps.routing.names()`. Default "rba".
         iterations: of the routing. Default 2.
         scale: of scaled-distance routing, "sample" or "batch".
         inverse_temperature, inverse_temperature_decay: of EM routing. Defaults 0.001 and 0.95; the
             published 0.01 is too large for wide layers, see docs/results.md.
+        use_prior: whether attention routing learns a prior; "ConvCapsNet" can't have one.
         layers, dimensions: capsules and capsule dimension per layer, equally many; the last layer
             has one capsule per class.
         use_bias: whether capsules have a bias.
@@ -30,6 +31,9 @@ class CapsuleNetworkConfig(RunConfig):
         use_reconstruction: whether there is a decoder.
         reconstruction_weight: weight of its loss. Default 1e-5.
         mask: what the decoder sees, "none" (all class capsules) or "label".
+        robust: whether each batch is attacked before the network learns from it, as the paper on
+            γ-capsules, arXiv 1812.09707, does; see `robustness.train_on_attacked_images`.
+        epsilon, attack_step_size, attack_steps: of that attack. Defaults 0.1, 0.01 and 40.
         **common: see `RunConfig`. Learning rate 1e-4 of Adam, batches of 128 and 30 epochs are the
             defaults of arXiv 1905.08744 and 2104.07393.
 
@@ -40,14 +44,15 @@ class CapsuleNetworkConfig(RunConfig):
     kind: ClassVar[str] = "capsule_network"
     choices: ClassVar = {
         **RunConfig.choices,
+        "augmentation": ("paper", "efficient", "none"),
         "model": MODELS,
         "routing": routing.names(),
         "mask": MASKS,
         "scale": ("sample", "batch"),
     }
-    at_least_one: ClassVar = (*RunConfig.at_least_one, "iterations", "skip_dist")
-    positive: ClassVar = (*RunConfig.positive, "inverse_temperature")
-    not_negative: ClassVar = (*RunConfig.not_negative, "reconstruction_weight")
+    at_least_one: ClassVar = (*RunConfig.at_least_one, "iterations", "skip_dist", "attack_steps")
+    positive: ClassVar = (*RunConfig.positive, "inverse_temperature", "attack_step_size")
+    not_negative: ClassVar = (*RunConfig.not_negative, "reconstruction_weight", "epsilon")
     fractions: ClassVar = (*RunConfig.fractions, "inverse_temperature_decay")
 
     model: str = "CapsNet"
@@ -56,6 +61,7 @@ class CapsuleNetworkConfig(RunConfig):
     scale: str = "sample"
     inverse_temperature: float = 0.001
     inverse_temperature_decay: float = 0.95
+    use_prior: bool = False
     layers: tuple[int, ...] = (32, 32, 10)
     dimensions: tuple[int, ...] = (8, 8, 16)
     use_bias: bool = True
@@ -64,6 +70,10 @@ class CapsuleNetworkConfig(RunConfig):
     use_reconstruction: bool = True
     reconstruction_weight: float = 1e-5
     mask: str = "none"
+    robust: bool = False
+    epsilon: float = 0.1
+    attack_step_size: float = 0.01
+    attack_steps: int = 40
     learning_rate: float = 1e-4
     batch_size: int = 128
     epochs: int = 30
@@ -87,6 +97,7 @@ class CapsuleNetworkConfig(RunConfig):
                 "inverse_temperature_decay": self.inverse_temperature_decay,
             },
             "sda": {"scale": self.scale},
+            "attention": {"use_prior": self.use_prior},
         }
         return {"name": self.routing, "iterations": self.iterations, **own.get(self.routing, {})}
 

@@ -4,10 +4,15 @@ import keras
 
 from tfcaps.errors import UsageError
 from tfcaps.losses import MarginLoss, ReconstructionLoss
-from tfcaps.models import CapsNet, CapsuleNetwork, ConvCapsNet
+from tfcaps.models import CapsNet, CapsuleNetwork, ConvCapsNet, EfficientCapsNet
+from tfcaps.robustness import train_on_attacked_images
 from tfcaps.training.capsules.configuration import CapsuleNetworkConfig
 
-_MODELS = {"CapsNet": CapsNet, "ConvCapsNet": ConvCapsNet}
+_MODELS = {
+    "CapsNet": CapsNet,
+    "ConvCapsNet": ConvCapsNet,
+    "EfficientCapsNet": EfficientCapsNet,
+}
 
 
 def build_model(
@@ -50,7 +55,10 @@ def compile_model(
     jit: bool,
     optimizer: keras.optimizers.Optimizer | None = None,
 ) -> None:
-    """Compiles with margin and reconstruction loss; a restored optimizer keeps its state."""
+    """Compiles with margin and reconstruction loss; a restored optimizer keeps its state.
+
+    A robust training attacks the images of each batch inside of the train step.
+    """
     losses = {"lengths": MarginLoss()}
     weights = {"lengths": 1.0}
     if model.use_reconstruction:
@@ -64,3 +72,10 @@ def compile_model(
         jit_compile=jit,
         run_eagerly=not config.enable_tf_function,
     )
+    if config.robust:
+        train_on_attacked_images(
+            model,
+            epsilon=config.epsilon,
+            step_size=config.attack_step_size,
+            steps=config.attack_steps,
+        )
