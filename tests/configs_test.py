@@ -133,7 +133,21 @@ def test_convolutional_networks_cover_the_data_sets(configs):
 
 def test_experiments_train_as_in_the_papers(configs):
     for file, c in configs.items():
-        if not file.endswith("demo.flags"):
+        if file.startswith(f"{FOLDER}/gamma_"):
+            assert (c.learning_rate, c.batch_size, c.epochs) == (1e-3, 32, 10), file
+            assert (c.reconstruction_weight, c.iterations) == (5e-4, 3), file
+            assert (c.epsilon, c.attack_step_size, c.attack_steps) == (0.1, 0.01, 40), file
+            # Attacks need pixels in [0, 1].
+            assert c.augmentation == "none", file
+            is_baseline = file.endswith("_baseline.flags")
+            assert (c.routing, c.robust) == (("rba", False) if is_baseline else ("sda", True)), file
+        elif "/efficient/" in file:
+            assert (c.model, c.routing, c.use_prior) == ("EfficientCapsNet", "attention", True), (
+                file
+            )
+            assert (c.layers, c.dimensions, c.use_bias) == ((16, 10), (8, 16), False), file
+            assert (c.augmentation, c.mask) == ("efficient", "label"), file
+        elif not file.endswith("demo.flags"):
             assert (c.learning_rate, c.batch_size, c.epochs) == (1e-4, 128, 30), file
             assert (c.reconstruction_weight, c.iterations) == (1e-5, 2), file
             assert (c.augmentation, c.use_reconstruction, c.mask) == ("paper", True, "none"), file
@@ -159,6 +173,7 @@ def test_every_file_builds_its_network(configs):
             config.dimensions,
             config.use_bias,
             config.make_skips,
+            config.mask,
         )
         if network in built:
             continue

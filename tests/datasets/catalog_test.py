@@ -145,8 +145,22 @@ class TestPreprocessing:
     def test_none_is_the_scale_only(self, name):
         assert datasets.preprocessing(name, "none") == Preprocessing()
 
+    @pytest.mark.parametrize("name", ["mnist5k", "mnist"])
+    def test_efficient(self, name):
+        expected = Preprocessing(shift=4, rotation=30, squish=0.25, erase=4)
+        assert datasets.preprocessing(name, "efficient") == expected
+
+    def test_a_set_that_has_none_of_this_kind(self):
+        with pytest.raises(UsageError) as caught:
+            datasets.preprocessing("cifar10", "efficient")
+        assert str(caught.value) == (
+            "Expected --dataset=mnist5k or mnist with --augmentation=efficient. Received: cifar10"
+        )
+
     def test_an_unknown_kind(self):
-        with pytest.raises(UsageError, match=r"among paper, blocks, none\. Received: best$"):
+        with pytest.raises(
+            UsageError, match=r"among paper, blocks, efficient, none\. Received: best$"
+        ):
             datasets.preprocessing("mnist", "best")
 
     def test_an_unknown_data_set(self):

@@ -179,6 +179,52 @@ class TestAugment:
         assert len(np.unique(results[:, 0, 0, 0])) > 300
 
 
+class TestDistortions:
+    def test_rotated_images_keep_their_middle_and_lose_their_corners(self):
+        white = np.full((21, 21, 1), 255, np.uint8)
+        _, found = _augment_often(Preprocessing(rotation=45), white)
+        assert (found[:, 10, 10] == 1).all()
+        # A quarter of a standard deviation of 15 degrees turns a corner out of the image.
+        assert (found[:, 0, 0, 0] < 1).mean() > 0.8
+        assert len(np.unique(found.sum(axis=(1, 2, 3)).round(2))) > 100
+
+    def test_squished_images_lose_columns_only(self):
+        white = np.full((20, 20, 1), 255, np.uint8)
+        _, found = _augment_often(Preprocessing(squish=0.5), white)
+        widths = (found[:, 10, :, 0] > 0.5).sum(axis=1)
+        assert (found[:, :, 10] == 1).all()
+        # Half of the width goes at three standard deviations.
+        assert widths.max() == 20
+        assert 10 <= widths.min() <= 14
+
+    def test_zoomed_images_are_smaller_or_larger(self):
+        image = np.zeros((21, 21, 1), np.uint8)
+        image[5:16, 5:16] = 255
+        _, found = _augment_often(Preprocessing(zoom=0.5), image)
+        widths = (found[:, 10, :, 0] > 0.5).sum(axis=1)
+        assert widths.min() < 9
+        assert widths.max() > 13
+
+    def test_a_square_is_erased_of_what_the_network_sees(self):
+        white = np.full((12, 12, 1), 255, np.uint8)
+        x, found = _augment_often(Preprocessing(crop=8, erase=3), white)
+        np.testing.assert_array_equal(x, found)
+        assert (found.sum(axis=(1, 2, 3)) == 64 - 9).all()
+        assert ((found == 0).any(axis=0)).all()  # any place may be hit
+
+    def test_an_image_smaller_than_what_is_erased(self):
+        with pytest.raises(UsageError, match=r"at least 9x9 pixels.*Received: 8x20"):
+            Preprocessing(erase=9).output_shape((8, 20, 1))
+
+    def test_none_of_it_is_done_at_test_time(self):
+        images = _images(3, 12, 12, 1)
+        distorted = Preprocessing(rotation=30, zoom=0.1, squish=0.2, erase=4)
+        for found, expected in zip(
+            distorted.evaluate(images), Preprocessing().evaluate(images), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
 class TestShapes:
     @pytest.mark.parametrize(
         ("preprocessing", "image_shape", "expected"),
@@ -218,6 +264,11 @@ class TestArguments:
             ({"resize": 0}, "Expected resize >= 1 or None. Received: 0"),
             ({"crop": -3}, "Expected crop >= 1 or None. Received: -3"),
             ({"shift": -1}, "Expected shift >= 0. Received: -1"),
+            ({"erase": -1}, "Expected erase >= 0. Received: -1"),
+            ({"rotation": 181}, "Expected rotation between 0 and 180. Received: 181"),
+            ({"rotation": -1}, "Received: -1"),
+            ({"zoom": 1.0}, r"Expected zoom in \[0, 1\). Received: 1.0"),
+            ({"squish": math.nan}, r"Expected squish in \[0, 1\). Received: nan"),
             ({"brightness": 1.5}, "Expected brightness between 0 and 1. Received: 1.5"),
             ({"brightness": -0.1}, "Received: -0.1"),
             ({"brightness": math.nan}, "Received: nan"),

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tfcaps
 from tests import runs
 from tfcaps import datasets, training
+from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, train
 
 
@@ -98,7 +99,9 @@ class TestRunDirectory:
         found = rows(full_run)
         assert [row["epoch"] for row in found] == ["1", "2", "3"]
         names = ["accuracy", "loss", "margin_loss", "reconstruction_loss"]
-        assert sorted(found[0]) == sorted(["epoch", *names, *(f"val_{name}" for name in names)])
+        scores = ["t_score", "t_score/capsules_1", "t_score/capsules_2", "d_score"]
+        expected = ["epoch", *names, *(f"val_{name}" for name in names), *scores]
+        assert sorted(found[0]) == sorted(expected)
         for row in found:
             for prefix in ("", "val_"):
                 total = float(row[f"{prefix}margin_loss"])
@@ -119,6 +122,10 @@ class TestRunDirectory:
             "loss",
             "margin_loss",
             "reconstruction_loss",
+            "t_score",
+            "t_score/capsules_1",
+            "t_score/capsules_2",
+            "d_score",
         }
         assert set(plugins.values()) == {"scalars"}
         assert all(found == [1, 2, 3] for found in steps.values())
@@ -153,6 +160,22 @@ class TestResults:
         with (full_run / "metrics.csv").open(newline="") as file:
             seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
         assert found["seconds"] == pytest.approx(seconds, abs=0.051)
+
+    def test_capsule_scores_are_those_of_the_whole_test_set(self, full_run):
+        """The formulas, in float64 NumPy."""
+        run = training.load_run(full_run)
+        images, _ = run.preprocessing.evaluate(datasets.load("mnist5k").test.images)
+        seen = run.model.inspector(images, training=False)
+        t_scores = {}
+        for layer, coupling in seen["couplings"].items():
+            c = np.asarray(coupling, "float64")
+            entropy = -(c * np.log(np.where(c > 0, c, 1.0))).sum(axis=1)
+            t_scores[layer] = np.mean(1.0 - entropy / np.log(c.shape[1]))
+        lengths = np.linalg.norm(np.asarray(seen["capsules"]["capsules_1"], "float64"), axis=-1)
+        found = results(full_run)
+        assert found["t_scores"] == pytest.approx(t_scores, abs=1e-5)
+        assert found["t_score"] == pytest.approx(np.mean(list(t_scores.values())), abs=1e-5)
+        assert found["d_score"] == pytest.approx(lengths.std(axis=0).max(), abs=1e-5)
 
     def test_parameters(self, full_run):
         # 24 → 16 by the stem → 4: 4·4·4 = 64 primary capsules of dimension 4.
@@ -249,6 +272,42 @@ class TestResume:
         same_numbers(run, tmp_path / "whole")
 
 
+def test_learning_rate_falls_and_a_resumed_run_has_the_same(quick, tmp_path):
+    changes = {"learning_rate": 0.004, "learning_rate_decay": 0.5, "test": False}
+    train(runs.config(tmp_path / "whole", **changes))
+    found = [float(row["learning_rate"]) for row in rows(tmp_path / "whole")]
+    assert found == pytest.approx([0.004, 0.002, 0.001])
+    run = runs.stopped_after(1, tmp_path / "whole", tmp_path / "run")
+    train(runs.config(run, resume=True, **changes))
+    same_numbers(run, tmp_path / "whole")
+
+
+def test_robust_training_needs_pixels_as_they_are(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        train(runs.config(tmp_path / "run", robust=True))
+    assert str(caught.value) == (
+        "Expected --augmentation=none with --robust, which changes pixels in [0, 1]; mnist5k is "
+        "standardised otherwise. Received: --augmentation=paper"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_robust_training_learns_from_attacked_images(quick, tmp_path):
+    """An attack of no size is a plain training; one of a size makes the same images harder."""
+    changes = {"epochs": 1, "test": False, "augmentation": "none", "attack_steps": 2}
+    losses = {}
+    for name, own in {
+        "plain": {},
+        "zero": {"robust": True, "epsilon": 0.0},
+        "attacked": {"robust": True, "epsilon": 0.3, "attack_step_size": 0.15},
+    }.items():
+        train(runs.config(tmp_path / name, **changes, **own))
+        (row,) = rows(tmp_path / name)
+        losses[name] = float(row["loss"])
+    assert losses["zero"] == pytest.approx(losses["plain"], rel=1e-5)
+    assert losses["attacked"] > 1.0001 * losses["plain"]
+
+
 def test_the_seed_decides(quick, small_run, tmp_path):
     train(runs.config(tmp_path, epochs=1, seed=1, test=False))
     assert rows(tmp_path)[0] != rows(small_run)[0]
@@ -261,6 +320,8 @@ def test_the_seed_decides(quick, small_run, tmp_path):
         {"jit": "on"},
         {"routing": "mean", "make_skips": True, "layers": (4, 4, 4, 4, 10),
          "dimensions": (4, 4, 4, 4, 4), "use_bias": False},
+        {"model": "EfficientCapsNet", "routing": "attention", "use_prior": True,
+         "augmentation": "efficient", "mask": "label", "use_reconstruction": True},
     ],
     ids=lambda changes: ",".join(map(str, changes.values())),
 )  # fmt: skip

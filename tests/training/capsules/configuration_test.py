@@ -25,6 +25,7 @@ OTHER = {
     "scale": "batch",
     "inverse_temperature": 0.02,
     "inverse_temperature_decay": 0.0,
+    "use_prior": True,
     "layers": (3, 4, 5, 6),
     "dimensions": (7, 8, 9, 10),
     "use_bias": False,
@@ -33,7 +34,12 @@ OTHER = {
     "use_reconstruction": False,
     "reconstruction_weight": 3e-07,
     "mask": "label",
+    "robust": True,
+    "epsilon": 0.3,
+    "attack_step_size": 0.02,
+    "attack_steps": 9,
     "learning_rate": 1.5e-05,
+    "learning_rate_decay": 0.9,
     "batch_size": 6,
     "epochs": 7,
     "steps_per_epoch": 4,
@@ -111,6 +117,7 @@ def test_which_flags_may_change_on_resume(name):
         ("rba", {"name": "rba", "iterations": 3}),
         ("mean", {"name": "mean", "iterations": 3}),
         ("sda", {"name": "sda", "iterations": 3, "scale": "batch"}),
+        ("attention", {"name": "attention", "iterations": 3, "use_prior": True}),
         (
             "em",
             {
@@ -130,6 +137,7 @@ def test_routing_gets_its_own_arguments(routing, expected):
         scale="batch",
         inverse_temperature=0.5,
         inverse_temperature_decay=0.25,
+        use_prior=True,
     )
     assert config.routing_config() == expected
 
@@ -143,7 +151,7 @@ def test_routing_gets_its_own_arguments(routing, expected):
         ("mask", "longest", "one of none, label"),
         ("precision", "float16", "one of float32, mixed_bfloat16, mixed_float16"),
         ("jit", "yes", "one of auto, on, off"),
-        ("augmentation", "strong", "one of paper, none"),
+        ("augmentation", "strong", "one of paper, efficient, none"),
         ("scale", "epoch", "one of sample, batch"),
         ("batch_size", 0, ">= 1"),
         ("epochs", 0, ">= 1"),
@@ -153,6 +161,11 @@ def test_routing_gets_its_own_arguments(routing, expected):
         ("learning_rate", 0.0, "> 0"),
         ("learning_rate", float("nan"), "> 0"),
         ("learning_rate", float("inf"), "> 0"),
+        ("learning_rate_decay", 0.0, "in (0, 1]"),
+        ("learning_rate_decay", 1.1, "in (0, 1]"),
+        ("epsilon", -0.1, ">= 0"),
+        ("attack_step_size", 0.0, "> 0"),
+        ("attack_steps", 0, ">= 1"),
         ("inverse_temperature", 0.0, "> 0"),
         ("inverse_temperature_decay", 1.0, "in [0, 1)"),
         ("reconstruction_weight", -1e-9, ">= 0"),

@@ -1,0 +1,216 @@
+"""Evaluation of finished runs: the numbers, the files, going on, and wrong input."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from tests import runs
+from tfcaps import datasets, evaluation, training
+from tfcaps.errors import UsageError
+from tfcaps.evaluation.subject import spread
+from tfcaps.robustness import attacks
+
+
+@pytest.fixture(scope="module")
+def subject(small_run):
+    """The small run on 60 test images; its input is standardised."""
+    return evaluation.load_subject(small_run, examples=60, batch_size=40)
+
+
+@pytest.fixture(scope="module")
+def evaluated(subject, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    return evaluation.evaluate(subject, folder, conflicting_samples_size=30), folder
+
+
+class TestEvaluate:
+    def test_numbers(self, small_run, evaluated):
+        results, _ = evaluated
+        model = training.load_run(small_run).model
+        test = datasets.load("mnist5k").test
+        chosen = np.linspace(0, len(test) - 1, 60).astype(int)
+        images = test.images[chosen, 2:26, 2:26].astype("float64") / 255
+        images -= images.mean(axis=(1, 2, 3), keepdims=True)
+        images /= images.std(axis=(1, 2, 3), keepdims=True)
+        lengths = np.asarray(model.classifier(images.astype("float32")), "float64")
+        predictions, labels = lengths.argmax(axis=1), test.labels[chosen]
+        right = predictions == labels
+
+        assert results["examples"] == 60
+        assert results["accuracy"] == pytest.approx(right.mean())
+        for row in results["per_class"]:
+            members = labels == int(row["class"])
+            assert (row["examples"], row["correct"]) == (members.sum(), right[members].sum())
+            assert row["accuracy"] == pytest.approx(right[members].mean())
+        confusion = np.zeros((10, 10), int)
+        np.add.at(confusion, (labels, predictions), 1)
+        assert results["confusion"] == confusion.tolist()
+        error, confidence = 0.0, lengths.max(axis=1)
+        for number in range(15):
+            inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+            error += abs(right[inside].sum() - confidence[inside].sum()) / 60
+        assert results["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
+
+    def test_capsules_and_bundles(self, evaluated):
+        results, _ = evaluated
+        assert list(results["t_scores"]) == ["capsules_1", "capsules_2"]
+        assert results["t_score"] == pytest.approx(np.mean(list(results["t_scores"].values())))
+        assert 0 <= results["t_score"] <= 1
+        assert results["d_score"] > 0
+        assert list(results["bundles"]) == ["primary_capsules", "capsules_1", "capsules_2"]
+        assert all(0 < found["number"] <= 30 for found in results["bundles"].values())
+
+    def test_files(self, evaluated):
+        results, folder = evaluated
+        assert json.loads((folder / "evaluation.json").read_text()) == results
+        with (folder / "per_class.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["correct"]) for row in rows] == [
+            row["correct"] for row in results["per_class"]
+        ]
+        figures = {"confusion_matrix.png", "class_accuracy.png", "reliability.png"}
+        assert {path.name for path in (folder / "figures").iterdir()} == figures
+        assert all((folder / "figures" / name).read_bytes()[:4] == b"\x89PNG" for name in figures)
+
+    def test_table(self, evaluated):
+        results, _ = evaluated
+        lines = evaluation.table(results).splitlines()
+        assert lines[0] == "60 test examples of mnist5k, final weights"
+        assert lines[1].split() == ["accuracy", f"{results['accuracy']:.2%}"]
+        assert any(line.split() == ["D-score", f"{results['d_score']:.4f}"] for line in lines)
+
+    def test_class_without_examples(self, small_run, tmp_path):
+        few = evaluation.load_subject(small_run, examples=3)
+        results = evaluation.evaluate(few, tmp_path, conflicting_samples_size=0)
+        assert "bundles" not in results
+        assert [row["accuracy"] for row in results["per_class"]].count(None) >= 7
+        evaluation.table(results)
+
+    def test_best_weights_on_the_validation_split(self, small_run):
+        best = evaluation.load_subject(small_run, split="validation", checkpoint="best")
+        assert len(best.split) == 20
+        found = json.loads((small_run / "results.json").read_text())["validation_chosen"]
+        labels = np.concatenate([batch["label"] for batch in best.batches()])
+        scores = [best.run.model.classifier(batch["image"]) for batch in best.batches()]
+        right = np.concatenate(scores).argmax(axis=1) == labels
+        assert right.mean() == pytest.approx(found["validation_accuracy"])
+
+
+def test_scores_standardise_inside(subject):
+    """An attack's bound is one on pixels: scores of the originals are those of the inputs."""
+    batch = next(subject.batches())
+    expected = subject.run.model.classifier(batch["image"])
+    assert np.abs(batch["image"] - batch["original"]).max() > 0.5
+    np.testing.assert_allclose(subject.scores(batch["original"]), expected, atol=1e-5)
+
+
+class TestAttack:
+    def test_accuracy_falls(self, subject, tmp_path):
+        pytest.importorskip("foolbox")
+        rows = evaluation.accuracy_under_attack(
+            subject, tmp_path, names=["fgsm"], epsilons=["0.3", "0", "0.02"], examples=50
+        )
+        assert [row["epsilon"] for row in rows] == [0.0, 0.02, 0.3]
+        accuracies = [row["accuracy"] for row in rows]
+        chosen = spread(subject.split, 50, flag="examples")
+        lengths = [subject.run.model.classifier(b["image"]) for b in subject.batches(chosen)]
+        right = np.concatenate(lengths).argmax(axis=1) == chosen.labels
+        assert accuracies[0] == pytest.approx(right.mean())
+        assert accuracies[0] >= accuracies[1] > accuracies[2]
+        with (tmp_path / "attacks.csv").open(newline="") as file:
+            found = [float(row["accuracy"]) for row in csv.DictReader(file)]
+        assert found == accuracies
+        assert (tmp_path / "figures" / "accuracy_against_epsilon.png").exists()
+        table = evaluation.attack_table(rows).splitlines()
+        assert table[-1].split() == ["fgsm", "L∞", "0.3", f"{accuracies[2]:.2%}"]
+
+    def test_goes_on_where_it_stopped(self, subject, tmp_path, monkeypatch, capsys):
+        """Two batches of 40 and 20, of which the second fails at first."""
+        attacked = []
+
+        def attack(scores, batches, name, epsilons, **_):
+            for _, labels in batches:
+                if len(attacked) == 1:
+                    attacked.append(None)
+                    raise KeyboardInterrupt
+                attacked.append(len(labels))
+                yield None, np.stack([labels % 2 == 0, labels < 100])
+
+        monkeypatch.setattr(attacks, "attacked_images", attack)
+        arguments = {"names": ["pgd"], "epsilons": [0.1, 0.2], "examples": 0}
+        with pytest.raises(KeyboardInterrupt):
+            evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
+        assert not (tmp_path / "attacks.csv").exists()
+        rows = evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
+        assert attacked == [40, None, 20]
+        assert "Going on with pgd after 40 examples." in capsys.readouterr().out
+        odd = np.mean(subject.split.labels % 2)
+        assert [row["accuracy"] for row in rows] == [pytest.approx(odd), 0.0]
+        # All of it is there, so nothing is attacked; other arguments start again.
+        evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
+        assert len(attacked) == 3
+        evaluation.accuracy_under_attack(subject, tmp_path, **{**arguments, "steps": 3})
+        assert attacked[3:] == [40, 20]
+
+    @pytest.mark.parametrize(
+        ("changes", "parts"),
+        [
+            ({"epsilons": ["-0.1"]}, ["epsilon >= 0", "Received: -0.1"]),
+            ({"epsilons": ["0.1", "big"]}, ["--epsilons", "Received: 0.1,big"]),
+            ({"names": ["pgd", "magic"]}, ["fgsm, pgd, deepfool", "Received: magic"]),
+            ({"examples": -1}, ["--attack_examples >= 0", "Received: -1"]),
+            ({"steps": 0}, ["steps >= 1", "Received: 0"]),
+        ],
+    )
+    def test_wrong_arguments(self, subject, tmp_path, changes, parts):
+        arguments = {"names": ["pgd"], "epsilons": [0.1], **changes}
+        with pytest.raises(UsageError) as caught:
+            evaluation.accuracy_under_attack(subject, tmp_path / "new", **arguments)
+        assert [part for part in parts if part not in str(caught.value)] == []
+        assert not (tmp_path / "new").exists()
+
+    def test_without_the_library(self, subject, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "foolbox", None)
+        with pytest.raises(UsageError, match="pip install"):
+            evaluation.accuracy_under_attack(subject, tmp_path, names=["pgd"], epsilons=[0.1])
+
+
+class TestWrongInput:
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            ({"split": "train"}, ["--split", "test, validation", "Received: train"]),
+            ({"checkpoint": "first"}, ["--checkpoint", "final, best", "Received: first"]),
+            ({"batch_size": 0}, ["--batch_size >= 1", "Received: 0"]),
+            ({"examples": 1001}, ["--test_examples between 1 and 1000", "Received: 1001"]),
+            ({"examples": -1}, ["--test_examples", "Received: -1"]),
+        ],
+    )
+    def test_values(self, small_run, arguments, parts):
+        with pytest.raises(UsageError) as caught:
+            evaluation.load_subject(small_run, **arguments)
+        assert [part for part in parts if part not in str(caught.value)] == []
+
+    def test_folder_without_a_run(self, tmp_path):
+        with pytest.raises(UsageError, match=r"which has no run\.json"):
+            evaluation.load_subject(tmp_path)
+
+    def test_run_without_checkpoint(self, small_run, tmp_path):
+        run = runs.stopped_after(1, small_run, tmp_path / "run")
+        for path in (run / "checkpoints").iterdir():
+            path.unlink()
+        with pytest.raises(UsageError, match="no epoch has been finished"):
+            evaluation.load_subject(run)
+        with pytest.raises(UsageError, match="no epoch has been finished"):
+            evaluation.load_subject(run, checkpoint="best")
+
+    def test_images_of_another_size(self, small_run, monkeypatch):
+        wide = datasets.load("mnist5k", image_size=32, validation_fraction=0.1)
+        monkeypatch.setattr(datasets, "load", lambda *_, **__: wide)
+        with pytest.raises(UsageError) as caught:
+            evaluation.load_subject(small_run, dataset="other")
+        assert "28×28×1 pixels and 10 classes" in str(caught.value)
+        assert str(caught.value).endswith("Received: mnist5k, of 32×32×1 pixels and 10 classes")

@@ -1,0 +1,110 @@
+"""Relevance from a class down to places: hand-made layers, and nothing is lost on the way."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfcaps import routing
+from tfcaps.explanation import routing_tree
+from tfcaps.explanation.routing_tree import _flow_below_kernel
+from tfcaps.layers import ConvCapsule
+from tfcaps.models import CapsNet, ConvCapsNet
+
+IMAGE = np.random.default_rng(0).uniform(size=(20, 21, 1)).astype("float32")
+
+
+def network(kind=CapsNet, name="rba", layers=(3, 4, 4, 4, 5), **arguments):
+    keras.utils.set_random_seed(1)
+    sizes = {"layers": layers, "dimensions": [4] * len(layers)}
+    return kind((20, 21, 1), **sizes, routing=name, use_reconstruction=False, **arguments)
+
+
+def by_name(tree):
+    return {(branch.lower, branch.upper): branch for branch in tree.branches}
+
+
+def test_one_layer_by_hand():
+    """Votes û·v/‖v‖ in NumPy, from weights, capsules and couplings."""
+    model = network(layers=(3, 5))
+    tree = routing_tree(model, IMAGE, capsule=2)
+    inside = model.inspector(IMAGE[np.newaxis])
+    u = np.asarray(inside["capsules"]["primary_capsules"][0], "float64")
+    v = np.asarray(inside["capsules"]["capsules_1"][0, 2], "float64")
+    coupling = np.asarray(inside["couplings"]["capsules_1"][0, 2], "float64")
+    kernel = np.asarray(model.get_layer("capsules_1").kernel[2], "float64")
+    agreement = [
+        coupling[i] * max((kernel[i] @ u[i]) @ v / np.linalg.norm(v), 0) for i in range(len(u))
+    ]
+    shares = np.array(agreement) / sum(agreement)
+    # (20 − 16 + 1)//2 = 2 places by (21 − 16 + 1)//2 = 3 − with 3 capsules each.
+    np.testing.assert_allclose(tree.places, shares.reshape(2, 3, 3).sum(axis=-1), rtol=1e-4)
+    np.testing.assert_allclose(by_name(tree)[("primary_capsules", "capsules_1")].flow[2].sum(), 1)
+    np.testing.assert_allclose(tree.levels[0].relevance, tree.places.ravel())
+    assert tree.levels[1].relevance.tolist() == [0, 0, 1, 0, 0]
+    assert tree.capsule == 2
+
+
+def test_the_predicted_class_is_followed():
+    tree = routing_tree(network(), IMAGE)
+    assert tree.capsule == tree.scores.argmax()
+    np.testing.assert_allclose(tree.scores, np.linalg.norm(tree.class_capsules, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*((CapsNet, name) for name in routing.names()), (ConvCapsNet, "rba")]
+)
+def test_nothing_is_lost(kind, name):
+    """Four routed layers, and a residual connection from the first to the third."""
+    layers = (4, 4, 4, 4, 5) if kind is CapsNet else (4, 4, 4, 5)
+    tree = routing_tree(network(kind, name, layers, skip_distance=2), IMAGE, capsule=1)
+    assert tree.field.places == tree.places.shape
+    assert (tree.places >= 0).all()
+    (skip,) = [branch for branch in tree.branches if branch.is_skip]
+    assert (skip.lower, skip.upper) == ("capsules_1", "capsules_3")
+    bypassing = skip.flow.sum()
+    assert 0 < bypassing < 1
+    # What comes into a layer goes out of it, and what bypasses the second one is missing there.
+    found = {level.name: level.relevance.sum() for level in tree.levels}
+    expected = dict.fromkeys(found, 1.0) | {"capsules_2": 1 - bypassing}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_share_of_a_residual_connection():
+    """Each sum's length is what its two parts bring along its direction."""
+    model = network(skip_distance=2)
+    tree = routing_tree(model, IMAGE, capsule=0)
+    raw = keras.Model(
+        model.inspector.input,
+        {name: model.get_layer(name).output[0] for name in ("capsules_1", "capsules_3")},
+    )(IMAGE[np.newaxis])
+    below, own = (np.asarray(raw[name][0], "float64") for name in ("capsules_1", "capsules_3"))
+    along = (own + below) / np.linalg.norm(own + below, axis=-1, keepdims=True)
+    parts = np.stack([np.maximum((part * along).sum(-1), 0) for part in (own, below)])
+    branches = by_name(tree)
+    arriving = branches[("capsules_3", "capsules_4")].flow[0]
+    np.testing.assert_allclose(
+        np.diag(branches[("capsules_1", "capsules_3")].flow),
+        arriving * parts[1] / parts.sum(axis=0),
+        rtol=1e-4,
+    )
+
+
+def test_flow_below_a_kernel():
+    """A 3×1 window by hand: places share as c_oi·a_i does, zero padding gets nothing."""
+    layer = ConvCapsule(1, 2, kernel_size=3)
+    # Three rows of one column, two types of dimension 1: a = 1, 2 | 3, 0 | 5, 4.
+    inputs = np.array([[1.0, 2.0], [3.0, 0.0], [5.0, 4.0]], "float32")[:, np.newaxis, :, np.newaxis]
+    coupling = np.array([0.5, 0.25], "float32") * np.ones((3, 1, 1, 2), "float32")
+    relevance = np.zeros((3, 1, 1))
+    relevance[0] = 1.0  # the first place sees rows 0 and 1: 0.5·1 + 0.25·2 + 0.5·3 = 2.5
+    flow = _flow_below_kernel(layer, inputs, coupling, relevance)
+    np.testing.assert_allclose(
+        flow[0, :, 0], [[0.5 / 2.5, 0.5 / 2.5], [1.5 / 2.5, 0], [0, 0]], rtol=1e-6
+    )
+
+
+def test_an_empty_image_has_a_tree():
+    """All votes are 0: what is left to share by is the coupling times nothing."""
+    model = network(layers=(3, 4, 5), use_bias=False)
+    tree = routing_tree(model, np.zeros_like(IMAGE), capsule=0)
+    assert np.isfinite(tree.places).all()

@@ -1,0 +1,155 @@
+"""What a finished run's network is worth: numbers, figures, and the table that says it."""
+
+import csv
+import io
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfcaps import datasets, plots
+from tfcaps.evaluation.progress import shown
+from tfcaps.evaluation.subject import Subject
+from tfcaps.metrics import BundleEntropy, capsule_scores
+from tfcaps.metrics.calibration import reliability_bins
+from tfcaps.plots.class_accuracy import class_accuracy
+from tfcaps.plots.reliability import reliability
+from tfcaps.training import files
+
+
+def evaluate(
+    subject: Subject, output_dir: str | os.PathLike, *, conflicting_samples_size: int = 512
+) -> dict[str, Any]:
+    """Evaluates a network on its subject's examples.
+
+    Writes `evaluation.json`, `per_class.csv` and `figures/`: `confusion_matrix.png`,
+    `class_accuracy.png`, `reliability.png`.
+
+    Args:
+        subject: network and examples.
+        output_dir: where to; it is made if missing.
+        conflicting_samples_size: training examples that bundle entropy is measured on; 0: it isn't.
+
+    Returns:
+        The content of evaluation.json: `accuracy`, `per_class`, `confusion` (rows are true
+        classes), `calibration`; `bundles` per layer; and of a capsule network `t_scores`, `t_score`
+        and `d_score`.
+
+    Raises:
+        UsageError: there are fewer training examples than `conflicting_samples_size`.
+    """
+    labels, scores = _scores(subject)
+    predictions = scores.argmax(axis=-1)
+    names = subject.run.class_names
+    counts = plots.confusion_counts(labels, predictions, len(names))
+    bins = reliability_bins(scores.max(axis=-1), predictions == labels)
+    results = {
+        "checkpoint": subject.checkpoint,
+        "dataset": subject.data.name,
+        "split": subject.split_name,
+        "examples": len(labels),
+        "accuracy": float(np.mean(predictions == labels)),
+        "expected_calibration_error": bins.expected_calibration_error,
+        **_inside(subject, conflicting_samples_size),
+        "per_class": _per_class(counts, names),
+        "reliability": {
+            name: [None if np.isnan(value) else value for value in values.tolist()]
+            for name, values in bins._asdict().items()
+        },
+        "confusion": counts.tolist(),
+    }
+    folder = pathlib.Path(output_dir)
+    figures = {
+        "confusion_matrix": plots.confusion_matrix(counts, names),
+        "class_accuracy": class_accuracy(counts, names),
+        "reliability": reliability(bins),
+    }
+    for name, figure in figures.items():
+        plots.save(figure, folder / "figures" / f"{name}.png")
+    write_rows(folder / "per_class.csv", results["per_class"])
+    files.write_json(folder / "evaluation.json", results)
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """The numbers of `evaluate` as lines of text."""
+    lines = [
+        f"{results['examples']:,} {results['split']} examples of {results['dataset']}, "
+        f"{results['checkpoint']} weights",
+        f"{'accuracy':28}{results['accuracy']:8.2%}",
+        *(f"  {row['class']:26.26}{row['accuracy'] or 0:8.2%}" for row in results["per_class"]),
+        f"{'calibration error':28}{results['expected_calibration_error']:8.4f}",
+    ]
+    if "t_score" in results:
+        lines.append(f"{'T-score':28}{results['t_score']:8.4f}")
+        lines += [f"  {layer:26.26}{score:8.4f}" for layer, score in results["t_scores"].items()]
+        lines.append(f"{'D-score':28}{results['d_score']:8.4f}")
+    if "bundles" in results:
+        lines.append(f"{'bundle entropy':28}{'entropy':>8}{'bundles':>10}")
+        lines += [
+            f"  {layer:26.26}{found['entropy']:8.4f}{found['number']:10}"
+            for layer, found in results["bundles"].items()
+        ]
+    return "\n".join(lines)
+
+
+def write_rows(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """Writes rows as a CSV file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
+
+
+def _scores(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and scores (N, K): lengths, or the softmax of a block network."""
+    classifier = subject.run.model.classifier
+    labels, scores = [], []
+    for batch in shown("Scores", subject.batches(), len(subject.split), subject.batch_size):
+        labels.append(batch["label"].numpy())
+        scores.append(np.asarray(classifier(batch["image"], training=False), "float64"))
+    return np.concatenate(labels), np.concatenate(scores)
+
+
+def _inside(subject: Subject, conflicting_samples_size: int) -> dict[str, Any]:
+    """What the layers below the classes are worth."""
+    found: dict[str, Any] = {}
+    if subject.has_capsules:
+        batches = shown("Capsules", subject.batches(), len(subject.split), subject.batch_size)
+        scores = capsule_scores(subject.run.model, (batch["image"] for batch in batches))
+        found |= scores.to_dict()
+    if conflicting_samples_size:
+        found["bundles"] = _bundles(subject, conflicting_samples_size)
+    return found
+
+
+def _bundles(subject: Subject, size: int) -> dict[str, dict[str, float]]:
+    """Bundles of training examples per layer, as in the training."""
+    config = subject.run.config
+    probe = datasets.probe_set(subject.data.train, size, seed=config.seed)
+    measure = BundleEntropy(
+        subject.run.model,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        num_classes=len(subject.run.class_names),
+    )
+    images = np.concatenate([batch["image"] for batch in subject.batches(probe)])
+    return {
+        layer: {"entropy": bundles.entropy, "number": bundles.number}
+        for layer, bundles in measure(images, probe.labels).items()
+    }
+
+
+def _per_class(counts: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A row per class; without examples it has no accuracy."""
+    return [
+        {
+            "class": name,
+            "examples": int(row.sum()),
+            "correct": int(row[label]),
+            "accuracy": float(row[label] / row.sum()) if row.sum() else None,
+        }
+        for label, (name, row) in enumerate(zip(names, counts, strict=True))
+    ]

@@ -1,0 +1,286 @@
+"""Images that a capsule answers to."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcaps import plots, training
+from tfcaps.errors import UsageError
+from tfcaps.explanation import capsule_run
+from tfcaps.ops import safe_norm
+from tfcaps.plots.activation_grid import activation_grid
+from tfcaps.training import files
+
+DARKNESS_WEIGHT = 1e-5  # of the sum of pixels
+LOWEST_START, HIGHEST_START = 0.1, 0.9
+_SHOWN_STEPS = 50  # the progress display moves after so many
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActivationImages:
+    """How activation images are made; a field is the flag of the same name.
+
+    Args:
+        starts: random images that a capsule's search begins from. Default 60.
+        best: so many of the results are averaged. Default 5.
+        steps: of each search. Default 1000.
+        step_size: what a pixel changes in a step, of a range of 1. Default 0.01.
+        seed: of the starts. Default 0.
+        batch_size: images at a time, which bounds the memory. Default 128.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    starts: int = 60
+    best: int = 5
+    steps: int = 1000
+    step_size: float = 0.01
+    seed: int = 0
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "best", "steps", "batch_size"):
+            _expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
+        _expect(self.seed >= 0, "--seed >= 0", self.seed)
+        _expect(0 < self.step_size < float("inf"), "--step_size > 0", self.step_size)
+        _expect(self.best <= self.starts, f"--best <= --starts={self.starts}", self.best)
+
+
+class Found(NamedTuple):
+    """What the searches for some capsules K of a layer ended with.
+
+    Args:
+        images: mean of each capsule's best images (K, h, w, C).
+        lengths: of the capsule on each of these best images, the best first (K, best).
+        objectives: their objectives, in the same order.
+        mean_lengths: of the capsule on the mean image (K,).
+    """
+
+    images: np.ndarray
+    lengths: np.ndarray
+    objectives: np.ndarray
+    mean_lengths: np.ndarray
+
+
+def activation_images(
+    log_dir: str | os.PathLike,
+    *,
+    layer: str | None = None,
+    capsule: int | None = None,
+    settings: ActivationImages | None = None,
+) -> dict[str, Found]:
+    """Searches the images that capsules of a finished run answer to.
+
+    From x ~ U(0.1, 0.9), each step is `x ← clip(x − step_size · sign ∇L, 0, 1)` with
+    `L = (1 − ‖v_k‖)² + 1e-5 Σ x`; the best images are those with the least L. Pixels are those in
+    [0, 1], before standardisation, of the part that the network sees. A capsule of a convolutional
+    layer is one type at the map's centre.
+
+    For each layer, `LOG_DIR/activation_images/` gets `LAYER.png`, `LAYER.csv` (a row for each best
+    image, and one for their mean), `LAYER.npz` (the mean images) and, last, `LAYER.json` with the
+    settings: a layer that is there with the same settings isn't searched again.
+
+    Args:
+        log_dir: run directory of a capsule network.
+        layer: its name. Default None: all routed layers.
+        capsule: its index from 0. Default None: all capsules of the layer.
+        settings: Default: those of the paper.
+
+    Returns:
+        What was found, by layer.
+
+    Raises:
+        UsageError: the run, the layer or the capsule does not exist.
+
+    Source: Peer, Stabinger, Rodríguez-Sánchez: γ-capsules, arXiv 1812.09707.
+    """
+    settings = settings or ActivationImages()
+    run = capsule_run.load_capsule_run(log_dir)
+    searches = [_Search(run, name, capsule) for name in _chosen_layers(run.model, layer, capsule)]
+    folder = pathlib.Path(log_dir) / "activation_images"
+    folder.mkdir(exist_ok=True)
+    files.remove_unfinished(folder)
+    return {search.layer: _search_or_read(folder, search, settings) for search in searches}
+
+
+def _chosen_layers(model: keras.Model, layer: str | None, capsule: int | None) -> Sequence[str]:
+    if layer is not None:
+        return [layer]
+    if capsule is not None:
+        raise UsageError(
+            f"Expected --layer beside --capsule, one of "
+            f"{', '.join(capsule_run.layer_names(model))}. Received: --capsule={capsule} alone"
+        )
+    return list(model.inspector.output["couplings"])
+
+
+class _Search:
+    """The searches for capsules of one layer, compiled once."""
+
+    def __init__(self, run: training.Run, layer: str, capsule: int | None):
+        self.run = run
+        self.layer = layer
+        self._network = capsule_run.up_to(run.model, layer)
+        # (O, E) or, of maps, (H', W', O, E).
+        *places, self._count, _ = self._network.output.shape[1:]
+        self._centre = tuple(size // 2 for size in places)
+        if capsule is not None and not 0 <= capsule < self._count:
+            raise UsageError(
+                f"Expected --capsule between 0 and {self._count - 1}, as {layer} has "
+                f"{self._count} capsules. Received: {capsule}"
+            )
+        self.capsules = list(range(self._count)) if capsule is None else [capsule]
+        self.stem = layer if capsule is None else f"{layer}-capsule-{capsule}"
+
+    @property
+    def names(self) -> list[str]:
+        """What the capsules are called: classes by their names."""
+        is_top = self.layer == capsule_run.layer_names(self.run.model)[-1]
+        return [self.run.class_names[k] if is_top else str(k) for k in self.capsules]
+
+    def run_all(self, settings: ActivationImages) -> Found:
+        """Searches, and keeps the best."""
+        shape = self._network.input.shape[1:]
+        # Each capsule's starts are the same, whichever others are searched for.
+        x = np.concatenate(
+            [
+                np.random.default_rng([settings.seed, capsule]).uniform(
+                    LOWEST_START, HIGHEST_START, (settings.starts, *shape)
+                )
+                for capsule in self.capsules
+            ]
+        ).astype("float32")
+        index = np.repeat(self.capsules, settings.starts)
+        self._descend_in_batches(x, index, settings)
+        lengths, objectives = (
+            values.reshape(-1, settings.starts) for values in self._evaluate(x, index, settings)
+        )
+        order = np.argsort(objectives, axis=-1, kind="stable")[:, : settings.best]
+        x = x.reshape(-1, settings.starts, *shape)
+        images = np.stack(
+            [starts[best].mean(axis=0) for starts, best in zip(x, order, strict=True)]
+        )
+        return Found(
+            images,
+            np.take_along_axis(lengths, order, axis=-1),
+            np.take_along_axis(objectives, order, axis=-1),
+            self._evaluate(images, np.array(self.capsules), settings)[0],
+        )
+
+    def _descend_in_batches(
+        self, x: np.ndarray, index: np.ndarray, settings: ActivationImages
+    ) -> None:
+        sections = [
+            min(_SHOWN_STEPS, settings.steps - done)
+            for done in range(0, settings.steps, _SHOWN_STEPS)
+        ]
+        bar = keras.utils.Progbar(
+            len(range(0, len(x), settings.batch_size)) * len(sections),
+            verbose=1 if sys.stdout.isatty() else 2,
+            unit_name="section",
+        )
+        for start in range(0, len(x), settings.batch_size):
+            part = slice(start, start + settings.batch_size)
+            images, chosen = tf.constant(x[part]), tf.constant(index[part])
+            for steps in sections:
+                images = self._descend(
+                    images, chosen, tf.constant(steps), tf.constant(settings.step_size)
+                )
+                bar.add(1)
+            x[part] = images.numpy()
+
+    @tf.function(reduce_retracing=True)
+    def _descend(self, images, index, steps, step_size):
+        def step(done, images):
+            # The network's weights need no gradients.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                objective = tf.reduce_sum(self._lengths_and_objectives(images, index)[1])
+            change = step_size * tf.sign(tape.gradient(objective, images))
+            return done + 1, tf.clip_by_value(images - change, 0.0, 1.0)
+
+        return tf.while_loop(lambda done, _: done < steps, step, (tf.constant(0), images))[1]
+
+    def _evaluate(
+        self, x: np.ndarray, index: np.ndarray, settings: ActivationImages
+    ) -> list[np.ndarray]:
+        """Lengths and objectives (N,)."""
+        parts = [
+            self._lengths_and_objectives(
+                tf.constant(x[start : start + settings.batch_size]),
+                tf.constant(index[start : start + settings.batch_size]),
+            )
+            for start in range(0, len(x), settings.batch_size)
+        ]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _lengths_and_objectives(self, images, index):
+        capsules = self._network(capsule_run.network_input(self.run, images), training=False)
+        for place in self._centre:
+            capsules = capsules[:, place]
+        lengths = safe_norm(tf.cast(capsules, tf.float32))
+        chosen = tf.gather(lengths, index, axis=1, batch_dims=1)
+        pixels = tf.reduce_sum(images, axis=[1, 2, 3])
+        return chosen, tf.square(1.0 - chosen) + DARKNESS_WEIGHT * pixels
+
+
+def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationImages) -> Found:
+    """Searches for a layer's capsules, and writes its files, unless they are there."""
+    described = {**dataclasses.asdict(settings), "epoch": search.run.epoch}
+    del described["batch_size"]  # no result depends on it
+    marker = folder / f"{search.stem}.json"
+    stored = folder / f"{search.stem}.npz"
+    if _read_settings(marker) == described and stored.exists():
+        print(f"{search.stem} is there already.", flush=True)
+        with np.load(stored) as arrays:
+            return Found(**arrays)
+    print(f"{search.stem}: {len(search.capsules)} capsules × {settings.starts} starts", flush=True)
+    marker.unlink(missing_ok=True)
+    found = search.run_all(settings)
+    with files.replacing(stored) as temporary:
+        np.savez(temporary, **found._asdict())
+    _write_rows(folder / f"{search.stem}.csv", search, found)
+    figure = activation_grid(
+        found.images,
+        [
+            f"{name}: {lengths.mean():.2f}"
+            for name, lengths in zip(search.names, found.lengths, strict=True)
+        ],
+        title=f"{search.stem}: mean of the best {settings.best} images, and their mean length",
+    )
+    plots.save(figure, folder / f"{search.stem}.png")
+    files.write_json(marker, described)
+    return found
+
+
+def _read_settings(path: pathlib.Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_rows(path: pathlib.Path, search: _Search, found: Found) -> None:
+    lines = ["capsule,name,image,length,objective"]
+    for place, (capsule, name) in enumerate(zip(search.capsules, search.names, strict=True)):
+        columns = zip(found.lengths[place], found.objectives[place], strict=True)
+        lines += [
+            f'{capsule},"{name}",{rank},{length:.6f},{objective:.6f}'
+            for rank, (length, objective) in enumerate(columns, start=1)
+        ]
+        lines.append(f'{capsule},"{name}",mean,{found.mean_lengths[place]:.6f},')
+    files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _expect(condition: bool, expected: str, received: Any) -> None:
+    if not condition:
+        raise UsageError(f"Expected {expected}. Received: {received}")

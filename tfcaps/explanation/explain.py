@@ -1,0 +1,288 @@
+"""Explains one prediction: numbers and pictures."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfcaps import datasets, plots, training
+from tfcaps.datasets.resizing import resize_uint8
+from tfcaps.errors import UsageError
+from tfcaps.explanation import capsule_run
+from tfcaps.explanation.routing_tree import RoutingTree, routing_tree
+from tfcaps.plots.routing_tree import Edge, Node
+from tfcaps.plots.routing_tree import routing_tree as tree_figure
+from tfcaps.training import files, probe
+
+# What is added to one dimension of a capsule at a time, as in arXiv 1710.09829, section 5.1.
+TWEAKS = np.linspace(-0.25, 0.25, 11)
+
+
+def explain(
+    log_dir: str | os.PathLike,
+    *,
+    image: str | os.PathLike | None = None,
+    test_image: int | None = None,
+    resize: bool = False,
+    capsule: str | None = None,
+    most_relevant: int = 5,
+    data_dir: str | os.PathLike | None = None,
+) -> dict[str, Any]:
+    """Explains what a finished run's network makes of one image.
+
+    `LOG_DIR/explanation/NAME/` gets `routing_tree.png`; `dimensions.png`, what each dimension of
+    the class capsule does, if there is a decoder; `places.csv` and `branches.csv`, the relevance of
+    places and between capsules; and `explanation.json`.
+
+    Args:
+        log_dir: run directory of a capsule network.
+        image: PNG, JPEG, BMP or GIF file.
+        test_image: index of an image of the test set, instead of a file.
+        resize: whether a file of another size is stretched. Default False.
+        capsule: name of the class whose votes are followed. Default None: the predicted one.
+        most_relevant: so many capsules of each layer are drawn. Default 5.
+        data_dir: folder of tensorflow_datasets' prepared sets. Default None: the training's.
+
+    Returns:
+        The content of explanation.json, and `folder`.
+
+    Raises:
+        UsageError: an argument is out of its range, or the image can't be read or has another size.
+
+    Sources: see `routing_tree`.
+    """
+    if (image is None) == (test_image is None):
+        given = "none" if image is None else "both"
+        raise UsageError(f"Expected one of --image and --test_image. Received: {given}")
+    if most_relevant < 1:
+        raise UsageError(f"Expected --most_relevant >= 1. Received: {most_relevant}")
+    run = capsule_run.load_capsule_run(log_dir)
+    chosen = None if capsule is None else _class_index(run, capsule)
+    if image is not None:
+        name, pixels, label = pathlib.Path(image).stem, read_image(image, run, resize=resize), None
+    else:
+        name = f"test-{test_image}"
+        pixels, label = _test_image(run, test_image, data_dir)
+    network_input, original = (
+        array[0].numpy() for array in run.preprocessing.evaluate(pixels[np.newaxis])
+    )
+    tree = routing_tree(run.model, network_input, chosen)
+    folder = pathlib.Path(log_dir) / "explanation" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove_unfinished(folder)
+    plots.save(
+        _draw_tree(run, tree, original, most_relevant, _title(run, tree, label)),
+        folder / "routing_tree.png",
+    )
+    if run.model.decoder is not None:
+        plots.save(_draw_dimensions(run, tree), folder / "dimensions.png")
+    _write_rows(folder / "places.csv", ("row", "column", "relevance"), _place_rows(tree))
+    _write_rows(
+        folder / "branches.csv",
+        ("lower", "lower_node", "upper", "upper_node", "relevance", "is_skip"),
+        _branch_rows(tree),
+    )
+    content = _content(run, tree, label)
+    files.write_json(folder / "explanation.json", content)
+    return {**content, "folder": str(folder)}
+
+
+def read_image(path: str | os.PathLike, run: training.Run, *, resize: bool = False) -> np.ndarray:
+    """Reads an image file as the run's data set has its images.
+
+    Colours become grey, or grey three equal channels, where the network wants that; transparency
+    is dropped, and an animation gives its first picture.
+
+    Args:
+        path: PNG, JPEG, BMP or GIF.
+        run: says what the network takes.
+        resize: whether an image of another size is stretched. Default False.
+
+    Returns:
+        uint8, (H, W, C).
+
+    Raises:
+        UsageError: there is no such file, it can't be read, or has another size.
+    """
+    height, width, channels = run.image_shape
+    try:
+        image = tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False)
+    except tf.errors.OpError:
+        raise UsageError(
+            "Expected --image to be a file that can be read (PNG, JPEG, BMP or GIF). "
+            f"Received: {path}"
+        ) from None
+    # 1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha.
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    if channels == 1 and image.shape[-1] == 3:
+        image = tf.image.rgb_to_grayscale(image)
+    if channels == 3 and image.shape[-1] == 1:
+        image = tf.image.grayscale_to_rgb(image)
+    if channels != image.shape[-1]:
+        raise UsageError(
+            f"Expected images of {channels} channels, as in the training. "
+            f"Received: {path}, of {image.shape[-1]}"
+        )
+    if tuple(image.shape[:2]) != (height, width):
+        if not resize or height != width:
+            way_out = "" if height != width else ", or --resize to stretch it"
+            raise UsageError(
+                f"Expected an image of {height}×{width} pixels, as in the training{way_out}. "
+                f"Received: {path}, of {image.shape[0]}×{image.shape[1]}"
+            )
+        image = resize_uint8(image, height)
+    return image.numpy()
+
+
+def _class_index(run: training.Run, name: str) -> int:
+    if name not in run.class_names:
+        raise UsageError(
+            f"Expected --capsule to be one of {', '.join(run.class_names)}. Received: {name}"
+        )
+    return run.class_names.index(name)
+
+
+def _test_image(run: training.Run, index: int, data_dir) -> tuple[np.ndarray, int]:
+    config = run.config
+    test = datasets.load(
+        config.dataset, data_dir=data_dir or config.data_dir, image_size=config.image_size
+    ).test
+    if not 0 <= index < len(test):
+        raise UsageError(
+            f"Expected --test_image between 0 and {len(test) - 1}, as the test set has "
+            f"{len(test)} images. Received: {index}"
+        )
+    return test.images[index], int(test.labels[index])
+
+
+def _title(run: training.Run, tree: RoutingTree, label: int | None) -> str:
+    predicted = int(tree.scores.argmax())
+    title = f'Predicted: "{run.class_names[predicted]}" (length {tree.scores[predicted]:.2f})'
+    if label is not None:
+        title += f', truth: "{run.class_names[label]}"'
+    return title
+
+
+def _draw_tree(run, tree: RoutingTree, original: np.ndarray, most_relevant: int, title: str):
+    nodes, edges = _strongest(run, tree, original, most_relevant)
+    return tree_figure(
+        original,
+        tree.field.spread(tree.places),
+        tree.scores.tolist(),
+        capsule=tree.capsule,
+        class_names=run.class_names,
+        layers=[level.name for level in tree.levels],
+        nodes=nodes,
+        edges=edges,
+        title=title,
+    )
+
+
+class _Place(NamedTuple):
+    """Which node of the tree is drawn where."""
+
+    level: str
+    node: int
+
+
+def _strongest(
+    run: training.Run, tree: RoutingTree, original: np.ndarray, count: int
+) -> tuple[list[Node], list[Edge]]:
+    """The most relevant nodes of each level, and the edges between them."""
+    nodes, index = [], {}
+    for column, level in enumerate(tree.levels):
+        order = np.argsort(-level.relevance, kind="stable")[:count]
+        for node in order[level.relevance[order] > 0]:
+            index[_Place(level.name, int(node))] = len(nodes)
+            nodes.append(
+                Node(
+                    column,
+                    _node_name(run, tree, column, int(node)),
+                    float(level.relevance[node]),
+                    original[tree.field.box(*_row_and_column(tree, node))] if not column else None,
+                )
+            )
+    edges = [
+        Edge(
+            index[_Place(branch.lower, int(lower))],
+            index[_Place(branch.upper, int(upper))],
+            float(branch.flow[upper, lower]),
+            branch.is_skip,
+        )
+        for branch in tree.branches
+        for upper, lower in np.argwhere(branch.flow > 0)
+        if _Place(branch.lower, int(lower)) in index and _Place(branch.upper, int(upper)) in index
+    ]
+    return nodes, edges
+
+
+def _row_and_column(tree: RoutingTree, node: int) -> tuple[int, int]:
+    return tuple(int(value) for value in np.unravel_index(node, tree.places.shape))
+
+
+def _node_name(run: training.Run, tree: RoutingTree, column: int, node: int) -> str:
+    if column == 0:
+        return ", ".join(map(str, _row_and_column(tree, node)))
+    return run.class_names[node] if column == len(tree.levels) - 1 else str(node)
+
+
+def _draw_dimensions(run: training.Run, tree: RoutingTree):
+    """What changing each dimension of the class capsule reconstructs."""
+    capsules = tree.class_capsules
+    if run.model.mask == "label":  # the decoder sees nothing else than this capsule
+        capsules = np.where(np.arange(len(capsules))[:, np.newaxis] == tree.capsule, capsules, 0.0)
+    dimensions = capsules.shape[-1]
+    # (dimension, value, K, E): the capsules, with one number added to one of their elements.
+    changed = np.broadcast_to(capsules, (dimensions, len(TWEAKS), *capsules.shape)).copy()
+    changed[:, :, tree.capsule] += np.eye(dimensions)[:, np.newaxis] * TWEAKS[:, np.newaxis]
+    decoded = probe.in_batches(
+        run.model.decoder, changed.reshape(-1, *capsules.shape).astype("float32")
+    )
+    return plots.dimension_sweep(
+        decoded.reshape(*changed.shape[:2], *decoded.shape[1:]),
+        TWEAKS,
+        title=f'Reconstructions from a changed capsule of class "{run.class_names[tree.capsule]}"',
+    )
+
+
+def _place_rows(tree: RoutingTree) -> Iterable[tuple]:
+    return ((*place, f"{value:.6g}") for place, value in np.ndenumerate(tree.places))
+
+
+def _branch_rows(tree: RoutingTree) -> Iterable[tuple]:
+    return (
+        (
+            branch.lower,
+            int(lower),
+            branch.upper,
+            int(upper),
+            f"{branch.flow[upper, lower]:.6g}",
+            str(branch.is_skip).lower(),
+        )
+        for branch in tree.branches
+        for upper, lower in np.argwhere(branch.flow > 0)
+    )
+
+
+def _write_rows(path: pathlib.Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:
+    lines = [",".join(map(str, row)) for row in rows]
+    files.write_text(path, "\n".join([",".join(header), *lines]) + "\n")
+
+
+def _content(run: training.Run, tree: RoutingTree, label: int | None) -> dict[str, Any]:
+    names = run.class_names
+    return {
+        "epoch": run.epoch,
+        "predicted": names[int(tree.scores.argmax())],
+        "truth": None if label is None else names[label],
+        "capsule": names[tree.capsule],
+        "lengths": dict(zip(names, tree.scores.tolist(), strict=True)),
+        "has_decoder": run.model.decoder is not None,
+        "receptive_field": {
+            name: list(value) for name, value in tree.field._asdict().items() if name != "image"
+        },
+        "relevance": {level.name: level.relevance.tolist() for level in tree.levels},
+    }
