@@ -39,6 +39,7 @@ setup(
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": [
             "coverage>=7.6,<8",
+            "foolbox>=3.3.4,<3.4",
             "hypothesis>=6.100,<7",
             "jax>=0.6,<0.13",
             "ml_dtypes>=0.5.1,<0.7",
@@ -50,7 +51,7 @@ setup(
             "ruff>=0.17,<0.18",
             "setuptools>=65,<85",
         ],
-        "robustness": ["adversarial-robustness-toolbox>=1.20,<1.21", "foolbox>=3.3.4,<3.4"],
+        "robustness": ["foolbox>=3.3.4,<3.4"],
         "nlp": ["keras-hub>=0.22,<0.33", "tokenizers>=0.21,<0.24"],
     },
     classifiers=[

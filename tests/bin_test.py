@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 
@@ -238,6 +239,91 @@ class TestSignExperiment:
             "Expected --capsules to be distinct positive integers. Received: 10,x"
         )
         assert "Traceback" not in errors + output
+
+
+class TestEvaluate:
+    def test_a_run(self, full_run, tmp_path):
+        code, output, errors = run(
+            *("evaluate", f"--log_dir={full_run}", f"--output_dir={tmp_path}"),
+            *("--test_examples=100", "--conflicting_samples_size=20"),
+        )
+        assert code == 0, errors
+        stored = json.loads((tmp_path / "evaluation.json").read_text())
+        assert re.search(rf"accuracy +{stored['accuracy']:.2%}", output)
+        assert re.search(rf"T-score +{stored['t_score']:.4f}", output)
+        assert set(stored["bundles"]) == {"primary_capsules", "capsules_1", "capsules_2"}
+        names = {path.name for path in (tmp_path / "figures").iterdir()}
+        assert names == {"confusion_matrix.png", "class_accuracy.png", "reliability.png"}
+
+    @pytest.mark.parametrize(
+        ("flags", "sentence"),
+        [
+            (["--attack=fgsm", "--epsilons=-0.1"], "every epsilon >= 0.*Received: -0.1"),
+            (["--attack=nonsense"], "among fgsm, pgd, deepfool.*Received: nonsense"),
+            (["--attack=fgsm", "--epsilons=a"], "--epsilons to be numbers.*Received: a"),
+            (["--dataset=images:/nowhere"], "/nowhere"),
+        ],
+    )
+    def test_wrong_value(self, small_run, tmp_path, flags, sentence):
+        code, _, errors = run(
+            "evaluate", f"--log_dir={small_run}", f"--output_dir={tmp_path}", *flags
+        )
+        assert code == 1
+        assert re.search(sentence, errors.strip().splitlines()[-1])
+        assert "Traceback" not in errors
+
+
+class TestActivateCapsule:
+    def test_one_capsule(self, small_run, tmp_path):
+        folder = shutil.copytree(small_run, tmp_path / "run")
+        code, output, errors = run(
+            *("activate_capsule", f"--log_dir={folder}", "--layer=capsules_2", "--capsule=7"),
+            *("--starts=3", "--best=2", "--steps=4"),
+        )
+        assert code == 0, errors
+        assert "capsules_2: lengths of" in output
+        found = {path.suffix for path in (folder / "activation_images").iterdir()}
+        assert found == {".png", ".csv", ".npz", ".json"}
+
+    def test_a_capsule_that_does_not_exist(self, small_run):
+        code, _, errors = run(
+            "activate_capsule", f"--log_dir={small_run}", "--layer=capsules_2", "--capsule=10"
+        )
+        assert code == 1
+        assert errors.strip().splitlines()[-1] == (
+            "Expected --capsule between 0 and 9, as capsules_2 has 10 capsules. Received: 10"
+        )
+
+
+class TestExplain:
+    def test_a_test_image_without_a_decoder(self, small_run, tmp_path):
+        folder = shutil.copytree(small_run, tmp_path / "run")
+        code, output, errors = run("explain", f"--log_dir={folder}", "--test_image=3")
+        assert code == 0, errors
+        assert re.search(r"Predicted: \d \(truth: \d\)", output)
+        assert "no decoder" in output
+        assert list((folder / "explanation").glob("*/routing_tree.png"))
+
+    def test_an_image_of_another_size(self, small_run, tmp_path):
+        tf.io.write_file(
+            str(tmp_path / "wide.png"), tf.io.encode_png(tf.zeros((28, 40, 1), tf.uint8))
+        )
+        code, _, errors = run(
+            "explain", f"--log_dir={small_run}", f"--image={tmp_path / 'wide.png'}"
+        )
+        assert code == 1
+        assert "40" in errors.strip().splitlines()[-1]
+        assert "Traceback" not in errors
+
+
+class TestDepthExperiment:
+    def test_wrong_value(self, tmp_path):
+        code, _, errors = run("depth_experiment", f"--log_dir={tmp_path / 'depth'}", "--depths=1,5")
+        assert code == 1
+        assert errors.strip().splitlines()[-1] == (
+            "Expected --depths to be distinct integers >= 2. Received: 1,5"
+        )
+        assert not (tmp_path / "depth").exists()
 
 
 class TestExportModel:

@@ -109,7 +109,6 @@ def test_scores_standardise_inside(subject):
 
 class TestAttack:
     def test_accuracy_falls(self, subject, tmp_path):
-        pytest.importorskip("foolbox")
         rows = evaluation.accuracy_under_attack(
             subject, tmp_path, names=["fgsm"], epsilons=["0.3", "0", "0.02"], examples=50
         )

@@ -2,6 +2,7 @@
 
 import sys
 
+import foolbox
 import keras
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ def network():
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "deepfool", "noise", "fgsm_l2", "pgd_l2"])
 def test_changes_stay_within_their_bound(network, attack):
-    pytest.importorskip("foolbox")
     labels = np.argmax(network(IMAGES), axis=-1)
     epsilons = [0.05, 0.0, 0.5]
     ((attacked, is_wrong),) = attacks.attacked_images(
@@ -41,12 +41,10 @@ def test_changes_stay_within_their_bound(network, attack):
 
 
 def test_carlini_wagner_is_found():
-    foolbox = pytest.importorskip("foolbox")
     assert hasattr(foolbox.attacks, attacks._entry("carlini_wagner")[1])
 
 
 def test_no_change_needs_only_the_scores(network):
-    pytest.importorskip("foolbox")
     right = np.argmax(network(IMAGES), axis=-1)
     labels = np.where(np.arange(4) < 1, (right + 1) % 3, right)
     ((attacked, is_wrong),) = attacks.attacked_images(network, [(IMAGES, labels)], "pgd", [0.0])

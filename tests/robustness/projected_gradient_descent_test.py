@@ -71,7 +71,6 @@ def test_against_numpy(network, epsilon, step_size, steps):
 
 
 def test_against_foolbox(network):
-    pytest.importorskip("foolbox")
     found = projected_gradient_descent(cross_entropy(network, ONE_HOT), tf.constant(IMAGES))
     ((theirs, is_wrong),) = attacks.attacked_images(
         network, [(IMAGES, LABELS)], "pgd", [0.1], step_size=0.01, steps=40

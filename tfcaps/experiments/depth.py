@@ -53,7 +53,7 @@ class DepthExperiment:
         use_reconstruction: whether there is a decoder. Default True.
         train_examples: so many of each training set; 0: all. Default 10,000.
         epochs, batch_size, learning_rate: of the training with Adam. Defaults 3, 128 and 1e-3.
-        augmentation: "paper" or "none".
+        augmentation, kernel_initializer: see `CapsuleNetworkConfig`.
         data_dir: folder of tensorflow_datasets' prepared sets, or None.
         resume: whether to go on in `log_dir`; the lists above may be others.
 
@@ -87,6 +87,7 @@ class DepthExperiment:
     batch_size: int = 128
     learning_rate: float = 1e-3
     augmentation: str = "paper"
+    kernel_initializer: str = "normal"
     data_dir: str | None = None
     resume: bool = False
 
@@ -171,6 +172,7 @@ class Cell(NamedTuple):
                 for name in (
                     *("iterations", "skip_dist", "use_reconstruction", "train_examples"),
                     *("epochs", "batch_size", "learning_rate", "augmentation", "data_dir"),
+                    "kernel_initializer",
                 )
             },
         )

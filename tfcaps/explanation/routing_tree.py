@@ -91,7 +91,8 @@ def routing_tree(
 
     >>> from tfcaps.models import CapsNet
     >>> model = CapsNet((17, 17, 1), layers=(2, 3, 10), dimensions=(4, 4, 4))
-    >>> tree = routing_tree(model, np.zeros((17, 17, 1), "float32"), capsule=3)
+    >>> image = np.random.default_rng(0).random((17, 17, 1), "float32")
+    >>> tree = routing_tree(model, image, capsule=3)
     >>> [level.name for level in tree.levels], tree.places.shape, f"{tree.places.sum():.3f}"
     (['primary_capsules', 'capsules_1', 'capsules_2'], (1, 1), '1.000')
 

@@ -1,5 +1,5 @@
 """Initial weights that the published N(0, 0.2) can be replaced with."""
 
-from tfcaps.initializers.length_preserving import LengthPreserving
+from tfcaps.initializers.length_preserving import GAINS, LengthPreserving
 
-__all__ = ["LengthPreserving"]
+__all__ = ["GAINS", "LengthPreserving"]

@@ -6,6 +6,10 @@ import keras
 
 from tfcaps.errors import UsageError
 
+# Attention's couplings are far from uniform, so that votes add up to more: with 4 the gradients of
+# 12 layers grow downwards by a factor of 1e5.
+GAINS = {"attention": 0.5}
+
 
 @keras.saving.register_keras_serializable(package="tfcaps")
 class LengthPreserving(keras.initializers.Initializer):

@@ -6,7 +6,7 @@ import keras
 
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.layers import CapsuleLength, CapsuleMask
+from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
 from tfcaps.models.decoder import decoder
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
@@ -33,6 +33,8 @@ class CapsuleNetwork(keras.Model):
         use_reconstruction: whether there is a decoder. Default True.
         mask: "none": the decoder sees all class capsules; "label": only the label's. Default
             "none".
+        kernel_initializer: of the dense routed layers' votes. Default None: N(0, 0.2);
+            `tfcaps.initializers.LengthPreserving` is the one for many layers.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
 
@@ -52,6 +54,7 @@ class CapsuleNetwork(keras.Model):
         skip_distance=None,
         use_reconstruction=True,
         mask="none",
+        kernel_initializer=None,
         dtype=None,
         name=None,
     ):
@@ -67,6 +70,8 @@ class CapsuleNetwork(keras.Model):
             "skip_distance": check_skip_distance(skip_distance),
             "use_reconstruction": use_reconstruction,
             "mask": mask,
+            "kernel_initializer": kernel_initializer
+            and keras.initializers.serialize(keras.initializers.get(kernel_initializer)),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
         }
         images = keras.Input(config["input_shape"], name="image")
@@ -132,7 +137,10 @@ class CapsuleNetwork(keras.Model):
 
 
 def _routed(config, layer, capsules, dim, *, name):
-    """A capsule layer with a routing of its own."""
+    """A capsule layer with a routing and an initializer of its own."""
+    own = {}
+    if config["kernel_initializer"] and issubclass(layer, DenseCapsule):
+        own["kernel_initializer"] = keras.initializers.get(config["kernel_initializer"])
     return layer(
         capsules,
         dim,
@@ -140,6 +148,7 @@ def _routed(config, layer, capsules, dim, *, name):
         use_bias=config["use_bias"],
         dtype=config["dtype"],
         name=name,
+        **own,
     )
 
 

@@ -34,6 +34,7 @@ OTHER = {
     "use_reconstruction": False,
     "reconstruction_weight": 3e-07,
     "mask": "label",
+    "kernel_initializer": "length_preserving",
     "robust": True,
     "epsilon": 0.3,
     "attack_step_size": 0.02,

@@ -9,6 +9,7 @@ from tfcaps.errors import UsageError
 from tfcaps.models.capsule_network import MASKS
 from tfcaps.training.configuration import RunConfig, joined
 
+INITIALIZERS = ("normal", "length_preserving")
 MODELS = ("CapsNet", "ConvCapsNet", "EfficientCapsNet")
 
 
@@ -31,6 +32,8 @@ class CapsuleNetworkConfig(RunConfig):
         use_reconstruction: whether there is a decoder.
         reconstruction_weight: weight of its loss. Default 1e-5.
         mask: what the decoder sees, "none" (all class capsules) or "label".
+        kernel_initializer: of dense capsules' votes: "normal", the published N(0, 0.2), or
+            "length_preserving", with which 12 layers and more have gradients.
         robust: whether each batch is attacked before the network learns from it, as the paper on
             γ-capsules, arXiv 1812.09707, does; see `robustness.train_on_attacked_images`.
         epsilon, attack_step_size, attack_steps: of that attack. Defaults 0.1, 0.01 and 40.
@@ -48,6 +51,7 @@ class CapsuleNetworkConfig(RunConfig):
         "model": MODELS,
         "routing": routing.names(),
         "mask": MASKS,
+        "kernel_initializer": INITIALIZERS,
         "scale": ("sample", "batch"),
     }
     at_least_one: ClassVar = (*RunConfig.at_least_one, "iterations", "skip_dist", "attack_steps")
@@ -70,6 +74,7 @@ class CapsuleNetworkConfig(RunConfig):
     use_reconstruction: bool = True
     reconstruction_weight: float = 1e-5
     mask: str = "none"
+    kernel_initializer: str = "normal"
     robust: bool = False
     epsilon: float = 0.1
     attack_step_size: float = 0.01

@@ -3,6 +3,7 @@
 import keras
 
 from tfcaps.errors import UsageError
+from tfcaps.initializers import GAINS, LengthPreserving
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet, CapsuleNetwork, ConvCapsNet, EfficientCapsNet
 from tfcaps.robustness import train_on_attacked_images
@@ -45,7 +46,14 @@ def build_model(
         skip_distance=config.skip_dist if config.make_skips else None,
         use_reconstruction=config.use_reconstruction,
         mask=config.mask,
+        kernel_initializer=_kernel_initializer(config),
     )
+
+
+def _kernel_initializer(config: CapsuleNetworkConfig) -> keras.initializers.Initializer | None:
+    if config.kernel_initializer == "normal":
+        return None  # the layers' own
+    return LengthPreserving(GAINS.get(config.routing, LengthPreserving().gain))
 
 
 def compile_model(
