@@ -228,6 +228,24 @@ class TestResume:
         assert after.keys() == before.keys()
         assert found == results(full_run)
 
+    def test_of_a_finished_run_without_test_keeps_its_test_accuracy(self, small_run, tmp_path):
+        run = shutil.copytree(small_run, tmp_path / "run")
+        found = train(runs.config(run, resume=True, test=False))
+        assert found == results(run) == results(small_run)
+        assert found["test_accuracy"] is not None
+
+    def test_with_another_learning_rate_learns_with_that(self, quick, small_run, tmp_path):
+        """A rate of next to nothing changes next to nothing."""
+        run = runs.stopped_after(2, small_run, tmp_path / "run")
+        train(runs.config(run, resume=True, learning_rate=1e-12, test=False))
+        second, third = [
+            keras.models.load_model(path).get_weights()
+            for path in sorted((run / "checkpoints").glob("epoch-*.keras"))[1:]
+        ]
+        for before, after in zip(second, third, strict=True):
+            np.testing.assert_allclose(after, before, atol=1e-8)
+        assert "--learning_rate=1e-12\n" in (run / "flags.txt").read_text()
+
     def test_with_more_epochs_goes_on(self, quick, small_run, tmp_path):
         run = shutil.copytree(small_run, tmp_path / "run")
         first = runs.snapshot(run / "serving" / "1")

@@ -126,10 +126,14 @@ class RunDirectory:
             )
         return rows
 
+    def read_results(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return json.loads(self.results.read_text(encoding="utf-8"))
+
     def epochs_in_results(self) -> int:
         """How many epochs results.json tells of; 0 when there is none, or a damaged one."""
         try:
-            return int(json.loads(self.results.read_text(encoding="utf-8"))["epochs"])
+            return int(self.read_results()["epochs"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0
 

@@ -156,6 +156,7 @@ def _prepare(
         jit=devices.use_jit(config.jit),
         optimizer=restored and restored.optimizer,
     )
+    model.optimizer.learning_rate = config.learning_rate  # a restored one has that of its run
     directory.create(
         config,
         {
@@ -247,6 +248,10 @@ def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         session.directory,
     )
     results = _results(session, rows)
+    # results.json comes last: only if it tells of these weights have they been exported before.
+    is_new = directory.epochs_in_results() != results["epochs"]
+    if not is_new and not config.test:
+        return directory.read_results()  # of an earlier call that touched the test set, perhaps
     shown = _arrays(session, data.test if config.test else _head(data.train, _PROBE_SIZE))
     history = {name: [row[name] for row in rows] for name in rows[0]}
     entropies = entropy_figure(history)
@@ -261,8 +266,6 @@ def _finish(session: _Session, rows: list[dict[str, float]]) -> dict[str, Any]:
         labels=shown["label"],
         class_names=data.class_names,
     )
-    # results.json comes last: only if it tells of these weights have they been exported before.
-    is_new = directory.epochs_in_results() != results["epochs"]
     if is_new or not any(directory.serving.glob("[0-9]*")):
         export.export_model(
             model.classifier,
