@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfcaps.explanation import ReceptiveField, receptive_field
-from tfcaps.layers import ConvCapsule, PrimaryCapsule
+from tfcaps.layers import ConvCapsule, DepthwisePrimaryCapsule, PrimaryCapsule
 
 LAYERS = keras.layers
 
@@ -65,3 +65,11 @@ def test_spread():
     field = ReceptiveField((2, 1), (3, 1), (2, 1), (0, 0), (6, 1))
     spread = field.spread(np.array([[1.0], [3.0]]))
     np.testing.assert_array_equal(spread[:, 0], [1, 1, 2, 3, 3, np.nan])
+
+
+def test_depthwise_primary_capsules_have_one_place():
+    """Their kernel covers what two convolutions leave of 20 pixels: 20 − 4 − 2 = 14."""
+    summary = DepthwisePrimaryCapsule(2, 4)
+    summary.build((None, 14, 14, 8))
+    field = receptive_field([LAYERS.Conv2D(8, 5), LAYERS.Conv2D(8, 3), summary], (20, 20))
+    assert field == ReceptiveField((1, 1), (20, 20), (1, 1), (0, 0), (20, 20))

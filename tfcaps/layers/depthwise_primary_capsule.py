@@ -51,6 +51,8 @@ class DepthwisePrimaryCapsule(keras.layers.Layer):
                 "Expected feature maps of a known size with capsules · dim = "
                 f"{self.capsules * self.dim} channels. Received: {tuple(input_shape)}"
             )
+        # As convolutions tell it: what a capsule sees of the maps.
+        self.kernel_size = (height, width)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(height, width, 1, channels),
