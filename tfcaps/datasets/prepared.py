@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +58,9 @@ def read_prepared(
             "Expected --data_dir=FOLDER with the path of a folder that exists. "
             f"Received: {data_dir}, for the data set {name}"
         )
-    with _no_log_messages():
+    with _no_log_messages(), warnings.catch_warnings():
+        # tensorflow_datasets asks protobuf in a way that its newer versions warn of.
+        warnings.simplefilter("ignore", DeprecationWarning)
         # Slow, and of no use to the other data sets.
         import tensorflow_datasets as tfds
 

@@ -84,8 +84,12 @@ def _draw_panel(axes: Axes, title: str, curves: Mapping[tuple[str, bool], Curve]
         handles[f"{routing}{', skips' if has_skips else ''}"] = axes.errorbar(
             depths + shifts[index],
             means,
-            # An accuracy doesn't leave [0, 1].
-            yerr=(np.minimum(stds, means), np.minimum(stds, 1.0 - means)),
+            # An accuracy doesn't leave [0, 1]. Lists, as older Matplotlib takes a row of one number
+            # for a number.
+            yerr=[
+                np.minimum(stds, means).tolist(),
+                np.minimum(stds, np.subtract(1.0, means)).tolist(),
+            ],
             color=color,
             marker=marker,
             markersize=5,
