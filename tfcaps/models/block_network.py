@@ -138,7 +138,7 @@ class BlockNetwork(keras.Model):
         """Model from `{"image": (B, H, W, C), "keep": (B, residual blocks)}` to logits `(B, K)`.
 
         `keep[:, i]` is the factor of the i-th of the `residual_blocks`' branches: 1 keeps it, 0
-        removes it and leaves the shortcut.
+        removes it and leaves the shortcut. Networks without such blocks have no such model.
         """
         keep = keras.Input((len(self.residual_blocks),), name="keep")
         logits, _ = self._parts.connect(self.input, keep=keep)
