@@ -18,6 +18,7 @@ def training_batches(
     seed: int,
     epochs: range,
     steps_per_epoch: int | None = None,
+    devices: int = 1,
 ) -> tf.data.Dataset:
     """Shuffled and augmented batches of some epochs, one after the other.
 
@@ -32,6 +33,8 @@ def training_batches(
         seed: A non-negative integer.
         epochs: The epochs' numbers, from 0.
         steps_per_epoch: An epoch ends after so many batches of its order. None: after all.
+        devices: That share each batch; the examples at the end of an epoch's order that don't go
+            round are left out. Defaults to 1.
 
     Returns:
         Batches as dicts: `image` (float32, (B, h, w, C), the network's input), `original`
@@ -55,7 +58,8 @@ def training_batches(
     _check(split, preprocessing, batch_size)
     images, labels = _resident(split)
     size = len(split)
-    steps = epoch_steps(size, batch_size, steps_per_epoch)
+    used = size - size % devices
+    steps = epoch_steps(used, batch_size, steps_per_epoch)
 
     def seeds(epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.constant(seed, tf.int64), epoch * _EPOCH_STRIDE + index])
@@ -69,7 +73,7 @@ def training_batches(
         order_seed = seeds(epoch, tf.constant(size, tf.int64))
         indices = tf.range(size, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(indices, order_seed, alg="philox")
-        examples = tf.data.Dataset.from_tensor_slices(order).take(steps * batch_size)
+        examples = tf.data.Dataset.from_tensor_slices(order).take(min(steps * batch_size, used))
         examples = examples.map(
             lambda index: example(epoch, index), num_parallel_calls=tf.data.AUTOTUNE
         )

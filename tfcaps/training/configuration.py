@@ -59,10 +59,8 @@ class RunConfig:
     )
     fractions: ClassVar[tuple[str, ...]] = ("validation_fraction",)
     # A run may be resumed with other values of these: they don't change what has been computed.
-    # The learning rate is among them, since it is what a run that met a NaN has to lower.
     free_on_resume: ClassVar[tuple[str, ...]] = (
         *("epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test"),
-        *("learning_rate", "learning_rate_decay"),
     )
 
     log_dir: str

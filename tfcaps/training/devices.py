@@ -7,11 +7,56 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
+from tfcaps.errors import UsageError
+
 
 def strategy() -> tf.distribute.Strategy:
     """All GPUs of this machine where there are several, else the one device that there is."""
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Checks that all devices get equally many examples of a batch, which Keras relies on.
+
+    Raises:
+        UsageError: they don't.
+    """
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    if batch_size % count:
+        raise UsageError(
+            f"Expected --batch_size to be a multiple of {count}, the number of devices. "
+            f"Received: {batch_size}"
+        )
+
+
+def evaluation_batch_size(examples: int, batch_size: int, devices: int) -> int:
+    """The largest batch size, at most `batch_size`, with which no device goes without examples.
+
+    It is a multiple of the number of devices, and the first batch is a full one: by that one Keras
+    builds. A last batch of r examples is dealt out in parts of ceil(r / devices), so that the last
+    devices may get none, and an empty part has no mean. Where no batch size helps, as with fewer
+    examples than devices, it is `batch_size`.
+
+    Args:
+        examples: in all batches.
+        batch_size: a multiple of the number of devices.
+        devices: that share each batch.
+
+    Example:
+
+    >>> evaluation_batch_size(65, 64, 2)   # 64 would leave one example for two devices
+    62
+    >>> evaluation_batch_size(65, 64, 1)
+    64
+    """
+    if devices == 1:
+        return batch_size
+    for size in range(min(batch_size, examples - examples % devices), 0, -devices):
+        last = examples % size or size
+        if (devices - 1) * -(-last // devices) < last:
+            return size
+    return batch_size
 
 
 def use_jit(choice: str) -> bool:

@@ -48,6 +48,7 @@ def train(config: RunConfig, initial_model: keras.Model | None = None) -> dict[s
     directory.check(config)
     devices.seed_generators(config.seed)
     with devices.precision(config.precision), devices.strategy().scope():
+        devices.check_batch_size(config.batch_size)
         session = _prepare(config, directory, initial_model)
         with devices.deterministic():
             rows = _fit(session)
@@ -107,13 +108,25 @@ class _Session:
     rows: list[dict[str, float]]  # of metrics.csv, for the epochs that were done before
 
     @property
+    def device_count(self) -> int:
+        return tf.distribute.get_strategy().num_replicas_in_sync
+
+    @property
     def epochs_done(self) -> int:
         return len(self.rows)
 
-    def evaluation_batches(self, split: Split, model: keras.Model) -> tf.data.Dataset:
-        batches = datasets.evaluation_batches(
+    def batches(self, split: Split) -> tf.data.Dataset:
+        """A split as the network sees it, for one device."""
+        return datasets.evaluation_batches(
             split, self.preprocessing, batch_size=self.config.batch_size
         )
+
+    def evaluation_batches(self, split: Split, model: keras.Model) -> tf.data.Dataset:
+        """A split as `fit` and `evaluate` take it, for all devices."""
+        batch_size = devices.evaluation_batch_size(
+            len(split), self.config.batch_size, self.device_count
+        )
+        batches = datasets.evaluation_batches(split, self.preprocessing, batch_size=batch_size)
         return self.recipe.as_inputs_and_targets(
             batches, model, len(self.data.class_names), training=False
         )
@@ -156,7 +169,6 @@ def _prepare(
         jit=devices.use_jit(config.jit),
         optimizer=restored and restored.optimizer,
     )
-    model.optimizer.learning_rate = config.learning_rate  # a restored one has that of its run
     directory.create(
         config,
         {
@@ -182,9 +194,11 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         seed=config.seed,
         epochs=range(session.epochs_done, config.epochs),
         steps_per_epoch=config.steps_per_epoch or None,
+        devices=session.device_count,
     )
     validation = data.validation and session.evaluation_batches(data.validation, model)
-    steps = datasets.epoch_steps(len(data.train), config.batch_size, config.steps_per_epoch or None)
+    used = len(data.train) - len(data.train) % session.device_count
+    steps = datasets.epoch_steps(used, config.batch_size, config.steps_per_epoch or None)
     probe = _arrays(session, _head(data.validation or data.train, _PROBE_SIZE))
     model.fit(
         session.recipe.as_inputs_and_targets(batches, model, num_classes, training=True),
@@ -195,7 +209,7 @@ def _fit(session: _Session) -> list[dict[str, float]]:
         shuffle=False,  # the batches are shuffled already, in a way that can be resumed
         verbose=0,
         callbacks=[
-            Progress(min(len(data.train), steps * config.batch_size), config.batch_size),
+            Progress(min(used, steps * config.batch_size), config.batch_size),
             StopAtNaN(config.learning_rate, session.directory.checkpoints, probe["image"][:32]),
             *_schedules(config),
             *session.recipe.callbacks(probe["image"]),
@@ -323,12 +337,7 @@ def _test_accuracy(session: _Session, load) -> float | None:
 def _inputs(session: _Session) -> Iterator[tf.Tensor]:
     """Batches of network inputs of the test set, or, where it isn't touched, of held out ones."""
     split = session.data.test if session.config.test else session.data.validation
-    if split is None:
-        return
-    batches = datasets.evaluation_batches(
-        split, session.preprocessing, batch_size=session.config.batch_size
-    )
-    for batch in batches:
+    for batch in session.batches(split) if split is not None else ():
         yield batch["image"]
 
 
@@ -339,8 +348,5 @@ def _head(split: Split, count: int) -> Split:
 
 def _arrays(session: _Session, split: Split) -> dict[str, np.ndarray]:
     """A split as the network sees it."""
-    batches = datasets.evaluation_batches(
-        split, session.preprocessing, batch_size=session.config.batch_size
-    )
-    parts = list(batches.as_numpy_iterator())
+    parts = list(session.batches(split).as_numpy_iterator())
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -55,7 +55,6 @@ OTHER = {
     "resume": True,
 }
 FREE_ON_RESUME = {"epochs", "log_dir", "data_dir", "resume", "save_ckpts", "test"}
-FREE_ON_RESUME |= {"learning_rate", "learning_rate_decay"}
 
 
 def test_every_field_is_tested():
