@@ -8,12 +8,14 @@ initialisation and after 20 steps.
 """
 
 import itertools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfcaps import datasets, routing
+from tfcaps.layers import DenseCapsule
 from tfcaps.losses import MarginLoss
 from tfcaps.training import CapsuleNetworkConfig, build_model
 from tfcaps.training.capsules.configuration import INITIALIZERS
@@ -22,8 +24,10 @@ DEPTHS = (2, 7, 12)
 STEPS = 20
 
 
-def shares(name: str, depth: int, *, make_skips: bool, kernel_initializer: str) -> list[float]:
-    """The share before each of so many steps, and after the last one."""
+def kernel_gradients(
+    name: str, depth: int, *, make_skips: bool, kernel_initializer: str
+) -> Iterator[list[np.ndarray]]:
+    """The gradients of the dense kernels, from the lowest one on, of one training step each."""
     keras.utils.set_random_seed(0)
     config = CapsuleNetworkConfig(
         log_dir="unused",
@@ -40,11 +44,7 @@ def shares(name: str, depth: int, *, make_skips: bool, kernel_initializer: str) 
     labels = np.eye(10, dtype="float32")[first.labels]
     optimizer, loss = keras.optimizers.Adam(1e-3), MarginLoss()
     optimizer.build(model.trainable_variables)
-    is_kernel = [
-        "capsules_" in variable.path and variable.path.endswith("kernel")
-        and "primary" not in variable.path
-        for variable in model.trainable_variables
-    ]  # fmt: skip
+    kernels = [one.kernel for one in model.layers if isinstance(one, DenseCapsule)]
 
     @tf.function
     def step():
@@ -52,11 +52,21 @@ def shares(name: str, depth: int, *, make_skips: bool, kernel_initializer: str) 
             value = loss(labels, model(images, training=True)["lengths"])
         gradients = tape.gradient(value, [one.value for one in model.trainable_variables])
         optimizer.apply(gradients, model.trainable_variables)
-        chosen = [gradient for gradient, is_one in zip(gradients, is_kernel, strict=True) if is_one]
-        return [tf.norm(tf.cast(gradient, tf.float64)) for gradient in chosen]
+        places = [
+            [one is kernel for one in model.trainable_variables].index(True) for kernel in kernels
+        ]
+        return [gradients[place] for place in places]
 
-    found = np.array([[float(norm) for norm in step()] for _ in range(STEPS + 1)])
-    return (found.min(axis=1) / found.max(axis=1)).tolist()
+    while True:
+        yield [np.asarray(gradient, "float64") for gradient in step()]
+
+
+def shares(gradients: Iterator[list[np.ndarray]], steps: int) -> list[float]:
+    """The smallest norm as a share of the largest one, at so many steps."""
+    norms = np.array(
+        [[np.linalg.norm(one) for one in found] for found in itertools.islice(gradients, steps)]
+    )
+    return (norms.min(axis=1) / norms.max(axis=1)).tolist()
 
 
 if __name__ == "__main__":
@@ -67,6 +77,7 @@ if __name__ == "__main__":
     for name, depth, skips, initializer in itertools.product(
         routing.names(), DEPTHS, (False, True), INITIALIZERS
     ):
-        found = shares(name, depth, make_skips=skips, kernel_initializer=initializer)
+        gradients = kernel_gradients(name, depth, make_skips=skips, kernel_initializer=initializer)
+        found = shares(gradients, STEPS + 1)
         told = f"{'yes' if skips else 'no'} | {initializer} | {found[0]:.0e} | {found[-1]:.0e}"
         print(f"| {name} | {depth} | {told} |", flush=True)

@@ -1,7 +1,5 @@
 """What a search shows of its trials: a table, and figures."""
 
-import csv
-import io
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,8 +9,7 @@ import numpy as np
 
 from nas.policy import Record, is_done, lineage
 from nas.trial_folder import TrialFolder
-from tfcaps import plots
-from tfcaps.training import files
+from tfcaps import files, plots
 
 
 def row(record: Record) -> dict[str, Any]:
@@ -46,12 +43,7 @@ def row(record: Record) -> dict[str, Any]:
 
 def write_history(path: pathlib.Path, records: Sequence[Record]) -> None:
     """Writes history.csv, whole or not at all."""
-    text = io.StringIO()
-    rows = [row(record) for record in records]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(path, text.getvalue())
+    files.write_csv(path, [row(record) for record in records])
 
 
 def write_figures(

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import datasets, plots, training
+from tfcaps import datasets, files, plots, training
 from tfcaps.datasets import sampling
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models.block_network import BlockNetwork
-from tfcaps.training import files
 
 GROUPS = ("conflicting", "non_conflicting", "all")
 
@@ -424,8 +423,5 @@ def _damaged(path: pathlib.Path) -> UsageError:
 
 
 def _write_rows(path: pathlib.Path, rows: Iterable[_Row]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_Row._fields)
-    writer.writerows((*row[:-1], " ".join(row.blocks)) for row in rows)
-    files.write_text(path, text.getvalue())
+    as_text = ({**row._asdict(), "blocks": " ".join(row.blocks)} for row in rows)
+    files.write_csv(path, as_text, _Row._fields)

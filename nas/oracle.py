@@ -14,8 +14,8 @@ from nas import policy
 from nas.hypermodel import from_values, to_values
 from nas.policy import Record
 from nas.trial_folder import TrialFolder
+from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.training import files
 
 OBJECTIVE = "val_accuracy"
 ENTROPY = "entropy/"

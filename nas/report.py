@@ -12,8 +12,7 @@ from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.policy import Record
 from nas.search_directory import SearchDirectory
-from tfcaps import measure
-from tfcaps.training import files
+from tfcaps import files, measure
 
 _BATCH_SIZE = 64
 _TIMED_BATCHES = 10

@@ -20,9 +20,9 @@ from nas.policy import Record
 from nas.search_directory import SearchDirectory
 from nas.trial_folder import TrialFolder
 from nas.tuner import ControllerTuner
-from tfcaps import datasets, training
+from tfcaps import datasets, files, training
 from tfcaps.errors import UsageError
-from tfcaps.training import devices, files
+from tfcaps.training import devices
 from tfcaps.training.blocks import BlockRecipe
 
 # keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.

@@ -5,8 +5,8 @@ import os
 import pathlib
 
 from nas.configuration import SearchConfig
+from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.training import files
 
 
 class SearchDirectory:

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from nas.attempt import Outcome
+from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.models.block_network import BlockNetwork
-from tfcaps.training import files
 
 
 class TrialFolder:

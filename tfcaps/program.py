@@ -71,7 +71,12 @@ def define_training_flags(
     )
     text("data_dir", None, "Folder of tensorflow_datasets' prepared data sets.")
     whole("image_size", None, "Side that raw images are resized to, in pixels.")
-    text("augmentation", "paper", "paper: crops, flips, … as published; none: pixels in [0, 1].")
+    text(
+        "augmentation",
+        "paper",
+        "paper: crops, flips, … as published; efficient: that of Efficient-CapsNet, for "
+        "capsules on MNIST; none: pixels in [0, 1].",
+    )
     whole("train_examples", 0, "Learn from so many examples of a seeded shuffle; 0: from all.")
     real("validation_fraction", 0.1, "Part of the training set that is held out.")
     real("learning_rate", learning_rate, "Of the optimizer, in the first epoch.")

@@ -5,14 +5,12 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from tfcaps import datasets, routing
+from benchmarks.gradient_depth import kernel_gradients, shares
+from tfcaps import routing
 from tfcaps.errors import UsageError
 from tfcaps.initializers import LengthPreserving
 from tfcaps.layers import DenseCapsule
-from tfcaps.losses import MarginLoss
-from tfcaps.training import CapsuleNetworkConfig, build_model
 
 # Adam divides by the root mean square of a gradient plus 1e-7: down from 1e-8 on, a weight moves by
 # less than a tenth of the learning rate. N(0, 0.2) leaves 5e-11 at depth 12 (rba, mean).
@@ -59,50 +57,7 @@ def test_wrong_shape():
         LengthPreserving()((3, 4))
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """Real digits (32, 24, 24, 1) as the papers' networks see them, and their one-hot labels."""
-    data = datasets.load("mnist5k")
-    first = data.train.take(np.arange(32))
-    images, _ = datasets.preprocessing("mnist5k", "paper").evaluate(first.images)
-    return np.asarray(images), np.eye(10, dtype="float32")[first.labels]
-
-
-class Deep:
-    """A network `4, 16 × (depth − 2), 10` with residual connections."""
-
-    def __init__(self, name, depth, kernel_initializer):
-        keras.utils.set_random_seed(0)
-        hidden = 10 if name == "em" else 12
-        config = CapsuleNetworkConfig(
-            log_dir="unused",
-            layers=(4, *[16] * (depth - 2), 10),
-            dimensions=(8, *[hidden] * (depth - 2), 16),
-            routing=name,
-            make_skips=True,
-            use_reconstruction=False,
-            kernel_initializer=kernel_initializer,
-        )
-        self.model = build_model(config, (24, 24, 1), 10)
-        self.layers = [one for one in self.model.layers if isinstance(one, DenseCapsule)]
-        self.optimizer = keras.optimizers.Adam(1e-3)
-        self.optimizer.build(self.model.trainable_variables)
-        self.loss = MarginLoss()
-
-    @tf.function
-    def step(self, images, labels):
-        """One step of a training, and the gradients of the kernels from the lowest one on."""
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss = self.loss(labels, self.model(images, training=True)["lengths"])
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        self.optimizer.apply(gradients, variables)
-        places = [[v is layer.kernel for v in variables].index(True) for layer in self.layers]
-        return [gradients[place] for place in places]
-
-
 def assert_alive(gradients):
-    gradients = [np.asarray(gradient, "float64") for gradient in gradients]
     norms = [np.linalg.norm(gradient) for gradient in gradients]
     assert np.isfinite(norms).all()
     assert min(norms) > SMALLEST_SHARE * max(norms), norms
@@ -111,16 +66,16 @@ def assert_alive(gradients):
 
 
 @pytest.mark.parametrize(("name", "depth"), list(itertools.product(routing.names(), (2, 7, 12))))
-def test_gradients_reach_the_lowest_layer(name, depth, digits):
-    network = Deep(name, depth, "length_preserving")
-    assert_alive(network.step(*digits))
-    for _ in range(19):
-        network.step(*digits)
-    assert_alive(network.step(*digits))
+def test_gradients_reach_the_lowest_layer(name, depth):
+    gradients = kernel_gradients(
+        name, depth, make_skips=True, kernel_initializer="length_preserving"
+    )
+    assert_alive(next(gradients))
+    *_, after = itertools.islice(gradients, 20)
+    assert_alive(after)
 
 
-def test_published_weights_lose_them(digits):
+def test_published_weights_lose_them():
     """What the initializer is for."""
-    network = Deep("mean", 12, "normal")
-    norms = [np.linalg.norm(gradient) for gradient in network.step(*digits)]
-    assert min(norms) < 1e-5 * max(norms)
+    gradients = kernel_gradients("mean", 12, make_skips=True, kernel_initializer="normal")
+    assert shares(gradients, 1)[0] < 1e-5

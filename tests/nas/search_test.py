@@ -22,9 +22,8 @@ from nas.configuration import SearchConfig
 from nas.search_directory import SearchDirectory
 from nas.trial_folder import TrialFolder
 from tests import runs
-from tfcaps import datasets
+from tfcaps import datasets, files
 from tfcaps.errors import UsageError
-from tfcaps.training import files
 from tfcaps.training.blocks import BlockRecipe
 
 # keras-tuner uses threading.currentThread.

@@ -135,7 +135,7 @@ class Preprocessing:
             image = tf.clip_by_value(image + offset, 0.0, 1.0)
         if self.erase:
             image = random_erasing(image, seed, size=self.erase)
-        return self._standardize(image), image
+        return self.standardized(image), image
 
     def evaluate(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch without any random operation: for validation, tests and exported models.
@@ -151,7 +151,15 @@ class Preprocessing:
         images = self._scale(images)
         top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
         images = images[:, top : top + height, left : left + width]
-        return self._standardize(images), images
+        return self.standardized(images), images
+
+    def standardized(self, originals: tf.Tensor) -> tf.Tensor:
+        """The last step alone: from images in [0, 1], cropped already, to the network's input.
+
+        Args:
+            originals: float32, (…, h, w, C).
+        """
+        return tf.image.per_image_standardization(originals) if self.standardize else originals
 
     def to_dict(self) -> dict[str, Any]:
         """The arguments, as JSON can hold them."""
@@ -169,6 +177,3 @@ class Preprocessing:
             # The filter's weights sum to 1 only up to rounding.
             images = tf.clip_by_value(resize(images, self.resize), 0.0, 1.0)
         return images
-
-    def _standardize(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.image.per_image_standardization(images) if self.standardize else images

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfcaps import plots
+from tfcaps import files, plots
 from tfcaps.datasets import Split
 from tfcaps.errors import UsageError
 from tfcaps.evaluation.progress import shown
-from tfcaps.evaluation.report import write_rows
 from tfcaps.evaluation.subject import Subject, spread
 from tfcaps.plots.accuracy_against_epsilon import accuracy_against_epsilon
 from tfcaps.robustness import attacks
 from tfcaps.robustness.projected_gradient_descent import check_attack
-from tfcaps.training import files
 
 
 def accuracy_under_attack(
@@ -74,7 +72,7 @@ def accuracy_under_attack(
             }
             for epsilon, number in zip(bounds, wrong, strict=True)
         ]
-    write_rows(folder / "attacks.csv", rows)
+    files.write_csv(folder / "attacks.csv", rows)
     plots.save(accuracy_against_epsilon(rows), folder / "figures" / "accuracy_against_epsilon.png")
     return rows
 

@@ -1,21 +1,18 @@
 """What a finished run's network is worth: numbers, figures, and the table that says it."""
 
-import csv
-import io
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from tfcaps import datasets, plots
+from tfcaps import datasets, files, plots
 from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject
 from tfcaps.metrics import BundleEntropy, capsule_scores
 from tfcaps.metrics.calibration import reliability_bins
 from tfcaps.plots.class_accuracy import class_accuracy
 from tfcaps.plots.reliability import reliability
-from tfcaps.training import files
 
 
 def evaluate(
@@ -67,7 +64,7 @@ def evaluate(
     }
     for name, figure in figures.items():
         plots.save(figure, folder / "figures" / f"{name}.png")
-    write_rows(folder / "per_class.csv", results["per_class"])
+    files.write_csv(folder / "per_class.csv", results["per_class"])
     files.write_json(folder / "evaluation.json", results)
     return results
 
@@ -92,15 +89,6 @@ def table(results: dict[str, Any]) -> str:
             for layer, found in results["bundles"].items()
         ]
     return "\n".join(lines)
-
-
-def write_rows(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """Writes rows as a CSV file, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(path, text.getvalue())
 
 
 def _scores(subject: Subject) -> tuple[np.ndarray, np.ndarray]:

@@ -63,9 +63,7 @@ class Subject:
         part of it, so that the bound of an attack is one on pixels.
         """
         network: keras.Model = self.run.model.classifier if self.has_capsules else self.run.model
-        images = originals
-        if self.run.preprocessing.standardize:
-            images = tf.image.per_image_standardization(originals)
+        images = self.run.preprocessing.standardized(originals)
         return tf.cast(network(images, training=False), tf.float32)
 
 

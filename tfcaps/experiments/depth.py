@@ -1,39 +1,33 @@
 """The depth experiment: how many capsule layers can be trained, with which routing and skips?"""
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
 
-from tfcaps import datasets, plots, training
+from tfcaps import datasets, files, plots, training
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
+from tfcaps.experiments.experiment import Experiment, at_least, boolean, expect
 from tfcaps.plots.depth_curves import depth_curves
-from tfcaps.training import files
 
 # Of the published networks: the primary layer, and the class capsules' dimension.
 PRIMARY_DIMENSION, CLASS_DIMENSION = 8, 16
 HIDDEN_DIMENSIONS = {"em": 10}
 HIDDEN_DIMENSION = 12  # of all other routings
-_SETTINGS = "experiment.json"
 _FAILED = "failed.txt"
-_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-# What may differ between calls that add to the same experiment.
-_VARYING = (
-    *("log_dir", "data_dir", "resume"),
-    *("datasets", "depths", "routings", "use_bias", "make_skips", "seeds"),
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DepthExperiment:
+class DepthExperiment(Experiment):
     """All choices of a depth experiment; a field is the flag of the same name.
 
     A network of depth L has the layers `primary, capsules × (L − 2), classes`; hidden capsules have
@@ -70,7 +64,11 @@ class DepthExperiment:
     arXiv 2104.07393.
     """
 
-    log_dir: str
+    varying: ClassVar = (
+        *Experiment.varying,
+        *("data_dir", "datasets", "depths", "routings", "use_bias", "make_skips", "seeds"),
+    )
+
     datasets: tuple[str, ...] = ("mnist", "fashion_mnist")
     depths: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
     routings: tuple[str, ...] = ("rba", "em", "sda")
@@ -89,34 +87,19 @@ class DepthExperiment:
     augmentation: str = "paper"
     kernel_initializer: str = "normal"
     data_dir: str | None = None
-    resume: bool = False
 
     def __post_init__(self) -> None:
-        self._set_list("datasets", str, "to be distinct names")
-        self._set_list("depths", lambda value: _at_least(2, value), "to be distinct integers >= 2")
-        self._set_list("seeds", lambda value: _at_least(0, value), "to be distinct integers >= 0")
+        self.set_list("datasets", str, "to be distinct names")
+        self.set_list("depths", functools.partial(at_least, 2), "to be distinct integers >= 2")
+        self.set_list("seeds", functools.partial(at_least, 0), "to be distinct integers >= 0")
         for name in ("use_bias", "make_skips"):
-            self._set_list(name, _boolean, "to be true, false or both")
+            self.set_list(name, boolean, "to be true, false or both")
         known = {name: name for name in routings.names()}
-        self._set_list("routings", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
+        self.set_list("routings", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
         for name in ("primary_capsules", "capsules"):
-            _expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
+            expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
         # What every training has is checked where trainings are: now, and not in the first cell.
         self.cells()[0].config(self, num_classes=2)
-
-    def _set_list(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
-        received = getattr(self, name)
-        try:
-            values = tuple(convert(value) for value in received)
-        except (ValueError, KeyError):
-            values = ()
-        is_good = values and len(set(values)) == len(values)
-        _expect(is_good, f"--{name} {expected}", ",".join(map(str, received)))
-        object.__setattr__(self, name, values)
-
-    def fixed(self) -> dict[str, Any]:
-        """What all cells of one experiment have in common."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in _VARYING}
 
     def cells(self) -> list["Cell"]:
         """All combinations, in an order in which a stopped experiment has something of each.
@@ -205,17 +188,16 @@ def depth_experiment(config: DepthExperiment) -> list[dict[str, Any]]:
         UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other settings;
             a data set can't be had.
     """
-    folder = pathlib.Path(config.log_dir)
     # Wrong names and missing data end the experiment before it began.
     classes = {name: _count_classes(config, name) for name in config.datasets}
-    _open_folder(config, folder)
+    folder = config.open_folder("figures")
     rows: list[dict[str, Any]] = []
     table: list[dict[str, Any]] = []
     for cell, results in _results(config, classes):
         rows.append({**cell._asdict(), **results})
         table = summarize(rows)
-        _write_csv(folder / "cells.csv", rows)
-        _write_csv(folder / "table.csv", table)
+        files.write_csv(folder / "cells.csv", rows)
+        files.write_csv(folder / "table.csv", table)
         if any(row["mean"] is not None for row in table):
             plots.save(depth_curves(_curves(table)), folder / "figures" / "depth.png")
     return table
@@ -312,25 +294,6 @@ def _count_classes(config: DepthExperiment, name: str) -> int:
     return len(datasets.load(name, data_dir=config.data_dir).class_names)
 
 
-def _open_folder(config: DepthExperiment, folder: pathlib.Path) -> None:
-    settings = folder / _SETTINGS
-    if settings.exists():
-        _expect(
-            config.resume, "--resume, or another --log_dir", f"{folder}, which has an experiment"
-        )
-        stored = json.loads(settings.read_text(encoding="utf-8"))
-        for name, value in config.fixed().items():
-            if stored.get(name) != value:
-                raise UsageError(
-                    f"Expected --{name}={_as_flag(stored.get(name))}, as in {folder}. "
-                    f"Received: {_as_flag(value)}"
-                )
-    for place in (folder, folder / "figures"):
-        place.mkdir(parents=True, exist_ok=True)
-        files.remove_unfinished(place)
-    files.write_json(settings, config.fixed())
-
-
 def _curves(table: list[dict[str, Any]]) -> dict[str, dict[tuple[str, bool], tuple[list, ...]]]:
     """For each panel and each (routing, skips): depths, means and standard deviations."""
     panels: dict[str, dict[tuple[str, bool], tuple[list, ...]]] = {}
@@ -374,29 +337,3 @@ def _time_left(spent: list[tuple[int, float]], left: list[int]) -> str:
         return ""
     depths, seconds = (sum(values) for values in zip(*spent, strict=True))
     return f" (at most {math.ceil(seconds / depths * sum(left) / 60)} min left)"
-
-
-def _write_csv(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    lines = [rows[0], *(row.values() for row in rows)]
-    files.write_text(path, "".join(",".join(map(_as_flag, line)) + "\n" for line in lines))
-
-
-def _as_flag(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _at_least(smallest: int, value: Any) -> int:
-    if int(value) < smallest:
-        raise ValueError
-    return int(value)
-
-
-def _boolean(value: Any) -> bool:
-    return _BOOLEANS[str(value).lower()]
-
-
-def _expect(condition: Any, expected: str, received: Any) -> None:
-    if not condition:
-        raise UsageError(f"Expected {expected}. Received: {received}")

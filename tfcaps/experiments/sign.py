@@ -1,29 +1,32 @@
 """The sign experiment: which capsule networks learn the sign of a number?"""
 
 import dataclasses
+import functools
 import itertools
-import json
 import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple
 
+import keras
 import numpy as np
 
+from tfcaps import files, plots
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
+from tfcaps.experiments.experiment import Experiment, at_least, boolean, expect
+from tfcaps.experiments.network_stack import Network, NetworkStack
+from tfcaps.plots.sign_decisions import sign_decisions
 
 THRESHOLDS = (0.0, 0.6, 0.7, 0.8, 0.9)  # of the published table
 DRAWN_POINTS = 256  # of each network's decision, for the figure
-_SETTINGS = "experiment.json"
-_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _ROW = ("routing", "use_bias", "hidden_layers", "capsules", "dimensions", "run", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SignExperiment:
+class SignExperiment(Experiment):
     """All choices of a sign experiment; a field is the flag of the same name.
 
     Args:
@@ -49,7 +52,8 @@ class SignExperiment:
     Source: Peer, Stabinger, Rodríguez-Sánchez: Limitation of capsule networks, arXiv 1905.08744.
     """
 
-    log_dir: str
+    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions")
+
     routing: tuple[str, ...] = ("em", "rba")
     use_bias: tuple[bool, ...] = (True, False)
     hidden_layers: tuple[int, ...] = (1, 2, 3, 4)
@@ -62,40 +66,24 @@ class SignExperiment:
     batch_size: int = 64
     learning_rate: float = 1e-4
     seed: int = 0
-    resume: bool = False
 
     def __post_init__(self) -> None:
+        positive = functools.partial(at_least, 1)
         for name in ("hidden_layers", "capsules", "dimensions"):
-            self._set_list(name, _positive_int, "to be distinct positive integers")
-        self._set_list("use_bias", _boolean, "to be true, false or both")
+            self.set_list(name, positive, "to be distinct positive integers")
+        self.set_list("use_bias", boolean, "to be true, false or both")
         known = {name: name for name in routings.names()}
-        self._set_list("routing", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
+        self.set_list("routing", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
         for name in ("iterations", "runs", "examples", "epochs", "batch_size"):
-            _expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
-        _expect(self.examples % 2 == 0, "--examples to be even", self.examples)
-        _expect(
+            expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
+        expect(self.examples % 2 == 0, "--examples to be even", self.examples)
+        expect(
             self.batch_size <= self.examples,
             f"--batch_size <= --examples={self.examples}",
             self.batch_size,
         )
-        _expect(0 < self.learning_rate < math.inf, "--learning_rate > 0", self.learning_rate)
-        _expect(self.seed >= 0, "--seed >= 0", self.seed)
-
-    def _set_list(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
-        received = getattr(self, name)
-        try:
-            values = tuple(convert(value) for value in received)
-        except (ValueError, KeyError):
-            values = ()
-        is_good = values and len(set(values)) == len(values)
-        _expect(is_good, f"--{name} {expected}", ",".join(map(str, received)))
-        object.__setattr__(self, name, values)
-
-    def fixed(self) -> dict[str, Any]:
-        """What all parts of one experiment have in common, as in a JSON file."""
-        varying = ("log_dir", "resume", "routing", "capsules", "dimensions")
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in varying}
-        return json.loads(json.dumps(values))
+        expect(0 < self.learning_rate < math.inf, "--learning_rate > 0", self.learning_rate)
+        expect(self.seed >= 0, "--seed >= 0", self.seed)
 
 
 class Decisions(NamedTuple):
@@ -137,8 +125,7 @@ def sign_experiment(config: SignExperiment) -> list[dict[str, Any]]:
         UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other settings;
             a training diverged.
     """
-    folder = pathlib.Path(config.log_dir)
-    _open_folder(config, folder)
+    folder = config.open_folder("parts", "figures")
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[np.ndarray]] = {}
     for (routing, capsules, dim), part in _parts(config, folder):
@@ -149,8 +136,8 @@ def sign_experiment(config: SignExperiment) -> list[dict[str, Any]]:
             curves.setdefault(_setting(routing, use_bias), []).append(difference)
     rows.sort(key=lambda row: tuple(row.values())[:-1])
     table = count_above(rows)
-    _write_csv(folder / "networks.csv", rows)
-    _write_csv(folder / "table.csv", table)
+    files.write_csv(folder / "networks.csv", rows)
+    files.write_csv(folder / "table.csv", table)
     _draw(folder / "figures" / "decisions.png", part.x, curves)
     return table
 
@@ -174,28 +161,6 @@ def count_above(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         counts = {f"above_{limit:g}": int(np.sum(means > limit)) for limit in THRESHOLDS}
         table.append({"routing": routing, "use_bias": use_bias, "networks": len(means), **counts})
     return table
-
-
-def _open_folder(config: SignExperiment, folder: pathlib.Path) -> None:
-    from tfcaps.training import files
-
-    settings = folder / _SETTINGS
-    if settings.exists():
-        _expect(
-            config.resume, "--resume, or another --log_dir", f"{folder}, which has an experiment"
-        )
-        stored = json.loads(settings.read_text(encoding="utf-8"))
-        for name, value in config.fixed().items():
-            if stored.get(name) != value:
-                raise UsageError(
-                    f"Expected --{name}={_as_flag(stored.get(name))}, as in {folder}. "
-                    f"Received: {_as_flag(value)}"
-                )
-    for name in ("parts", "figures"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for place in (folder, folder / "parts", folder / "figures"):
-        files.remove_unfinished(place)
-    files.write_json(settings, config.fixed())
 
 
 def _parts(
@@ -222,10 +187,6 @@ def _parts(
 
 
 def _train(config: SignExperiment, routing: str, capsules: int, dim: int) -> Decisions:
-    import keras
-
-    from tfcaps.experiments.network_stack import Network, NetworkStack
-
     grid = itertools.product(config.hidden_layers, config.use_bias, range(config.runs))
     stack = NetworkStack(
         [Network(*values) for values in grid],
@@ -266,47 +227,14 @@ def _time_left(elapsed: float, done: int, whole: int) -> str:
 
 
 def _store(path: pathlib.Path, part: Decisions) -> None:
-    from tfcaps.training import files
-
     with files.replacing(path) as temporary:
         np.savez(temporary, **part._asdict())
 
 
-def _write_csv(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    from tfcaps.training import files
-
-    lines = [rows[0], *(row.values() for row in rows)]
-    files.write_text(path, "".join(",".join(map(_as_flag, line)) + "\n" for line in lines))
-
-
 def _draw(path: pathlib.Path, x: np.ndarray, curves: dict[str, list[np.ndarray]]) -> None:
-    from tfcaps import plots
-    from tfcaps.plots.sign_decisions import sign_decisions
-
     figure = sign_decisions(x, {name: np.stack(lines) for name, lines in curves.items()})
     plots.save(figure, path)
 
 
 def _setting(routing: str, use_bias: bool) -> str:
     return f"{routing}, {'bias' if use_bias else 'no bias'}"
-
-
-def _as_flag(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(_as_flag, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _positive_int(value: Any) -> int:
-    if int(value) < 1:
-        raise ValueError
-    return int(value)
-
-
-def _boolean(value: Any) -> bool:
-    return _BOOLEANS[str(value).lower()]
-
-
-def _expect(condition: Any, expected: str, received: Any) -> None:
-    if not condition:
-        raise UsageError(f"Expected {expected}. Received: {received}")

@@ -5,19 +5,18 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import plots, training
+from tfcaps import files, plots, training
 from tfcaps.errors import UsageError
 from tfcaps.explanation import capsule_run
 from tfcaps.ops import safe_norm
 from tfcaps.plots.activation_grid import activation_grid
-from tfcaps.training import files
 
 DARKNESS_WEIGHT = 1e-5  # of the sum of pixels
 LOWEST_START, HIGHEST_START = 0.1, 0.9
@@ -224,7 +223,7 @@ class _Search:
         return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
     def _lengths_and_objectives(self, images, index):
-        capsules = self._network(capsule_run.network_input(self.run, images), training=False)
+        capsules = self._network(self.run.preprocessing.standardized(images), training=False)
         for place in self._centre:
             capsules = capsules[:, place]
         lengths = safe_norm(tf.cast(capsules, tf.float32))
@@ -248,7 +247,7 @@ def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationI
     found = search.run_all(settings)
     with files.replacing(stored) as temporary:
         np.savez(temporary, **found._asdict())
-    _write_rows(folder / f"{search.stem}.csv", search, found)
+    files.write_csv(folder / f"{search.stem}.csv", _rows(search, found))
     figure = activation_grid(
         found.images,
         [
@@ -269,16 +268,24 @@ def _read_settings(path: pathlib.Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_rows(path: pathlib.Path, search: _Search, found: Found) -> None:
-    lines = ["capsule,name,image,length,objective"]
+def _rows(search: _Search, found: Found) -> Iterator[dict[str, Any]]:
     for place, (capsule, name) in enumerate(zip(search.capsules, search.names, strict=True)):
         columns = zip(found.lengths[place], found.objectives[place], strict=True)
-        lines += [
-            f'{capsule},"{name}",{rank},{length:.6f},{objective:.6f}'
-            for rank, (length, objective) in enumerate(columns, start=1)
-        ]
-        lines.append(f'{capsule},"{name}",mean,{found.mean_lengths[place]:.6f},')
-    files.write_text(path, "\n".join(lines) + "\n")
+        for rank, (length, objective) in enumerate(columns, start=1):
+            yield {
+                "capsule": capsule,
+                "name": name,
+                "image": rank,
+                "length": f"{length:.6f}",
+                "objective": f"{objective:.6f}",
+            }
+        yield {
+            "capsule": capsule,
+            "name": name,
+            "image": "mean",
+            "length": f"{found.mean_lengths[place]:.6f}",
+            "objective": None,
+        }
 
 
 def _expect(condition: bool, expected: str, received: Any) -> None:

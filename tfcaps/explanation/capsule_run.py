@@ -3,7 +3,6 @@
 import os
 
 import keras
-import tensorflow as tf
 
 from tfcaps import training
 from tfcaps.errors import UsageError
@@ -23,13 +22,6 @@ def load_capsule_run(log_dir: str | os.PathLike) -> training.Run:
             f"Received: {log_dir}, in which the network is a {type(run.model).__name__}"
         )
     return run
-
-
-def network_input(run: training.Run, pixels: tf.Tensor) -> tf.Tensor:
-    """From images (B, h, w, C) in [0, 1], cropped already, to what the network takes."""
-    if run.preprocessing.standardize:
-        return tf.image.per_image_standardization(pixels)
-    return pixels
 
 
 def layer_names(model: CapsuleNetwork) -> tuple[str, ...]:

@@ -2,23 +2,23 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import datasets, plots, training
+from tfcaps import datasets, files, plots, training
 from tfcaps.datasets.resizing import resize_uint8
 from tfcaps.errors import UsageError
 from tfcaps.explanation import capsule_run
 from tfcaps.explanation.routing_tree import RoutingTree, routing_tree
 from tfcaps.plots.routing_tree import Edge, Node
 from tfcaps.plots.routing_tree import routing_tree as tree_figure
-from tfcaps.training import files, probe
+from tfcaps.training.capsules.figures import capsule_dimensions
 
-# What is added to one dimension of a capsule at a time, as in arXiv 1710.09829, section 5.1.
-TWEAKS = np.linspace(-0.25, 0.25, 11)
+# There may be no branch, where all capsules are 0.
+_BRANCH_COLUMNS = ("lower", "lower_node", "upper", "upper_node", "relevance", "is_skip")
 
 
 def explain(
@@ -79,12 +79,8 @@ def explain(
     )
     if run.model.decoder is not None:
         plots.save(_draw_dimensions(run, tree), folder / "dimensions.png")
-    _write_rows(folder / "places.csv", ("row", "column", "relevance"), _place_rows(tree))
-    _write_rows(
-        folder / "branches.csv",
-        ("lower", "lower_node", "upper", "upper_node", "relevance", "is_skip"),
-        _branch_rows(tree),
-    )
+    files.write_csv(folder / "places.csv", _place_rows(tree))
+    files.write_csv(folder / "branches.csv", _branch_rows(tree), _BRANCH_COLUMNS)
     content = _content(run, tree, label)
     files.write_json(folder / "explanation.json", content)
     return {**content, "folder": str(folder)}
@@ -234,42 +230,25 @@ def _draw_dimensions(run: training.Run, tree: RoutingTree):
     capsules = tree.class_capsules
     if run.model.mask == "label":  # the decoder sees nothing else than this capsule
         capsules = np.where(np.arange(len(capsules))[:, np.newaxis] == tree.capsule, capsules, 0.0)
-    dimensions = capsules.shape[-1]
-    # (dimension, value, K, E): the capsules, with one number added to one of their elements.
-    changed = np.broadcast_to(capsules, (dimensions, len(TWEAKS), *capsules.shape)).copy()
-    changed[:, :, tree.capsule] += np.eye(dimensions)[:, np.newaxis] * TWEAKS[:, np.newaxis]
-    decoded = probe.in_batches(
-        run.model.decoder, changed.reshape(-1, *capsules.shape).astype("float32")
-    )
-    return plots.dimension_sweep(
-        decoded.reshape(*changed.shape[:2], *decoded.shape[1:]),
-        TWEAKS,
-        title=f'Reconstructions from a changed capsule of class "{run.class_names[tree.capsule]}"',
-    )
+    return capsule_dimensions(run.model.decoder, capsules, tree.capsule, run.class_names)
 
 
-def _place_rows(tree: RoutingTree) -> Iterable[tuple]:
-    return ((*place, f"{value:.6g}") for place, value in np.ndenumerate(tree.places))
+def _place_rows(tree: RoutingTree) -> Iterator[dict[str, Any]]:
+    for (row, column), value in np.ndenumerate(tree.places):
+        yield {"row": row, "column": column, "relevance": f"{value:.6g}"}
 
 
-def _branch_rows(tree: RoutingTree) -> Iterable[tuple]:
-    return (
-        (
-            branch.lower,
-            int(lower),
-            branch.upper,
-            int(upper),
-            f"{branch.flow[upper, lower]:.6g}",
-            str(branch.is_skip).lower(),
-        )
-        for branch in tree.branches
-        for upper, lower in np.argwhere(branch.flow > 0)
-    )
-
-
-def _write_rows(path: pathlib.Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    lines = [",".join(map(str, row)) for row in rows]
-    files.write_text(path, "\n".join([",".join(header), *lines]) + "\n")
+def _branch_rows(tree: RoutingTree) -> Iterator[dict[str, Any]]:
+    for branch in tree.branches:
+        for upper, lower in np.argwhere(branch.flow > 0):
+            yield {
+                "lower": branch.lower,
+                "lower_node": int(lower),
+                "upper": branch.upper,
+                "upper_node": int(upper),
+                "relevance": f"{branch.flow[upper, lower]:.6g}",
+                "is_skip": branch.is_skip,
+            }
 
 
 def _content(run: training.Run, tree: RoutingTree, label: int | None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import zipfile
 
 import keras
 
+from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.training import files
 
 _KEPT = 2  # the last one, and the one before in case that the last one is damaged
 _BEST = "best.keras"

@@ -129,7 +129,7 @@ class RunConfig:
     def flag(self, name: str) -> str:
         """A field as it is written on a command line."""
         value = self.to_dict()[name]
-        return f"no --{name}" if value is None else f"--{name}={_flag_value(value)}"
+        return f"no --{name}" if value is None else f"--{name}={flag_value(value)}"
 
     def first_difference(self, earlier: "RunConfig") -> str | None:
         """The first flag that forbids to resume a run of `earlier`, or None."""
@@ -144,7 +144,14 @@ def joined(values: Iterable[Any]) -> str:
     return ",".join(str(value) for value in values)
 
 
-def _flag_value(value: Any) -> str:
+def flag_value(value: Any) -> str:
+    """A value as it is written behind a flag's name.
+
+    >>> flag_value([True, 2]), flag_value(None)
+    ('true,2', '')
+    """
     if isinstance(value, list):
-        return joined(value)
+        return joined(map(flag_value, value))
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

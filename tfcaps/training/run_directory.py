@@ -1,15 +1,15 @@
 """Where a training keeps what it writes."""
 
 import csv
-import io
 import itertools
 import json
 import os
 import pathlib
 from typing import Any
 
+from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.training import files, recipes
+from tfcaps.training import recipes
 from tfcaps.training.configuration import RunConfig
 
 # What run.json holds beside the configuration.
@@ -139,8 +139,4 @@ class RunDirectory:
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-        files.write_text(self.metrics, text.getvalue())
+        files.write_csv(self.metrics, ({**row, "epoch": int(row["epoch"])} for row in rows))

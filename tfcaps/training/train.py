@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 import tfcaps
-from tfcaps import datasets, export, plots
+from tfcaps import datasets, export, files, plots
 from tfcaps.datasets import ImageDataset, Preprocessing, Split
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, devices, files, recipes
+from tfcaps.training import checkpoints, devices, recipes
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
 from tfcaps.training.configuration import RunConfig

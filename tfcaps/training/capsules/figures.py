@@ -97,7 +97,7 @@ def write_figures(
         )
         # An example that the network gets right says more about its capsules.
         example = np.argmax(predictions[shown] == labels[shown])
-        figures["capsule_dimensions"] = _capsule_dimensions(
+        figures["capsule_dimensions"] = capsule_dimensions(
             model.decoder, capsules[example], predictions[shown][example], class_names
         )
     return [
@@ -106,7 +106,7 @@ def write_figures(
     ]
 
 
-def _capsule_dimensions(
+def capsule_dimensions(
     decoder: keras.Model, capsules: np.ndarray, winner: int, class_names: Sequence[str]
 ) -> Figure:
     """Draws what changing each dimension of the winning one of capsules (K, E) reconstructs."""

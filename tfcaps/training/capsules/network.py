@@ -3,7 +3,7 @@
 import keras
 
 from tfcaps.errors import UsageError
-from tfcaps.initializers import GAINS, LengthPreserving
+from tfcaps.initializers import DEFAULT_GAIN, GAINS, LengthPreserving
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet, CapsuleNetwork, ConvCapsNet, EfficientCapsNet
 from tfcaps.robustness import train_on_attacked_images
@@ -53,7 +53,7 @@ def build_model(
 def _kernel_initializer(config: CapsuleNetworkConfig) -> keras.initializers.Initializer | None:
     if config.kernel_initializer == "normal":
         return None  # the layers' own
-    return LengthPreserving(GAINS.get(config.routing, LengthPreserving().gain))
+    return LengthPreserving(GAINS.get(config.routing, DEFAULT_GAIN))
 
 
 def compile_model(

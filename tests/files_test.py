@@ -7,7 +7,15 @@ import stat
 
 import pytest
 
-from tfcaps.training import files
+from tfcaps import files
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "rows.csv"
+    files.write_csv(path, [{"a": True, "b": 'x, "y"'}, {"a": None, "b": 0.1}])
+    assert path.read_bytes() == b'a,b\ntrue,"x, ""y"""\n,0.1\n'
+    files.write_csv(path, [], columns=("a", "b"))
+    assert path.read_bytes() == b"a,b\n"
 
 
 def test_text_and_json(tmp_path):
