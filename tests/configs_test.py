@@ -76,7 +76,7 @@ def test_opening_comment_says_what_the_file_is_for(file):
     assert all(line.startswith("# ") for line in comment.splitlines())
     assert all(line.startswith("--") for line in flags.splitlines())
     assert "# Shows: " in comment
-    assert "# Expected: " in comment
+    assert re.search(r"# Expected(, by the paper)?: ", comment)
     assert f"bin/train_capsnet --flagfile={file}" in comment
 
 
