@@ -1,8 +1,9 @@
 """Does the memory of a process grow from trial to trial?
 
-Makes small trials, one after the other in this process, and prints its memory after each.
+Makes small trials, one after the other, and prints the searching process's memory after each.
 
     python -m benchmarks.trial_memory --trials=30
+    python -m benchmarks.trial_memory --trials=30 --no-isolate_trials
 """
 
 import argparse
@@ -16,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from nas import search
 from nas.configuration import SearchConfig
+from nas.material import load_material
 from nas.oracle import ControllerOracle
 from nas.policy import START, Decision, Proposal
 from nas.search_directory import SearchDirectory
@@ -39,14 +41,16 @@ class _Repeat:
         return Decision((Proposal(len(records), START, self.architecture),))
 
 
-def memory_after_trials(trials: int) -> list[float]:
+def memory_after_trials(trials: int, *, isolate_trials: bool) -> list[float]:
     """Resident memory in MB (2²⁰ bytes) after each of so many trials."""
     found = []
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        config = SearchConfig(log_dir=folder, max_trials=trials, **_TINY)
+        config = SearchConfig(
+            log_dir=folder, max_trials=trials, isolate_trials=isolate_trials, **_TINY
+        )
         directory = SearchDirectory(folder)
         directory.create(config)
-        tuner = search.make_tuner(config, directory, search.load_material(config))
+        tuner = search.make_tuner(config, directory, load_material(config))
         oracle: ControllerOracle = tuner.oracle
         oracle.rule = _Repeat(config.start)
         oracle.on_end = lambda _: found.append(_resident_megabytes())
@@ -65,7 +69,8 @@ def main() -> None:
     """Prints the memory after each trial, and the growth since the third one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=30)
-    found = memory_after_trials(parser.parse_args().trials)
+    parser.add_argument("--isolate_trials", action=argparse.BooleanOptionalAction, default=True)
+    found = memory_after_trials(**vars(parser.parse_args()))
     for number, megabytes in enumerate(found, start=1):
         print(f"trial {number:2}: {megabytes:7.0f} MB", flush=True)
     print(f"growth since trial {SETTLED}: {found[-1] - found[SETTLED - 1]:.0f} MB")

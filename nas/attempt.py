@@ -8,45 +8,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from nas.material import Material
 from tfcaps import datasets
-from tfcaps.datasets import ImageDataset, Preprocessing, Split
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models.block_network import BlockNetwork
-from tfcaps.training.recipe import Recipe
-
-
-@dataclasses.dataclass(frozen=True)
-class Material:
-    """What all attempts of a search have in common.
-
-    Args:
-        data: training and validation examples; test examples are not touched.
-        preprocessing: of the images.
-        probe: training examples on which bundle entropy is measured.
-        recipe: how networks are compiled and fed.
-        steps_per_epoch: between two checks; None: all training examples.
-        epochs: of an attempt, with a check after each.
-        seed: of weights, order and augmentation.
-    """
-
-    data: ImageDataset
-    preprocessing: Preprocessing
-    probe: Split
-    recipe: Recipe
-    steps_per_epoch: int | None
-    epochs: int
-    seed: int
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of the networks' input."""
-        return self.preprocessing.output_shape(self.data.image_shape)
-
-    @property
-    def num_classes(self) -> int:
-        """K, of the data."""
-        return len(self.data.class_names)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,8 @@ class SearchConfig(BlockNetworkConfig):
         grace: rounds in which a new block is not pruned. Default 2.
         init: "zero": new blocks are identities; "gaussian": they are random. Default "zero".
         train_start: whether the start network gets the final training, too. Default False.
+        isolate_trials: whether each trial gets a process of its own, so that memory doesn't grow
+            from trial to trial. Default True.
         distributed: whether this process is one of several, as keras-tuner's environment variables
             say. Default False.
         worker_timeout: seconds after which a worker that gives no sign of life is thought gone.
@@ -61,7 +63,8 @@ class SearchConfig(BlockNetworkConfig):
     )
     free_on_resume: ClassVar = (
         *BlockNetworkConfig.free_on_resume,
-        *("final_steps_per_epoch", "max_trials", "train_start", "distributed", "worker_timeout"),
+        *("final_steps_per_epoch", "max_trials", "train_start", "isolate_trials"),
+        *("distributed", "worker_timeout"),
     )
 
     rule: str = "all_stages"
@@ -76,6 +79,7 @@ class SearchConfig(BlockNetworkConfig):
     grace: int = 2
     init: str = "zero"
     train_start: bool = False
+    isolate_trials: bool = True
     distributed: bool = False
     worker_timeout: float = 60.0
 

@@ -1,6 +1,7 @@
 """The search as a user starts it: trials, the final training, and what is left afterwards."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -12,18 +13,18 @@ import keras_tuner
 
 from nas import history, policy, report
 from nas.architecture import Architecture
-from nas.attempt import Material, Outcome, make_attempt
+from nas.attempt import Outcome, make_attempt
 from nas.configuration import SearchConfig
-from nas.hypermodel import BlockHyperModel
+from nas.material import Material, load_material
 from nas.oracle import ControllerOracle
 from nas.policy import Record
 from nas.search_directory import SearchDirectory
+from nas.trial import TrialRunner, run_trial
 from nas.trial_folder import TrialFolder
 from nas.tuner import ControllerTuner
-from tfcaps import datasets, files, training
+from tfcaps import files, process, training
 from tfcaps.errors import UsageError
 from tfcaps.training import devices
-from tfcaps.training.blocks import BlockRecipe
 
 # keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.
 _NAME = "KERASTUNER_TUNER_ID"
@@ -53,6 +54,8 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
         _wait_for_chief(directory, config)
     else:
         directory.check(config)
+    if config.isolate_trials:
+        devices.share_gpus()
     with devices.precision(config.precision), devices.strategy().scope():
         material = load_material(config)
         tuner = make_tuner(config, directory, material)
@@ -94,28 +97,6 @@ def _wait_for_chief(directory: SearchDirectory, config: SearchConfig) -> None:
     directory.compare(config)
 
 
-def load_material(config: SearchConfig) -> Material:
-    """What all attempts of a search have in common."""
-    data = datasets.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        train_examples=config.train_examples or None,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-    )
-    recipe = BlockRecipe(config)
-    return Material(
-        data=data,
-        preprocessing=recipe.preprocessing(),
-        probe=datasets.probe_set(data.train, config.conflicting_samples_size, seed=config.seed),
-        recipe=recipe,
-        steps_per_epoch=config.steps_per_epoch or None,
-        epochs=config.check_epochs,
-        seed=config.seed,
-    )
-
-
 def make_tuner(
     config: SearchConfig, directory: SearchDirectory, material: Material
 ) -> ControllerTuner:
@@ -132,23 +113,12 @@ def make_tuner(
         worker_timeout=config.worker_timeout,
         on_end=on_end,
     )
-    hypermodel = BlockHyperModel(
-        config.start,
-        material.image_shape,
-        material.num_classes,
-        material.recipe,
-        jit=devices.use_jit(config.jit),
-    )
-    inherits = config.rule == policy.GROW_AND_PRUNE
-    return ControllerTuner(
-        oracle,
-        hypermodel,
-        material,
-        check_before=config.rule == policy.ALL_STAGES,
-        stop_at_conflict=not inherits,
-        keep_networks=inherits,
-        init=config.init,
-    )
+    runner = TrialRunner(config, material)
+    if config.isolate_trials:
+        run = functools.partial(process.run_alone, run_trial, config)
+    else:
+        run = runner.run
+    return ControllerTuner(oracle, runner.hypermodel, run)
 
 
 def _rule(config: SearchConfig) -> policy.PruneConflicts | policy.GrowAndPrune:

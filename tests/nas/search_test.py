@@ -4,10 +4,12 @@ import csv
 import importlib
 import json
 import math
+import multiprocessing
 import os
 import random
 import signal
 import socket
+import threading
 import time
 import zlib
 
@@ -19,6 +21,7 @@ from nas import search, weight_transfer
 from nas.architecture import Architecture
 from nas.attempt import Outcome
 from nas.configuration import SearchConfig
+from nas.material import load_material
 from nas.search_directory import SearchDirectory
 from nas.trial_folder import TrialFolder
 from tests import runs
@@ -45,6 +48,7 @@ TINY = {
     "max_trials": 6,
     "tolerance": 0.05,
     "augmentation": "none",
+    "isolate_trials": False,  # starting TensorFlow takes longer than these trials do
 }
 TIMES = ("ms_per_image", "seconds")
 
@@ -120,15 +124,17 @@ def made_up(monkeypatch):
             loaded[key] = load(name, **arguments)
         return loaded[key]
 
-    tuner, report = (importlib.import_module(f"nas.{name}") for name in ("tuner", "report"))
+    tuner, trial, report = (
+        importlib.import_module(f"nas.{name}") for name in ("tuner", "trial", "report")
+    )
     monkeypatch.setattr(datasets, "load", load_once)
     monkeypatch.setattr(Architecture, "build", lambda architecture, *_: Network(architecture))
     monkeypatch.setattr(BlockRecipe, "compile", lambda *_, **__: None)
     monkeypatch.setattr(keras.models, "load_model", read_network)
     monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
-    monkeypatch.setattr(tuner, "count_flops", lambda model: 100 * model.count_params())
-    monkeypatch.setattr(tuner, "make_attempt", pretend)
-    monkeypatch.setattr(tuner.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
+    monkeypatch.setattr(trial, "count_flops", lambda model: 100 * model.count_params())
+    monkeypatch.setattr(trial, "make_attempt", pretend)
+    monkeypatch.setattr(trial.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
     monkeypatch.setattr(tuner, "_POLLING_SECONDS", 0.0)
     monkeypatch.setattr(search.training, "train", pretend_training)
     monkeypatch.setattr(report.measure, "peak_megabytes", lambda *_: 12.0)
@@ -214,7 +220,7 @@ class TestMadeUp:
                 raise MemoryError("of the device")
             return pretend(*arguments, **named)
 
-        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", crashing)
+        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", crashing)
         assert search.auto_tune(config(tmp_path / "parts")) == whole
         assert "  failed: MemoryError: of the device\n" in capsys.readouterr().out
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
@@ -227,7 +233,7 @@ class TestMadeUp:
                 raise UsageError("Expected a finite loss. Received: nan in epoch 1")
             return pretend(model, *arguments, **named)
 
-        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", diverging)
+        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", diverging)
         found = search.auto_tune(config(tmp_path))
         assert max(found["architecture"].counts) <= 2
         failed = [row for row in history_of(tmp_path) if row["status"] == "failed"]
@@ -241,7 +247,7 @@ class TestMadeUp:
         def diverging(*_, **__):
             raise UsageError("Expected a finite loss. Received: nan in epoch 1")
 
-        made_up.setattr(importlib.import_module("nas.tuner"), "make_attempt", diverging)
+        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", diverging)
         with pytest.raises(UsageError) as caught:
             search.auto_tune(config(tmp_path))
         assert str(caught.value) == (
@@ -423,6 +429,29 @@ def test_killed_and_resumed(uninterrupted, tmp_path):
     assert history_of(folder) == history_of(uninterrupted)
 
 
+def test_trials_in_processes_of_their_own(uninterrupted, tmp_path, monkeypatch, capfd):
+    """The same numbers; one whose process is killed is tried again."""
+    monkeypatch.setattr(search, "_train", lambda config, directory, summary: {})
+    monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: None)
+    killed = []
+
+    def kill_one():
+        trial = tmp_path / "search" / "trial_1"
+        wait_until(lambda: trial.exists() and multiprocessing.active_children())
+        killed.extend(multiprocessing.active_children())
+        killed[0].kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    search.auto_tune(config(tmp_path, max_trials=2, isolate_trials=True))
+    killer.join()
+    assert len(killed) == 1
+    assert "  failed: RuntimeError: Expected a result. Received: the end of its process" in (
+        capfd.readouterr().out
+    )
+    assert history_of(tmp_path) == history_of(uninterrupted)[:2]
+
+
 def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -463,7 +492,7 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
 def test_real_attempts(tmp_path):
     """What is measured depends on the seed only, and conflicts end attempts of the prunings."""
     whole = config(tmp_path, rule="all_stages", blocks=(2, 2), model="vgg", epochs=1)
-    material = search.load_material(whole)
+    material = load_material(whole)
     attempts = [search._attempt_from_scratch(whole.start, material) for _ in range(2)]
     assert attempts[0].accuracy == attempts[1].accuracy
     assert attempts[0].losses == attempts[1].losses

@@ -16,6 +16,16 @@ def strategy() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
 
 
+def share_gpus() -> None:
+    """Takes memory of the GPUs as it is needed, so that several processes can have some.
+
+    To be called before anything is computed: later, it changes nothing.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
 def check_batch_size(batch_size: int) -> None:
     """Checks that all devices get equally many examples of a batch, which Keras relies on.
 

@@ -1,0 +1,80 @@
+"""Calls in processes of their own: results, errors, and sudden ends on both sides."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests import process_calls, runs
+from tfcaps import process
+from tfcaps.errors import UsageError
+
+# Prints the number of the new process, then of what ended its call.
+CALL = """
+from tests import process_calls
+from tfcaps import process
+
+process.run_alone(process_calls.tell_and_sleep)
+"""
+
+
+def is_alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    # Nobody may be there to read the exit code of a process that has ended.
+    with open(f"/proc/{number}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_result():
+    (total, number) = process.run_alone(process_calls.add, 2, 3)
+    assert total == 5
+    assert number != os.getpid()
+    assert not is_alive(number)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UsageError("Expected a finite loss. Received: nan"), OSError(28, "No space left", "file")],
+)
+def test_error(error):
+    with pytest.raises(type(error)) as caught:
+        process.run_alone(process_calls.fail, error)
+    assert str(caught.value) == str(error)
+    assert "in fail" in str(caught.value.__cause__)
+
+
+def test_sudden_end():
+    with pytest.raises(RuntimeError) as caught:
+        process.run_alone(process_calls.end_suddenly)
+    assert str(caught.value) == (
+        "Expected a result. Received: the end of its process, as when memory runs out"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_end_of_the_caller(number):
+    """Only the caller gets the signal; the new process ends all the same."""
+    caller = runs.start_code(CALL)
+    new = int(caller.stdout.readline())
+    assert is_alive(new)
+    caller.send_signal(number)
+    runs.finish(caller)
+    deadline = time.monotonic() + 30
+    while is_alive(new):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_interrupted_process_goes_on():
+    """As with Ctrl-C in a terminal, which the caller answers."""
+    caller = runs.start_code(CALL)
+    new = int(caller.stdout.readline())
+    os.kill(new, signal.SIGINT)
+    time.sleep(0.3)
+    assert is_alive(new)
+    caller.kill()
+    runs.finish(caller)

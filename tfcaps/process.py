@@ -1,0 +1,60 @@
+"""Calls that get a process of their own."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def run_alone(function: Callable[..., Result], *arguments: object) -> Result:
+    """Calls a function in a new process, which ends with the call.
+
+    Whatever the call leaves in memory goes with its process: TensorFlow keeps some of each graph
+    that was ever traced. The process ends with this one, too, however this one ends.
+
+    Args:
+        function: of a module, so that the process can import it.
+        *arguments: of it, to be pickled, as its result is.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        RuntimeError: the process was ended before it had a result.
+        Exception: what the function raises; its cause is the traceback of that process.
+    """
+    # A forked process would inherit TensorFlow's locks without the threads that hold them.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=context, initializer=_end_with_parent
+    ) as pool:
+        try:
+            process = pool.submit(os.getpid).result()
+            call = pool.submit(function, *arguments)
+            try:
+                return call.result()
+            except (KeyboardInterrupt, SystemExit):
+                # The pool would wait for the end of the call.
+                os.kill(process, signal.SIGTERM)
+                raise
+        except concurrent.futures.process.BrokenProcessPool:
+            raise RuntimeError(
+                "Expected a result. Received: the end of its process, as when memory runs out"
+            ) from None
+
+
+def _end_with_parent() -> None:
+    """Makes the new process one that its parent ends, and that outlives no parent."""
+    # Ctrl-C reaches all processes of a terminal; the parent answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_end_of_parent, daemon=True).start()
+
+
+def _wait_for_end_of_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
