@@ -20,3 +20,9 @@ def end_suddenly():
 def tell_and_sleep():
     print(os.getpid(), flush=True)
     time.sleep(300)
+
+
+def sleep_or_fail(seconds):
+    if not seconds:
+        raise ValueError("nothing to wait for")
+    time.sleep(seconds)

@@ -55,6 +55,25 @@ def test_sudden_end():
     )
 
 
+def test_processes_share_the_calls():
+    calls = [(number, 1) for number in range(4)]
+    found = dict(process.run_all(process_calls.add, calls, processes=2))
+    assert {call: total for call, (total, _) in found.items()} == {
+        (0, 1): 1,
+        (1, 1): 2,
+        (2, 1): 3,
+        (3, 1): 4,
+    }
+    assert len({number for _, number in found.values()}) <= 2
+
+
+def test_the_first_error_ends_all_calls():
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="nothing to wait for"):
+        list(process.run_all(process_calls.sleep_or_fail, [(300,), (0,), (300,)], processes=2))
+    assert time.monotonic() - started < 60
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_end_of_the_caller(number):
     """Only the caller gets the signal; the new process ends all the same."""

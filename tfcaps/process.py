@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -28,24 +28,48 @@ def run_alone(function: Callable[..., Result], *arguments: object) -> Result:
         RuntimeError: the process was ended before it had a result.
         Exception: what the function raises; its cause is the traceback of that process.
     """
+    ((_, result),) = run_all(function, [arguments], processes=1)
+    return result
+
+
+def run_all(
+    function: Callable[..., Result], calls: Iterable[tuple], processes: int
+) -> Iterator[tuple[tuple, Result]]:
+    """Calls a function with each of several arguments, in processes that share the calls.
+
+    The first error ends all of them.
+
+    Args:
+        function: see `run_alone`.
+        calls: the arguments of each call. The first ones begin first.
+        processes: how many calls run at a time.
+
+    Yields:
+        The arguments of a call that has ended, and its result.
+
+    Raises:
+        RuntimeError, Exception: see `run_alone`.
+    """
     # A forked process would inherit TensorFlow's locks without the threads that hold them.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=context, initializer=_end_with_parent
+        processes, mp_context=context, initializer=_end_with_parent
     ) as pool:
         try:
-            process = pool.submit(os.getpid).result()
-            call = pool.submit(function, *arguments)
-            try:
-                return call.result()
-            except (KeyboardInterrupt, SystemExit):
-                # The pool would wait for the end of the call.
-                os.kill(process, signal.SIGTERM)
-                raise
+            futures = {pool.submit(function, *call): call for call in calls}
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
         except concurrent.futures.process.BrokenProcessPool:
             raise RuntimeError(
                 "Expected a result. Received: the end of its process, as when memory runs out"
             ) from None
+        except BaseException:
+            # The pool would wait for the end of the calls.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
 
 
 def _end_with_parent() -> None:

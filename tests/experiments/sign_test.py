@@ -12,13 +12,13 @@ from tests import runs
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.experiments import SignExperiment, count_above, network_stack, sign, sign_experiment
-from tfcaps.experiments.network_stack import Network, NetworkStack
+from tfcaps.experiments.network_stack import Member, NetworkStack
 from tfcaps.experiments.stacked_votes import StackedVotes
 from tfcaps.layers import DenseCapsule
 from tfcaps.ops import safe_norm
 
 CAPSULES, DIM = 4, 3
-NETWORKS = (Network(1, True, 0), Network(3, False, 0), Network(2, True, 1), Network(1, False, 1))
+MEMBERS = (Member(True, 0), Member(False, 0), Member(True, 1))
 TINY = {
     "routing": ("rba",),
     "hidden_layers": (1, 2),
@@ -29,6 +29,7 @@ TINY = {
     "batch_size": 32,
     "epochs": 2,
     "learning_rate": 0.01,
+    "workers": 1,
 }
 
 
@@ -39,28 +40,26 @@ def experiment(log_dir, **changes) -> SignExperiment:
 class Alone:
     """One network of a stack, built of the package's own layers, with the stack's weights."""
 
-    def __init__(self, stack: NetworkStack, place: int, routing):
-        depth, use_bias, _ = stack.networks[place]
+    def __init__(self, stack: NetworkStack, member: int, depth: int, routing):
+        use_bias, self.run = stack.members[member]
+        self.place = (member, stack.hidden_layers.index(depth))
         sizes = [(CAPSULES, DIM)] * depth + [(2, 10)]
         self.layers = [
             DenseCapsule(*size, routing=dict(routing), use_bias=use_bias) for size in sizes
         ]
         self.lengths(np.ones((1,), "float32"))
-        self.stacked = [*stack._layers[:depth], stack._layers[-1]]
-        for layer, stacked in zip(self.layers, self.stacked, strict=True):
-            layer.kernel.assign(self.as_dense(stacked.kernel[place]))
+        for layer, weights in zip(self.layers, stack.weights(member, depth), strict=True):
+            kernel, bias, *others = weights
+            layer.kernel.assign(self.as_dense(kernel))
             if use_bias:
-                layer.bias.assign(stacked.bias[place, 0])
-            for own, many in zip(
-                layer.routing.trainable_variables, stacked.routing.trainable_variables, strict=True
-            ):
-                own.assign(many[place, 0])
-        self.place = place
+                layer.bias.assign(bias[0])
+            for own, other in zip(layer.routing.trainable_variables, others, strict=True):
+                own.assign(other[0])
 
     @staticmethod
     def as_dense(kernel):
-        """(I, D, O, E) → (O, I, E, D)."""
-        return np.transpose(kernel, (2, 0, 3, 1))
+        """(I, O, E, D) → (O, I, E, D)."""
+        return np.swapaxes(kernel, 0, 1)
 
     def lengths(self, x):
         capsules = tf.reshape(x, (-1, 1, 1))
@@ -89,77 +88,87 @@ def test_stacked_networks_are_what_they_are_alone(name, deepest, monkeypatch):
     # Without bias, the published weights leave lengths of 1e-10 and no gradient to compare.
     monkeypatch.setattr(network_stack, "KERNEL_STDDEV", 3.0)
     routing = {"name": name, "iterations": 2}
-    networks = [network for network in NETWORKS if network.hidden_layers <= deepest]
-    stack = NetworkStack(networks, CAPSULES, DIM, routing, learning_rate=0.01, seed=3)
-    alone = [Alone(stack, place, routing) for place in range(len(networks))]
+    depths = range(1, deepest + 1)
+    stack = NetworkStack(depths, MEMBERS, CAPSULES, DIM, routing, learning_rate=0.01, seed=3)
+    networks = {
+        (member, depth): Alone(stack, member, depth, routing)
+        for member in range(len(MEMBERS))
+        for depth in depths
+    }
     x = sign.points(16)
-    before = stack.lengths(np.tile(x, (len(networks), 1)))
-    for network, lengths in zip(alone, before, strict=True):
-        np.testing.assert_allclose(lengths, network.lengths(x), atol=2e-6)
+    before = stack.lengths(np.tile(x, (len(MEMBERS), 1)))
+    for alone in networks.values():
+        np.testing.assert_allclose(before[alone.place], alone.lengths(x), atol=2e-6)
 
     stack.train_epoch(x, 0, batch_size=8)
-    after = stack.lengths(np.tile(x, (len(networks), 1)))
+    after = stack.lengths(np.tile(x, (len(MEMBERS), 1)))
     assert np.abs(after - before).max() > 5e-4
-    for network, (depth, use_bias, run) in zip(alone, stack.networks, strict=True):
-        order = np.random.default_rng([3, run, 0]).permutation(16)
-        network.train(x[order].reshape(2, 8))
-        np.testing.assert_allclose(after[network.place], network.lengths(x), atol=2e-5)
-        for layer, stacked in zip(network.layers, network.stacked, strict=True):
+    for (member, depth), alone in networks.items():
+        order = np.random.default_rng([3, alone.run, 0]).permutation(16)
+        alone.train(x[order].reshape(2, 8))
+        np.testing.assert_allclose(after[alone.place], alone.lengths(x), atol=2e-5)
+        for layer, (kernel, bias, *_) in zip(
+            alone.layers, stack.weights(member, depth), strict=True
+        ):
             # Adam moves a weight by its rate however small the gradient is, rounding included.
-            moved = network.as_dense(stacked.kernel[network.place])
+            moved = alone.as_dense(kernel)
             np.testing.assert_allclose(moved, layer.kernel, atol=1e-3, err_msg=str(depth))
-            bias = stacked.bias[network.place, 0] * float(use_bias)
-            np.testing.assert_allclose(bias, layer.bias if use_bias else 0.0, atol=1e-3)
+            if layer.use_bias:
+                np.testing.assert_allclose(bias[0], layer.bias, atol=1e-3)
+            else:
+                np.testing.assert_array_equal(bias, np.full_like(bias, 0.1))  # as it was
 
 
 def test_stacked_votes_and_gradients():
     random = np.random.default_rng(0)
     inputs = random.normal(size=(2, 3, 4, 5)).astype("float32")
-    kernel = random.normal(size=(2, 4, 5, 6, 7)).astype("float32")
+    kernel = random.normal(size=(2, 4, 6, 7, 5)).astype("float32")
     upstream = random.normal(size=(2, 3, 6, 7)).astype("float32")
     inputs, kernel = tf.constant(inputs), tf.constant(kernel)
     with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
         x = StackedVotes(inputs, kernel).open(linear=1)
-        result = tf.reduce_sum(upstream * x.weighted_sum(tf.ones((2, 3, 6, 4))))
+        sums = x.weighted_sum(tf.ones((2, 3, 6, 4)))
+        result = tf.reduce_sum(upstream * sums)
     gradients = tape.gradient(result, [inputs, kernel])
-    votes = np.einsum("mbid,midoe->mboie", inputs.numpy().astype(float), kernel)
-    np.testing.assert_allclose(x.array, votes, atol=1e-5)
-    expected = np.einsum("mboe,midoe->mbid", upstream.astype(float), kernel)
+    votes = np.einsum("mbid,mioed->mboe", inputs.numpy().astype(float), kernel)
+    np.testing.assert_allclose(sums, votes, atol=1e-5)
+    expected = np.einsum("mboe,mioed->mbid", upstream.astype(float), kernel)
     np.testing.assert_allclose(gradients[0], expected, atol=1e-5)
-    expected = np.einsum("mboe,mbid->midoe", upstream.astype(float), inputs)
+    expected = np.einsum("mboe,mbid->mioed", upstream.astype(float), inputs)
     np.testing.assert_allclose(gradients[1], expected, atol=1e-5)
 
 
 class TestInitialWeights:
     @staticmethod
-    def layers(networks, **options):
-        return NetworkStack(networks, CAPSULES, DIM, "em", **options)._layers
+    def weights(depths, members, member, depth, **options):
+        stack = NetworkStack(depths, members, CAPSULES, DIM, "em", **options)
+        return stack.weights(member, depth)
 
     def test_distribution(self):
-        layers = NetworkStack([Network(2, True, r) for r in range(20)], 10, 10, "em")._layers
-        kernel, bias = np.asarray(layers[1].kernel), np.asarray(layers[1].bias)
+        stack = NetworkStack([2], [Member(True, r) for r in range(20)], 10, 10, "em")
+        networks = [stack.weights(member, 2)[1] for member in range(20)]
+        kernel, bias, beta_a, beta_u = (np.stack(each) for each in zip(*networks, strict=True))
         assert kernel.shape == (20, 10, 10, 10, 10)
         # 200,000 draws: five standard errors.
         assert abs(kernel.std() - 0.5) < 5 * 0.5 / np.sqrt(2 * kernel.size)
         assert abs(kernel.mean()) < 5 * 0.5 / np.sqrt(kernel.size)
         np.testing.assert_array_equal(bias, np.full((20, 1, 10, 10), np.float32(0.1)))
-        beta_a, beta_u = (np.asarray(v) for v in layers[1].routing.trainable_variables)
         assert beta_a.shape == beta_u.shape == (20, 1, 10)
         assert len(np.unique([beta_a, beta_u])) == 400  # none is another's copy
         assert abs(beta_a.std() - 0.2) < 5 * 0.2 / np.sqrt(2 * beta_a.size)
 
     def test_they_do_not_depend_on_the_company(self):
-        alone = self.layers([Network(2, True, 1)])
-        together = self.layers([Network(1, False, 0), Network(2, True, 1), Network(3, True, 1)])
-        place = 1  # behind the one with three layers
-        for mine, ours in zip(alone, [*together[:2], together[3]], strict=True):
-            for one, many in zip(mine.variables, ours.variables, strict=True):
-                np.testing.assert_array_equal(one[0], many[place])
+        alone = self.weights([2], [Member(True, 1)], 0, 2)
+        together = self.weights([1, 2, 3], [Member(False, 0), Member(False, 1)], 1, 2)
+        for mine, ours in zip(alone, together, strict=True):
+            for one, other in zip(mine, ours, strict=True):
+                np.testing.assert_array_equal(one, other)
 
     def test_runs_and_seeds_differ(self):
-        first, second = np.asarray(self.layers([Network(1, True, r) for r in (0, 1)])[0].kernel)
-        other = np.asarray(self.layers([Network(1, True, 1)], seed=1)[0].kernel)[0]
+        members = [Member(True, run) for run in (0, 1)]
+        first, second = (self.weights([1], members, member, 1)[0][0] for member in (0, 1))
+        other = self.weights([1], members, 1, 1, seed=1)[0][0]
         assert len(np.unique([first, second, other])) == 3 * np.size(first)
 
 
@@ -220,7 +229,7 @@ class TestExperiment:
             (folder / name).unlink()
         (folder / "parts" / ".writing-x.npz").write_text("half a file of a killed process")
         sign_experiment(experiment(folder, capsules=(4, 5), resume=True))
-        assert "Part 2/2: rba, 5 capsules of dimension 4" in capsys.readouterr().out
+        assert "Part 1/1: rba, 5 capsules of dimension 4" in capsys.readouterr().out
         assert runs.snapshot(folder).keys() == runs.snapshot(finished).keys()
         for name in ("networks.csv", "table.csv"):
             assert (folder / name).read_text() == (finished / name).read_text()
@@ -230,6 +239,14 @@ class TestExperiment:
         monkeypatch.delattr(network_stack, "NetworkStack")
         sign_experiment(experiment(folder, capsules=(4, 5), resume=True))
         assert self.rows(folder) == self.rows(finished)
+
+    def test_several_processes_give_the_same_files(self, finished, tmp_path, capsys):
+        sign_experiment(experiment(tmp_path / "run", capsules=(4, 5), workers=2))
+        out = capsys.readouterr().out
+        assert "2 processes train 2 parts." in out
+        assert "Part 1/2: " in out and "Part 2/2: " in out
+        assert runs.snapshot(tmp_path / "run").keys() == runs.snapshot(finished).keys()
+        assert self.rows(tmp_path / "run") == self.rows(finished)
 
     @pytest.mark.parametrize(
         ("changes", "sentence"),
@@ -251,7 +268,7 @@ class TestExperiment:
 
     def test_diverged(self, tmp_path, monkeypatch):
         monkeypatch.setattr(
-            NetworkStack, "differences", lambda self, x, _: np.full((2, len(x)), np.nan)
+            NetworkStack, "differences", lambda self, x, _: np.full((1, 2, len(x)), np.nan)
         )
         monkeypatch.setattr(NetworkStack, "train_epoch", lambda *_: None)
         with pytest.raises(UsageError, match=r"finite lengths.*rba, 5 capsules.*--learning_rate"):
@@ -285,6 +302,7 @@ class TestExperiment:
         ({"batch_size": 65}, "Expected --batch_size <= --examples=64. Received: 65"),
         ({"learning_rate": float("nan")}, "Expected --learning_rate > 0. Received: nan"),
         ({"seed": -1}, "Expected --seed >= 0. Received: -1"),
+        ({"workers": -1}, "Expected --workers >= 0. Received: -1"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

@@ -18,10 +18,9 @@ BIAS = 0.1  # initial value
 CLASSES, CLASS_DIMENSION = 2, 10
 
 
-class Network(NamedTuple):
-    """One network of a stack: its depth, whether its capsules have a bias, and which run it is."""
+class Member(NamedTuple):
+    """Networks of all depths whose capsules have a bias, or not, in one run of the experiment."""
 
-    hidden_layers: int
     use_bias: bool
     run: int
 
@@ -29,17 +28,19 @@ class Network(NamedTuple):
 class NetworkStack:
     """Networks of dense capsules for one number x, which share a program but no weight.
 
-    Each has `hidden_layers` layers of `capsules` capsules and a layer of two class capsules of
-    dimension 10. All have the same width, and may differ in depth, bias and initial weights. The
-    hidden layers of one depth are one `(M, B, …)` computation of the networks that have it.
-    Nothing is padded, as capsules that aren't there would take part in softmax, means and
-    variances of the routings.
+    Each has h hidden layers of `capsules` capsules and a layer of two class capsules of dimension
+    10. There is a network of each depth h for each member of the stack. Within a member, the l-th
+    layers of the networks that have one are one `(M, B, …)` computation; nothing is padded, as
+    capsules that aren't there would take part in softmax, means and variances of the routings.
+    The members are a loop inside the compiled program: their votes, one after the other, fit into
+    the processor's cache, which those of all together don't.
 
     Each network's initial weights and order of examples depend on `seed`, its width, depth and run
     alone, not on the company that it is trained in, up to rounding.
 
     Args:
-        networks: the networks, in any order.
+        hidden_layers: the depths, in any order.
+        members: the members.
         capsules: capsules per hidden layer.
         dim: their dimension.
         routing: name, configuration or instance of a `tfcaps.routing.Routing`.
@@ -49,15 +50,16 @@ class NetworkStack:
     Example:
 
     >>> import numpy as np
-    >>> stack = NetworkStack([Network(1, True, 0), Network(2, False, 0)], capsules=3, dim=2,
+    >>> stack = NetworkStack([1, 2, 4], [Member(True, 0), Member(False, 0)], capsules=3, dim=2,
     ...                      routing="rba")
-    >>> stack.lengths(np.zeros((2, 4), "float32")).shape      # networks, examples, classes
-    TensorShape([2, 4, 2])
+    >>> stack.lengths(np.zeros((2, 5), "float32")).shape      # members, depths, examples, classes
+    TensorShape([2, 3, 5, 2])
     """
 
     def __init__(
         self,
-        networks: Sequence[Network],
+        hidden_layers: Sequence[int],
+        members: Sequence[Member],
         capsules: int,
         dim: int,
         routing,
@@ -65,29 +67,30 @@ class NetworkStack:
         seed: int = 0,
     ):
         # The deepest first, so that those with an l-th layer are the first ones.
-        self.networks = sorted(networks, reverse=True)
+        self.hidden_layers = tuple(sorted(hidden_layers, reverse=True))
+        self.members = tuple(members)
         self.seed = seed
-        depths = np.array([network.hidden_layers for network in self.networks])
-        generators = [
-            np.random.default_rng([seed, capsules, dim, network.hidden_layers, network.run])
-            for network in self.networks
-        ]
-        biased = np.array([network.use_bias for network in self.networks])
-        self._layers, shape = [], (1, 1)
-        for layer in range(depths.max() + 1):
-            is_last = layer == depths.max()
-            count = len(depths) if is_last else int(np.sum(depths > layer))
-            outputs = (CLASSES, CLASS_DIMENSION) if is_last else (capsules, dim)
-            self._layers.append(
-                _StackedLayer(generators[:count], biased[:count], shape, outputs, routing)
-            )
-            shape = outputs
-        self._variables = [variable for layer in self._layers for variable in layer.variables]
+        layers = [self._make_layers(capsules, dim, routing, run) for _, run in self.members]
+        # The first member's layers are run for all members, each time with other values.
+        self._layers = layers[0]
+        self._slots = [variable for layer in layers[0] for variable in layer.variables]
+        values = zip(
+            *([v for layer in own for v in layer.variables] for own in layers), strict=True
+        )
+        self._weights = [_variable("weights", np.stack(each)) for each in values]
+        self._biased = np.array([member.use_bias for member in self.members], "float32")
         self._optimizer = keras.optimizers.Adam(learning_rate)
-        self._optimizer.build(self._variables)
+        self._optimizer.build(self._weights)
         self._loss = losses.MarginLoss(down_weight=1.0, reduction="sum")
         self._step = tf.function(self._train_step, jit_compile=True, autograph=False)
-        self.lengths = tf.function(self._lengths, jit_compile=True, autograph=False)
+        self.lengths = tf.function(self._all_lengths, jit_compile=True, autograph=False)
+
+    def weights(self, member: int, depth: int) -> list[list[np.ndarray]]:
+        """Kernel, bias and the routing's weights of each layer of one network."""
+        place = self.hidden_layers.index(depth)
+        weights = iter(self._weights)
+        values = [[np.asarray(next(weights))[member] for _ in x.variables] for x in self._layers]
+        return [[value[place] for value in layer] for layer in (*values[:depth], values[-1])]
 
     def train_epoch(self, x: np.ndarray, epoch: int, batch_size: int) -> None:
         """Trains every network once on all examples, in its run's own order.
@@ -101,38 +104,75 @@ class NetworkStack:
         """
         orders = {
             run: np.random.default_rng([self.seed, run, epoch]).permutation(len(x))
-            for run in {network.run for network in self.networks}
+            for run in {member.run for member in self.members}
         }
-        shuffled = np.stack([x[orders[network.run]] for network in self.networks])
+        shuffled = np.stack([x[orders[member.run]] for member in self.members])
         for start in range(0, len(x) - batch_size + 1, batch_size):
             self._step(tf.constant(shuffled[:, start : start + batch_size]))
 
     def differences(self, x: np.ndarray, batch_size: int) -> np.ndarray:
-        """`‖v₊‖ − ‖v₋‖`, float32 of shape `(M, N)`; above 0 the decision is "positive"."""
+        """`‖v₊‖ − ‖v₋‖` for x `(N,)`, float32 of shape `(members, depths, N)`.
+
+        Above 0 the decision is "positive".
+        """
         padded = np.resize(x, -(-len(x) // batch_size) * batch_size)  # one shape, one program
         lengths = [
-            self.lengths(tf.constant(np.tile(part, (len(self.networks), 1)))).numpy()
+            self.lengths(tf.constant(np.tile(part, (len(self.members), 1)))).numpy()
             for part in padded.reshape(-1, batch_size)
         ]
-        lengths = np.concatenate(lengths, axis=1)[:, : len(x)]
+        lengths = np.concatenate(lengths, axis=2)[:, :, : len(x)]
         return lengths[..., 1] - lengths[..., 0]
 
-    def _lengths(self, x):
-        """Lengths of the class capsules, `(M, B, 2)`, for x `(M, B)`."""
-        *hidden, last = self._layers
-        capsules, finished = x[..., None, None], []
-        for layer in hidden:
-            finished.insert(0, capsules[layer.networks :])
-            capsules = layer(capsules[: layer.networks])
-        return safe_norm(last(ops.concatenate([capsules, *finished[:-1]], axis=0)))
+    def _make_layers(self, capsules, dim, routing, run):
+        """The layers of one member, with initial weights."""
+        generators = [
+            np.random.default_rng([self.seed, capsules, dim, depth, run])
+            for depth in self.hidden_layers
+        ]
+        layers, inputs = [], (1, 1)
+        for layer in range(self.hidden_layers[0]):
+            count = sum(depth > layer for depth in self.hidden_layers)
+            layers.append(_StackedLayer(generators[:count], inputs, (capsules, dim), routing))
+            inputs = (capsules, dim)
+        return [*layers, _StackedLayer(generators, inputs, (CLASSES, CLASS_DIMENSION), routing)]
+
+    def _all_lengths(self, x):
+        """Lengths of the class capsules, `(members, depths, B, 2)`, for x `(members, B)`."""
+        shape = (len(self.hidden_layers), x.shape[1], CLASSES)
+        return tf.map_fn(
+            lambda each: self._lengths(*each),
+            (tf.convert_to_tensor(x), self._biased, [w.value for w in self._weights]),
+            fn_output_signature=tf.TensorSpec(shape),
+        )
+
+    def _lengths(self, x, biased, weights):
+        """Those of one member, `(depths, B, 2)`, for x `(B,)`."""
+        with keras.StatelessScope(list(zip(self._slots, weights, strict=True))):
+            *hidden, last = self._layers
+            capsules = ops.broadcast_to(x[:, None, None], (len(self.hidden_layers), *x.shape, 1, 1))
+            finished = []
+            for layer in hidden:
+                finished.insert(0, capsules[layer.networks :])
+                capsules = layer(capsules[: layer.networks], biased)
+            capsules = ops.concatenate([capsules, *finished[:-1]], axis=0)
+            return safe_norm(last(capsules, biased))
 
     def _train_step(self, x):
+        gradients = tf.map_fn(
+            lambda each: self._gradients(*each),
+            (x, self._biased, [w.value for w in self._weights]),
+            fn_output_signature=[tf.TensorSpec(slot.shape) for slot in self._slots],
+        )
+        self._optimizer.apply(gradients, self._weights)
+
+    def _gradients(self, x, biased, weights):
+        """Those of one member's weights."""
         labels = ops.one_hot(ops.cast(x > 0, "int32"), CLASSES)
         with tf.GradientTape() as tape:
+            tape.watch(weights)
             # A sum over networks: each gets the gradient of its own mean, and Adam is elementwise.
-            loss = self._loss(labels, self._lengths(x)) / x.shape[1]
-        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
-        self._optimizer.apply(gradients, self._variables)
+            loss = self._loss(labels, self._lengths(x, biased, weights)) / x.shape[0]
+        return tape.gradient(loss, weights)
 
 
 class _StackedLayer:
@@ -140,31 +180,28 @@ class _StackedLayer:
 
     Args:
         generators: a NumPy generator for each network's initial weights.
-        biased: whether each network's capsules have a bias, `(M,)`.
         inputs: number and dimension of the input capsules.
         outputs: number and dimension of the output capsules.
         routing: see `NetworkStack`.
     """
 
-    def __init__(self, generators, biased, inputs, outputs, routing):
+    def __init__(self, generators, inputs, outputs, routing):
         self.networks = len(generators)
         (count, dim), (capsules, output_dim) = inputs, outputs
         # Drawn in the axes of `DenseCapsule`, (O, I, E, D); kept as `StackedVotes` takes them.
         draws = [
             g.normal(0.0, KERNEL_STDDEV, (capsules, count, output_dim, dim)) for g in generators
         ]
-        self.kernel = _variable("kernel", np.stack(draws).transpose(0, 2, 4, 1, 3))
-        # A product with 0 is no bias, and gives it no gradient.
-        self._biased = np.reshape(biased, (-1, 1, 1, 1)).astype("float32")
+        self.kernel = _variable("kernel", np.stack(draws).swapaxes(1, 2))
         self.bias = _variable("bias", np.full((self.networks, 1, capsules, output_dim), BIAS))
         self.routing = _stacked(routings.get(routing), generators)
         self.routing.build((capsules, count, output_dim))
         self.variables = [self.kernel, self.bias, *self.routing.trainable_variables]
 
-    def __call__(self, capsules):
-        """`(M, B, I, D)` → `(M, B, O, E)`."""
+    def __call__(self, capsules, biased):
+        """`(M, B, I, D)` → `(M, B, O, E)`; `biased` is 1, or 0 to have no bias."""
         votes = StackedVotes(capsules, ops.convert_to_tensor(self.kernel))
-        return self.routing.route(votes, safe_norm(capsules), self.bias * self._biased)[0]
+        return self.routing.route(votes, safe_norm(capsules), self.bias * biased)[0]
 
 
 def _variable(name, values):

@@ -4,20 +4,20 @@ import dataclasses
 import functools
 import itertools
 import math
+import os
 import pathlib
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-import keras
 import numpy as np
+import tensorflow as tf
 
-from tfcaps import files, plots
+from tfcaps import files, plots, process
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import Experiment, at_least, boolean, expect
-from tfcaps.experiments.network_stack import Network, NetworkStack
+from tfcaps.experiments.network_stack import Member, NetworkStack
 from tfcaps.plots.sign_decisions import sign_decisions
 
 THRESHOLDS = (0.0, 0.6, 0.7, 0.8, 0.9)  # of the published table
@@ -39,6 +39,8 @@ class SignExperiment(Experiment):
         examples: points on [−1, 1], an even number so that 0 isn't one. Default 4096.
         epochs, batch_size, learning_rate: of the training with Adam. Defaults 50, 64 and 1e-4.
         seed: of initial weights and order. Default 0.
+        workers: processes that train at the same time. Default (0): one for each core, or a single
+            one with a GPU.
         resume: whether to go on in `log_dir`; routings, capsules and dimensions may be others.
 
     Raises:
@@ -52,7 +54,7 @@ class SignExperiment(Experiment):
     Source: Peer, Stabinger, Rodríguez-Sánchez: Limitation of capsule networks, arXiv 1905.08744.
     """
 
-    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions")
+    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions", "workers")
 
     routing: tuple[str, ...] = ("em", "rba")
     use_bias: tuple[bool, ...] = (True, False)
@@ -66,6 +68,7 @@ class SignExperiment(Experiment):
     batch_size: int = 64
     learning_rate: float = 1e-4
     seed: int = 0
+    workers: int = 0
 
     def __post_init__(self) -> None:
         positive = functools.partial(at_least, 1)
@@ -83,7 +86,12 @@ class SignExperiment(Experiment):
             self.batch_size,
         )
         expect(0 < self.learning_rate < math.inf, "--learning_rate > 0", self.learning_rate)
-        expect(self.seed >= 0, "--seed >= 0", self.seed)
+        for name in ("seed", "workers"):
+            expect(getattr(self, name) >= 0, f"--{name} >= 0", getattr(self, name))
+
+    def parts(self) -> list[tuple[str, int, int]]:
+        """Routings and widths, each of which is trained by itself."""
+        return list(itertools.product(self.routing, self.capsules, self.dimensions))
 
 
 class Decisions(NamedTuple):
@@ -126,9 +134,12 @@ def sign_experiment(config: SignExperiment) -> list[dict[str, Any]]:
             a training diverged.
     """
     folder = config.open_folder("parts", "figures")
+    _train_missing(config, folder)
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[np.ndarray]] = {}
-    for (routing, capsules, dim), part in _parts(config, folder):
+    for routing, capsules, dim in config.parts():
+        with np.load(_part_path(folder, routing, capsules, dim)) as stored:
+            part = Decisions(**stored)
         columns = zip(*part[:4], part.differences, strict=True)
         for hidden_layers, use_bias, run, accuracy, difference in columns:
             values = (routing, bool(use_bias), hidden_layers, capsules, dim, run, accuracy)
@@ -163,33 +174,53 @@ def count_above(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
-def _parts(
-    config: SignExperiment, folder: pathlib.Path
-) -> Iterator[tuple[tuple[str, int, int], Decisions]]:
-    """The parts in the grid's order; those without a file are trained and stored first."""
-    grid = list(itertools.product(config.routing, config.capsules, config.dimensions))
-    paths = [folder / "parts" / f"{routing}_{c}x{d}.npz" for routing, c, d in grid]
-    # Matrix products are most of the work.
-    work = [
-        0 if path.exists() else (c * d) ** 2 for path, (_, c, d) in zip(paths, grid, strict=True)
-    ]
-    started = time.monotonic()
-    for number, ((routing, capsules, dim), path) in enumerate(zip(grid, paths, strict=True), 1):
-        if not path.exists():
-            print(
-                f"Part {number}/{len(grid)}: {routing}, {capsules} capsules of dimension {dim}"
-                + _time_left(time.monotonic() - started, sum(work[: number - 1]), sum(work)),
-                flush=True,
-            )
-            _store(path, _train(config, routing, capsules, dim))
-        with np.load(path) as stored:
-            yield (routing, capsules, dim), Decisions(**stored)
+def _train_missing(config: SignExperiment, folder: pathlib.Path) -> None:
+    """Trains the parts that have no file yet."""
+    missing = [part for part in config.parts() if not _part_path(folder, *part).exists()]
+    # The largest first, so that no worker is left alone with one; matrix products are the work.
+    work = {part: (part[1] * part[2]) ** 2 for part in missing}
+    missing.sort(key=work.__getitem__, reverse=True)
+    workers = min(config.workers or _processors(), len(missing))
+    calls = [(config, folder, *part) for part in missing]
+    if workers > 1:
+        print(f"{workers} processes train {len(missing)} parts.", flush=True)
+        ended = (call for call, _ in process.run_all(_train_on_one_core, calls, workers))
+    else:
+        ended = (call for call in calls if train_part(*call) is None)
+    started, done = time.monotonic(), 0
+    for number, (_, _, *part) in enumerate(ended, start=1):
+        done += work[tuple(part)]
+        left = (time.monotonic() - started) * (sum(work.values()) - done) / done
+        print(
+            "Part {}/{}: {}, {} capsules of dimension {}".format(number, len(missing), *part)
+            + (f" (about {math.ceil(left / 60)} min left)" if number < len(missing) else ""),
+            flush=True,
+        )
 
 
-def _train(config: SignExperiment, routing: str, capsules: int, dim: int) -> Decisions:
-    grid = itertools.product(config.hidden_layers, config.use_bias, range(config.runs))
+def _processors() -> int:
+    """How many trainings this machine has room for at the same time."""
+    return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
+
+
+def _train_on_one_core(*arguments) -> None:
+    """As `train_part`, in a process of its own beside others."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    train_part(*arguments)
+
+
+def train_part(
+    config: SignExperiment, folder: pathlib.Path, routing: str, capsules: int, dim: int
+) -> None:
+    """Trains all networks of one routing and width, and stores their `Decisions`.
+
+    Raises:
+        UsageError: lengths don't stay finite.
+    """
     stack = NetworkStack(
-        [Network(*values) for values in grid],
+        config.hidden_layers,
+        [Member(*values) for values in itertools.product(config.use_bias, range(config.runs))],
         capsules,
         dim,
         {"name": routing, "iterations": config.iterations},
@@ -197,38 +228,31 @@ def _train(config: SignExperiment, routing: str, capsules: int, dim: int) -> Dec
         seed=config.seed,
     )
     x = points(config.examples)
-    progress = keras.utils.Progbar(
-        config.epochs, verbose=1 if sys.stdout.isatty() else 2, unit_name="epoch"
-    )
     for epoch in range(config.epochs):
         stack.train_epoch(x, epoch, config.batch_size)
-        progress.update(epoch + 1)
     differences = stack.differences(x, config.batch_size)
-    for network, values in zip(stack.networks, differences, strict=True):
+    for depth, values in zip(stack.hidden_layers, differences.swapaxes(0, 1), strict=True):
         if not np.isfinite(values).all():
             raise UsageError(
                 f"Expected finite lengths. Received: others from {routing}, {capsules} capsules of "
-                f"dimension {dim}, {network.hidden_layers} hidden layers; lower --learning_rate "
+                f"dimension {dim}, {depth} hidden layers; lower --learning_rate "
                 f"(now {config.learning_rate:g})"
             )
     drawn = slice(None, None, max(1, len(x) // DRAWN_POINTS))
-    return Decisions(
-        *np.array(stack.networks).T,
+    networks = [(depth, *member) for member in stack.members for depth in stack.hidden_layers]
+    differences = differences.reshape(len(networks), -1)
+    part = Decisions(
+        *np.array(networks).T,
         accuracy=np.mean((differences > 0) == (x > 0), axis=1),
         x=x[drawn],
         differences=differences[:, drawn],
     )
-
-
-def _time_left(elapsed: float, done: int, whole: int) -> str:
-    if not done:
-        return ""
-    return f" (about {math.ceil(elapsed * (whole - done) / done / 60)} min left)"
-
-
-def _store(path: pathlib.Path, part: Decisions) -> None:
-    with files.replacing(path) as temporary:
+    with files.replacing(_part_path(folder, routing, capsules, dim)) as temporary:
         np.savez(temporary, **part._asdict())
+
+
+def _part_path(folder: pathlib.Path, routing: str, capsules: int, dim: int) -> pathlib.Path:
+    return folder / "parts" / f"{routing}_{capsules}x{dim}.npz"
 
 
 def _draw(path: pathlib.Path, x: np.ndarray, curves: dict[str, list[np.ndarray]]) -> None:

@@ -7,9 +7,9 @@ do is of the forms
     Σ_i w_i x_i      Σ_i w_i x_i²      x_i · q      x_i² · p
 
 whose gradients are outer products, `w ⊗ ds`, `2x (w ⊗ ds)`, `dl ⊗ q`, `2x (dl ⊗ p)`. So each
-reading only hands its two factors to a *slot*, and `Votes.open` adds up the slots' products in one
-pass at the very end of the backward computation: a slot is a pair of zeros that `open` gives out
-and that a reading takes as arguments, with its factors as their "gradients".
+reading only hands its two factors to a *slot*, and `SlotVotes.open` adds up the slots' products in
+one pass at the very end of the backward computation: a slot is a pair of zeros that `open` gives
+out and that a reading takes as arguments, with its factors as their "gradients".
 """
 
 import abc
@@ -36,6 +36,24 @@ class Votes(abc.ABC):
         self.output_capsules, self.input_capsules, self.dim = shape[-3:]
 
     @abc.abstractmethod
+    def open(self, *, linear, quadratic=0, centre_weights=None):
+        """Materialises the votes for reading.
+
+        Args:
+            linear: how many readings of x there will be.
+            quadratic: how many readings of x² there will be. Default 0.
+            centre_weights: `(..., I)`; x is û less its mean with these weights, which is taken
+                for a constant. Default None: x is û itself.
+
+        Returns:
+            `OpenVotes`, or what can be read like them.
+        """
+
+
+class SlotVotes(Votes):
+    """Votes whose readings are differentiated together."""
+
+    @abc.abstractmethod
     def _materialize(self, *tensors):
         """The array of votes."""
 
@@ -48,22 +66,8 @@ class Votes(abc.ABC):
         """Gradients for the tensors, from x as it was read and the factors in the slots."""
 
     def open(self, *, linear, quadratic=0, centre_weights=None):
-        """Materialises the votes for reading.
-
-        Args:
-            linear: how many readings of x there will be.
-            quadratic: how many readings of x² there will be. Default 0.
-            centre_weights: `(..., I)`; x is û less its mean with these weights, which is taken
-                for a constant. Default None: x is û itself.
-
-        Returns:
-            `OpenVotes`.
-        """
         count = linear + quadratic
-        shares = ()
-        if centre_weights is not None:
-            total = ops.sum(centre_weights, axis=-1, keepdims=True)
-            shares = (ops.stop_gradient(centre_weights / ops.maximum(total, 1e-30)),)
+        shares = () if centre_weights is None else (shares_of(centre_weights),)
 
         def materialize(*arguments):
             tensors = arguments[: len(self.tensors)]
@@ -92,7 +96,7 @@ class Votes(abc.ABC):
         )
 
 
-class ArrayVotes(Votes):
+class ArrayVotes(SlotVotes):
     """Votes that are there as an array.
 
     Args:
@@ -109,7 +113,7 @@ class ArrayVotes(Votes):
         return _sum_of_products(x, *_factors(linear), *_factors(quadratic))
 
 
-class DenseVotes(Votes):
+class DenseVotes(SlotVotes):
     """Votes `û[b,o,i] = W[o,i] u[b,i]` of dense capsules.
 
     Args:
@@ -195,6 +199,12 @@ class OpenVotes:
         """`l[..., o, i] = Σ_e (q x + p x²)`, q and p `(..., O, E)`; one reading each."""
         slots = (*self._linear.pop(), *self._quadratic.pop())
         return _energies(self.array, self._squares, linear, quadratic, *slots)
+
+
+def shares_of(weights):
+    """Weights `(..., I)` as shares of their sum, which have no gradient; 0 where that is 0."""
+    total = ops.sum(weights, axis=-1, keepdims=True)
+    return ops.stop_gradient(weights / ops.maximum(total, 1e-30))
 
 
 # The readings. Votes get no gradient here, and the slots get the two factors of theirs.
