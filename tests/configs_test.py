@@ -11,11 +11,15 @@ import sys
 import keras
 import pytest
 
+from nas import policy
+from nas.configuration import SearchConfig
 from tfcaps import datasets, training
+from tfcaps.experiments import SignExperiment
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = "configs/train_capsnet"
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"{FOLDER}/**/*.flags"))
+ALL_CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/**/*.flags"))
+CONFIGS = [file for file in ALL_CONFIGS if file.startswith(f"{FOLDER}/")]
 DATASETS = {
     # name: image shape as stored, classes
     "mnist5k": ((28, 28, 1), 10),
@@ -24,6 +28,11 @@ DATASETS = {
     "svhn_cropped": ((32, 32, 3), 10),
     "smallnorb": ((96, 96, 1), 5),
     "cifar10": ((32, 32, 3), 10),
+}
+PROGRAMS = {
+    training.CapsuleNetworkConfig: "train_capsnet",
+    SearchConfig: "auto_tune",
+    SignExperiment: "sign_experiment",
 }
 # A process of its own, as importing a program defines its flags for the whole process.
 READ_FLAGS = """
@@ -42,12 +51,13 @@ for file in files:
 """
 
 
-@pytest.fixture(scope="module")
-def values() -> dict[str, dict]:
-    """The values of the program's flags after reading each file."""
-    names = ",".join(field.name for field in dataclasses.fields(training.CapsuleNetworkConfig))
+def read_configs(config_class) -> dict:
+    """The configuration that each flag file of a program stands for."""
+    program = PROGRAMS[config_class]
+    files = [file for file in ALL_CONFIGS if file.startswith(f"configs/{program}/")]
+    names = ",".join(field.name for field in dataclasses.fields(config_class))
     output = subprocess.run(
-        [sys.executable, "-c", READ_FLAGS, "bin/train_capsnet", names, *CONFIGS],
+        [sys.executable, "-c", READ_FLAGS, f"bin/{program}", names, *files],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -57,30 +67,26 @@ def values() -> dict[str, dict]:
     for line in output.splitlines():
         file, left_over, values = json.loads(line)
         assert left_over == [], f"{file} has text that is no flag"
-        read[file] = values
+        read[file] = config_class(**{**values, "log_dir": "unused"})
     return read
 
 
 @pytest.fixture(scope="module")
-def configs(values) -> dict[str, training.CapsuleNetworkConfig]:
-    """The configuration that each file stands for."""
-    return {
-        file: training.CapsuleNetworkConfig(**{**flags, "log_dir": "unused"})
-        for file, flags in values.items()
-    }
+def configs() -> dict[str, training.CapsuleNetworkConfig]:
+    return read_configs(training.CapsuleNetworkConfig)
 
 
-@pytest.mark.parametrize("file", CONFIGS)
+@pytest.mark.parametrize("file", ALL_CONFIGS)
 def test_opening_comment_says_what_the_file_is_for(file):
     comment, flags = (ROOT / file).read_text().split("\n\n")
     assert all(line.startswith("# ") for line in comment.splitlines())
     assert all(line.startswith("--") for line in flags.splitlines())
     assert "# Shows: " in comment
     assert re.search(r"# Expected(, by the paper)?: ", comment)
-    assert f"bin/train_capsnet --flagfile={file}" in comment
+    assert f"bin/{file.split('/')[1]} --flagfile={file}" in comment
 
 
-@pytest.mark.parametrize("file", CONFIGS)
+@pytest.mark.parametrize("file", ALL_CONFIGS)
 def test_files_named_in_a_file_exist(file):
     for name in re.findall(r"[\w/]+\.flags", (ROOT / file).read_text()):
         assert (ROOT / name).exists() or (ROOT / file).with_name(name).exists(), name
@@ -183,3 +189,34 @@ def test_every_file_builds_its_network(configs):
         assert model.classifier.output_shape == (None, classes)
         assert model.decoder.output_shape == (None, *shape)
         assert len(model.inspector.output["capsules"]) == len(config.layers)
+
+
+def test_every_program_with_flag_files_is_tested():
+    assert {file.split("/")[1] for file in ALL_CONFIGS} == set(PROGRAMS.values())
+
+
+def test_searches():
+    """Each rule has a file, and the published ones begin with the published network."""
+    searches = read_configs(SearchConfig)
+    assert {config.rule for config in searches.values()} == set(policy.RULES)
+    for file, config in searches.items():
+        image_shape, classes = DATASETS[config.dataset]
+        if config.start.num_layers < 120:  # which takes seconds to build
+            model = config.start.build(image_shape, classes)
+            assert model.output_shape == (None, classes), file
+        if file.endswith(("all_stages_cifar10.flags", "first_stage_cifar10.flags")):
+            assert (config.start.kind, config.start.counts) == ("vgg", (3, 12, 41, 3))
+            assert (config.check_epochs, config.epochs, config.batch_size) == (10, 120, 64)
+
+
+def test_sign_experiments():
+    """The quick one has the published grid, and the published one the published training."""
+    quick, published = (
+        read_configs(SignExperiment)[f"configs/sign_experiment/{name}.flags"]
+        for name in ("quick", "published")
+    )
+    assert len(published.parts()) == 2 * 5 * 5 and published.parts() == quick.parts()
+    assert published.use_bias == quick.use_bias == (True, False)
+    assert published.hidden_layers == quick.hidden_layers == (1, 2, 3, 4)
+    protocol = (published.runs, published.epochs, published.learning_rate, published.batch_size)
+    assert protocol == (3, 50, 1e-4, 64)

@@ -23,6 +23,7 @@ TINY = {
     "train_examples": 60,
     "epochs": 1,
     "batch_size": 32,
+    "workers": 1,
 }
 
 
@@ -99,6 +100,7 @@ class TestGrid:
             ),
             ({"make_skips": ("maybe",)}, "--make_skips to be true, false or both. Received: maybe"),
             ({"capsules": 0}, "--capsules >= 1. Received: 0"),
+            ({"workers": -1}, "--workers >= 0. Received: -1"),
             ({"epochs": 0}, "--epochs >= 1. Received: 0"),
             ({"learning_rate": 0.0}, "--learning_rate > 0. Received: 0.0"),
         ],
@@ -161,6 +163,19 @@ class TestExperiment:
             depth_experiment(experiment(tmp_path / "y", train_examples=4001))
         assert runs.snapshot(tmp_path / "x") == before
         assert not (tmp_path / "y" / "cells").exists()
+
+    def test_several_processes(self, tmp_path, capsys):
+        config = experiment(tmp_path / "x", make_skips=(False,), workers=2)
+        table = depth_experiment(config)
+        out = capsys.readouterr().out
+        assert "2 processes share 2 trainings." in out
+        assert "Network 2/2: mnist5k, rba, bias, no skips, " in out
+        assert "Epoch" not in out
+        for row in table:
+            folder = tmp_path / "x" / "cells" / f"mnist5k-rba-bias-depth_{row['depth']}-seed_0"
+            results = json.loads((folder / "results.json").read_text())
+            assert row["mean"] == results["test_accuracy"]
+            assert "Epoch 1/1" in folder.with_suffix(".log").read_text()
 
     def test_a_real_one(self, quick, tmp_path):
         config = experiment(tmp_path / "x", depths=(2,), make_skips=(False,))

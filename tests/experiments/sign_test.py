@@ -243,7 +243,7 @@ class TestExperiment:
     def test_several_processes_give_the_same_files(self, finished, tmp_path, capsys):
         sign_experiment(experiment(tmp_path / "run", capsules=(4, 5), workers=2))
         out = capsys.readouterr().out
-        assert "2 processes train 2 parts." in out
+        assert "2 processes share 2 trainings." in out
         assert "Part 1/2: " in out and "Part 2/2: " in out
         assert runs.snapshot(tmp_path / "run").keys() == runs.snapshot(finished).keys()
         assert self.rows(tmp_path / "run") == self.rows(finished)

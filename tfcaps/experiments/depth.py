@@ -1,13 +1,14 @@
 """The depth experiment: how many capsule layers can be trained, with which routing and skips?"""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
-import math
+import multiprocessing
 import pathlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -16,7 +17,14 @@ import numpy as np
 from tfcaps import datasets, files, plots, training
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import Experiment, at_least, boolean, expect
+from tfcaps.experiments.experiment import (
+    Experiment,
+    at_least,
+    boolean,
+    expect,
+    share_out,
+    time_left,
+)
 from tfcaps.plots.depth_curves import depth_curves
 
 # Of the published networks: the primary layer, and the class capsules' dimension.
@@ -49,6 +57,7 @@ class DepthExperiment(Experiment):
         epochs, batch_size, learning_rate: of the training with Adam. Defaults 3, 128 and 1e-3.
         augmentation, kernel_initializer: see `CapsuleNetworkConfig`.
         data_dir: folder of tensorflow_datasets' prepared sets, or None.
+        workers: see `Experiment`.
         resume: whether to go on in `log_dir`; the lists above may be others.
 
     Raises:
@@ -98,6 +107,7 @@ class DepthExperiment(Experiment):
         self.set_list("routings", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
         for name in ("primary_capsules", "capsules"):
             expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
+        expect(self.workers >= 0, "--workers >= 0", self.workers)
         # What every training has is checked where trainings are: now, and not in the first cell.
         self.cells()[0].config(self, num_classes=2)
 
@@ -160,6 +170,13 @@ class Cell(NamedTuple):
             },
         )
 
+    def network(
+        self, experiment: DepthExperiment, num_classes: int
+    ) -> training.CapsuleNetworkConfig:
+        """The training of the cell's network, which other cells may share."""
+        own = self.config(experiment, num_classes)
+        return self.without_idle_skips(own).config(experiment, num_classes)
+
     def without_idle_skips(self, config: training.CapsuleNetworkConfig) -> "Cell":
         """The cell with the same network: without skips where no connection fits in."""
         sizes = list(zip(config.layers, config.dimensions, strict=True))[1:]
@@ -174,10 +191,11 @@ class Cell(NamedTuple):
 def depth_experiment(config: DepthExperiment) -> list[dict[str, Any]]:
     """Trains the networks that aren't there yet, and writes tables and figure after each of them.
 
-    `log_dir` then has `cells/` (a run directory for each network), `cells.csv` (a row for each
-    network), `table.csv` (a row per setting and depth: mean and standard deviation of the test
-    accuracy over the seeds) and `figures/depth.png`. Networks in which no residual connection fits
-    are trained once, and are in both curves.
+    `log_dir` then has `cells/` (a run directory for each network, and the progress of those that
+    were trained by other processes), `cells.csv` (a row for each network), `table.csv` (a row per
+    setting and depth: mean and standard deviation of the test accuracy over the seeds) and
+    `figures/depth.png`. Networks in which no residual connection fits are trained once, and are in
+    both curves.
 
     A training whose numbers don't stay finite is noted in its run directory, and the others go on.
 
@@ -191,15 +209,44 @@ def depth_experiment(config: DepthExperiment) -> list[dict[str, Any]]:
     # Wrong names and missing data end the experiment before it began.
     classes = {name: _count_classes(config, name) for name in config.datasets}
     folder = config.open_folder("figures")
-    rows: list[dict[str, Any]] = []
-    table: list[dict[str, Any]] = []
-    for cell, results in _results(config, classes):
-        rows.append({**cell._asdict(), **results})
-        table = summarize(rows)
+    networks = {cell: cell.network(config, classes[cell.dataset]) for cell in config.cells()}
+    results = {name: _read_results(run) for name, run in _by_name(networks.values()).items()}
+    missing = [run for name, run in _by_name(networks.values()).items() if results[name] is None]
+    depths = [len(run.layers) for run in missing]  # a layer takes about as long as another
+    trained = share_out(_train, [(run,) for run in missing], config.workers)
+    started, table = time.monotonic(), _write_tables(folder, networks, results)
+    done = 0
+    for number, (run,) in enumerate(trained, start=1):
+        results[run.log_dir] = _read_results(run)
+        done += len(run.layers)
+        print(
+            f"Network {number}/{len(missing)}: {_describe(run, results[run.log_dir])}"
+            + time_left(time.monotonic() - started, done, sum(depths)),
+            flush=True,
+        )
+        table = _write_tables(folder, networks, results)
+    return table
+
+
+def _by_name(runs: Iterable[training.CapsuleNetworkConfig]):
+    """The different ones, in their order; cells may share a network."""
+    return {run.log_dir: run for run in runs}
+
+
+def _write_tables(
+    folder: pathlib.Path,
+    networks: "dict[Cell, training.CapsuleNetworkConfig]",
+    results: dict[str, dict[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Writes what is known so far; returns the rows of table.csv."""
+    known = ((cell, results[run.log_dir]) for cell, run in networks.items())
+    rows = [{**cell._asdict(), **values} for cell, values in known if values is not None]
+    table = summarize(rows)
+    if rows:
         files.write_csv(folder / "cells.csv", rows)
         files.write_csv(folder / "table.csv", table)
-        if any(row["mean"] is not None for row in table):
-            plots.save(depth_curves(_curves(table)), folder / "figures" / "depth.png")
+    if any(row["mean"] is not None for row in table):
+        plots.save(depth_curves(_curves(table)), folder / "figures" / "depth.png")
     return table
 
 
@@ -233,29 +280,6 @@ def summarize(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
-def _results(
-    config: DepthExperiment, classes: dict[str, int]
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """The cells and what they came to; those without results are trained first."""
-    cells = config.cells()
-    known: dict[Cell, dict[str, Any]] = {}
-    spent: list[tuple[int, float]] = []  # depths and seconds of what was trained now
-    for number, cell in enumerate(cells, 1):
-        run = cell.config(config, classes[cell.dataset])
-        same = cell.without_idle_skips(run)
-        if same != cell:
-            run = same.config(config, classes[cell.dataset])
-        if same not in known:
-            known[same] = _read_results(run)
-        if known[same] is None:
-            left = [later.depth for later in cells[number - 1 :]]
-            print(f"Cell {number}/{len(cells)}: {_describe(cell)}{_time_left(spent, left)}")
-            started = time.monotonic()
-            known[same] = _train(run)
-            spent.append((cell.depth, time.monotonic() - started))
-        yield cell, known[same]
-
-
 def _read_results(run: training.CapsuleNetworkConfig) -> dict[str, Any] | None:
     """What an earlier call left of a finished training; None without one."""
     folder = pathlib.Path(run.log_dir)
@@ -274,20 +298,27 @@ def _read_results(run: training.CapsuleNetworkConfig) -> dict[str, Any] | None:
     return None
 
 
-def _train(run: training.CapsuleNetworkConfig) -> dict[str, Any]:
+def _train(run: training.CapsuleNetworkConfig) -> None:
+    """Trains a network; one whose numbers don't stay finite gets a note in its directory.
+
+    Beside others its progress goes to a file, as several bars on one screen say nothing.
+    """
     folder = pathlib.Path(run.log_dir)
-    try:
-        training.train(run)
-    except UsageError as error:
-        # Whoever got as far as writing run.json had good input: the numbers didn't stay finite.
-        if not training.RunDirectory(folder).description.exists():
-            raise
-        print(f"{error}. The experiment goes on without this network.")
-        files.write_text(folder / _FAILED, f"{error}\n")
-    finally:
-        # Keras keeps the graphs of all networks alive otherwise.
-        keras.utils.clear_session()
-    return _read_results(run)
+    with contextlib.ExitStack() as stack:
+        if multiprocessing.parent_process() is not None:
+            folder.parent.mkdir(exist_ok=True)
+            log = stack.enter_context(folder.with_suffix(".log").open("a", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(log))
+        try:
+            training.train(run)
+        except UsageError as error:
+            # Whoever got as far as writing run.json had good input: the numbers didn't stay finite.
+            if not training.RunDirectory(folder).description.exists():
+                raise
+            files.write_text(folder / _FAILED, f"{error}\n")
+        finally:
+            # Keras keeps the graphs of all networks alive otherwise.
+            keras.utils.clear_session()
 
 
 def _count_classes(config: DepthExperiment, name: str) -> int:
@@ -324,16 +355,10 @@ def _ends_first(values: list[int]) -> list[int]:
     return order
 
 
-def _describe(cell: Cell) -> str:
+def _describe(run: training.CapsuleNetworkConfig, results: dict[str, Any]) -> str:
+    accuracy = results["accuracy"]
     return (
-        f"{cell.dataset}, {cell.routing}, {'bias' if cell.use_bias else 'no bias'}, "
-        f"{'skips' if cell.make_skips else 'no skips'}, {cell.depth} layers, seed {cell.seed}"
+        f"{run.dataset}, {run.routing}, {'bias' if run.use_bias else 'no bias'}, "
+        f"{'skips' if run.make_skips else 'no skips'}, {len(run.layers)} layers, seed {run.seed}: "
+        + ("failed, and the experiment goes on" if accuracy is None else f"{accuracy:.2%}")
     )
-
-
-def _time_left(spent: list[tuple[int, float]], left: list[int]) -> str:
-    """Says how long the rest takes, if a layer takes as long as those before did."""
-    if not spent:
-        return ""
-    depths, seconds = (sum(values) for values in zip(*spent, strict=True))
-    return f" (at most {math.ceil(seconds / depths * sum(left) / 60)} min left)"

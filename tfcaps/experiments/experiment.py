@@ -1,12 +1,16 @@
-"""What experiments of many trainings share: lists of choices, a folder to go on in, a table."""
+"""What experiments of many trainings share: lists of choices, a folder, processes, a table."""
 
 import dataclasses
 import json
+import math
+import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from tfcaps import files
+import tensorflow as tf
+
+from tfcaps import files, process
 from tfcaps.errors import UsageError
 from tfcaps.training.configuration import flag_value
 
@@ -21,13 +25,16 @@ class Experiment:
     Args:
         log_dir: folder of the results.
         resume: whether to go on in `log_dir`. Default False.
+        workers: processes that train at the same time. Default (0): one for each core, or a single
+            one with a GPU.
     """
 
     # What may differ between calls that add to the same experiment.
-    varying: ClassVar[tuple[str, ...]] = ("log_dir", "resume")
+    varying: ClassVar[tuple[str, ...]] = ("log_dir", "resume", "workers")
 
     log_dir: str
     resume: bool = False
+    workers: int = 0
 
     def fixed(self) -> dict[str, Any]:
         """What all parts of one experiment have in common, as in a JSON file."""
@@ -76,6 +83,54 @@ class Experiment:
             files.remove_unfinished(place)
         files.write_json(settings, self.fixed())
         return folder
+
+
+def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) -> Iterator[tuple]:
+    """Has trainings done, by several processes with one core each, or here if one is enough.
+
+    Two of them side by side do more than one on two cores: the operations of small networks are
+    too short to be divided.
+
+    Args:
+        train: a function of a module.
+        calls: its arguments for each training. The first ones begin first.
+        workers: see `Experiment`.
+
+    Yields:
+        The arguments of each training that has ended.
+    """
+    workers = min(workers or _processors(), len(calls))
+    if workers <= 1:
+        for call in calls:
+            train(*call)
+            yield call
+        return
+    print(f"{workers} processes share {len(calls)} trainings.", flush=True)
+    for (_, *call), _ in process.run_all(_on_one_core, [(train, *call) for call in calls], workers):
+        yield tuple(call)
+
+
+def _processors() -> int:
+    """How many trainings this machine has room for at the same time."""
+    return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
+
+
+def _on_one_core(function: Callable[..., None], *arguments: Any) -> None:
+    """Calls a function in a process that has others beside it."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    function(*arguments)
+
+
+def time_left(seconds: float, done: float, whole: float) -> str:
+    """How long the rest of some work takes, if it goes on as it did.
+
+    >>> time_left(60.0, 1, 4), time_left(60.0, 4, 4)
+    (' (about 3 min left)', '')
+    """
+    if done >= whole:
+        return ""
+    return f" (about {math.ceil(seconds * (whole - done) / done / 60)} min left)"
 
 
 def boolean(value: Any) -> bool:

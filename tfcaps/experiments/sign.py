@@ -4,19 +4,24 @@ import dataclasses
 import functools
 import itertools
 import math
-import os
 import pathlib
 import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from tfcaps import files, plots, process
+from tfcaps import files, plots
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import Experiment, at_least, boolean, expect
+from tfcaps.experiments.experiment import (
+    Experiment,
+    at_least,
+    boolean,
+    expect,
+    share_out,
+    time_left,
+)
 from tfcaps.experiments.network_stack import Member, NetworkStack
 from tfcaps.plots.sign_decisions import sign_decisions
 
@@ -39,8 +44,7 @@ class SignExperiment(Experiment):
         examples: points on [−1, 1], an even number so that 0 isn't one. Default 4096.
         epochs, batch_size, learning_rate: of the training with Adam. Defaults 50, 64 and 1e-4.
         seed: of initial weights and order. Default 0.
-        workers: processes that train at the same time. Default (0): one for each core, or a single
-            one with a GPU.
+        workers: see `Experiment`.
         resume: whether to go on in `log_dir`; routings, capsules and dimensions may be others.
 
     Raises:
@@ -54,7 +58,7 @@ class SignExperiment(Experiment):
     Source: Peer, Stabinger, Rodríguez-Sánchez: Limitation of capsule networks, arXiv 1905.08744.
     """
 
-    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions", "workers")
+    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions")
 
     routing: tuple[str, ...] = ("em", "rba")
     use_bias: tuple[bool, ...] = (True, False)
@@ -68,7 +72,6 @@ class SignExperiment(Experiment):
     batch_size: int = 64
     learning_rate: float = 1e-4
     seed: int = 0
-    workers: int = 0
 
     def __post_init__(self) -> None:
         positive = functools.partial(at_least, 1)
@@ -180,34 +183,16 @@ def _train_missing(config: SignExperiment, folder: pathlib.Path) -> None:
     # The largest first, so that no worker is left alone with one; matrix products are the work.
     work = {part: (part[1] * part[2]) ** 2 for part in missing}
     missing.sort(key=work.__getitem__, reverse=True)
-    workers = min(config.workers or _processors(), len(missing))
     calls = [(config, folder, *part) for part in missing]
-    if workers > 1:
-        print(f"{workers} processes train {len(missing)} parts.", flush=True)
-        ended = (call for call, _ in process.run_all(_train_on_one_core, calls, workers))
-    else:
-        ended = (call for call in calls if train_part(*call) is None)
     started, done = time.monotonic(), 0
+    ended = share_out(train_part, calls, config.workers)
     for number, (_, _, *part) in enumerate(ended, start=1):
         done += work[tuple(part)]
-        left = (time.monotonic() - started) * (sum(work.values()) - done) / done
         print(
             "Part {}/{}: {}, {} capsules of dimension {}".format(number, len(missing), *part)
-            + (f" (about {math.ceil(left / 60)} min left)" if number < len(missing) else ""),
+            + time_left(time.monotonic() - started, done, sum(work.values())),
             flush=True,
         )
-
-
-def _processors() -> int:
-    """How many trainings this machine has room for at the same time."""
-    return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
-
-
-def _train_on_one_core(*arguments) -> None:
-    """As `train_part`, in a process of its own beside others."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    train_part(*arguments)
 
 
 def train_part(
