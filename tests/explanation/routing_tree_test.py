@@ -44,6 +44,29 @@ def test_one_layer_by_hand():
     assert tree.capsule == 2
 
 
+def test_one_place():
+    """Capsules that all see the image from one place: they are the nodes, and heat is a slope."""
+    image = IMAGE[:17, :17]
+    model = CapsNet((17, 17, 1), layers=(3, 5), dimensions=(4, 4), use_reconstruction=False)
+    tree = routing_tree(model, image, capsule=2)
+    assert tree.places.shape == (1, 1) and not tree.has_places
+    relevance = tree.levels[0].relevance
+    assert relevance.shape == (3,) and relevance.sum() == pytest.approx(1)
+
+    def lengths(pixels):
+        u = np.asarray(model.inspector(pixels[np.newaxis])["capsules"]["primary_capsules"][0])
+        return np.linalg.norm(u.astype("float64"), axis=-1)
+
+    step, slopes = 1e-2, np.zeros((2, 3))
+    for number, place in enumerate([(8, 8), (3, 12)]):
+        change = np.zeros_like(image)
+        change[place] = step
+        slopes[number] = np.abs(lengths(image + change) - lengths(image - change)) / (2 * step)
+    expected = slopes @ relevance
+    assert tree.heat.shape == (17, 17) and tree.heat.sum() == pytest.approx(1)
+    assert tree.heat[8, 8] / tree.heat[3, 12] == pytest.approx(expected[0] / expected[1], rel=0.02)
+
+
 def test_the_predicted_class_is_followed():
     tree = routing_tree(network(), IMAGE)
     assert tree.capsule == tree.scores.argmax()

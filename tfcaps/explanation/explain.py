@@ -166,7 +166,7 @@ def _draw_tree(run, tree: RoutingTree, original: np.ndarray, most_relevant: int,
     nodes, edges = _strongest(run, tree, original, most_relevant)
     return tree_figure(
         original,
-        tree.field.spread(tree.places),
+        tree.heat,
         tree.scores.tolist(),
         capsule=tree.capsule,
         class_names=run.class_names,
@@ -198,7 +198,7 @@ def _strongest(
                     column,
                     _node_name(run, tree, column, int(node)),
                     float(level.relevance[node]),
-                    original[tree.field.box(*_row_and_column(tree, node))] if not column else None,
+                    None if column else _pixels(tree, int(node), original),
                 )
             )
     edges = [
@@ -215,12 +215,17 @@ def _strongest(
     return nodes, edges
 
 
+def _pixels(tree: RoutingTree, node: int, original: np.ndarray) -> np.ndarray | None:
+    """What a place of the lowest layer sees; of a capsule without places that says nothing."""
+    return original[tree.field.box(*_row_and_column(tree, node))] if tree.has_places else None
+
+
 def _row_and_column(tree: RoutingTree, node: int) -> tuple[int, int]:
     return tuple(int(value) for value in np.unravel_index(node, tree.places.shape))
 
 
 def _node_name(run: training.Run, tree: RoutingTree, column: int, node: int) -> str:
-    if column == 0:
+    if column == 0 and tree.has_places:
         return ", ".join(map(str, _row_and_column(tree, node)))
     return run.class_names[node] if column == len(tree.levels) - 1 else str(node)
 

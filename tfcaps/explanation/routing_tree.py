@@ -1,5 +1,6 @@
 """Which capsules made a network decide as it did, from the class down to places of the image."""
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfcaps.explanation.receptive_field import ReceptiveField, receptive_field
 from tfcaps.layers import ConvCapsule, DenseCapsule
 from tfcaps.models import CapsuleNetwork
+from tfcaps.ops import safe_norm
 from tfcaps.training import probe
 
 _TINY = 1e-30  # instead of a division by 0
@@ -20,7 +22,7 @@ class Level(NamedTuple):
     Args:
         name: of the layer.
         relevance: of each node. A node is a capsule; in a layer of maps it is a capsule type; in
-            the lowest layer, if it has places, it is a place, row by row.
+            the lowest layer, if it has several places, it is a place, row by row.
         lengths: of the capsules `(I,)`, or of maps of them `(H', W', types)`.
     """
 
@@ -54,6 +56,10 @@ class RoutingTree(NamedTuple):
         branches: from the classes downwards.
         places: relevance of the lowest layer's places (H', W').
         field: which pixels they see.
+        heat: which pixels the relevance comes from (h, w): the mean of the places that see a pixel,
+            NaN where none does. Where all capsules see the image from one place, that would be the
+            same everywhere, and it is `Σ_i r_i |∂‖u_i‖/∂x|` instead, r the relevance of capsule i,
+            scaled to a sum of 1: how much the relevant capsules' lengths depend on a pixel.
         class_capsules: (K, E).
     """
 
@@ -63,7 +69,13 @@ class RoutingTree(NamedTuple):
     branches: list[Branch]
     places: np.ndarray
     field: ReceptiveField
+    heat: np.ndarray
     class_capsules: np.ndarray
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the lowest layer's nodes are places; else they are capsules."""
+        return self.places.size > 1
 
 
 def routing_tree(
@@ -120,6 +132,7 @@ def routing_tree(
         after[lower] += flow.sum(axis=0)
         branches.append(network.branch(lower, upper, flow, is_skip=False))
     relevance = {name: after[name] + before[name] for name in network.names}
+    lowest = relevance[lower_names[0]]
     return RoutingTree(
         capsule=chosen,
         scores=scores,
@@ -132,8 +145,9 @@ def routing_tree(
             for name in network.names
         ],
         branches=branches,
-        places=network.of_places(relevance[lower_names[0]]),
+        places=network.of_places(lowest),
         field=network.field,
+        heat=network.heat(lowest),
         class_capsules=network.capsules[top],
     )
 
@@ -158,8 +172,9 @@ class _Inside:
             found[name] for name in ("capsules", "couplings", "raw")
         )
         self.skips = _skips(model, routed)
-        below = keras.Model(inspector.input, inspector.output["capsules"][self.names[0]])
-        self.field = receptive_field(below.layers, image.shape[:2])
+        self._image = image
+        self._lowest = keras.Model(inspector.input, inspector.output["capsules"][self.names[0]])
+        self.field = receptive_field(self._lowest.layers, image.shape[:2])
 
     def share_of_skip(self, name: str) -> np.ndarray:
         """How much of each sum's length the residual connection brought, 0 to 1."""
@@ -191,9 +206,22 @@ class _Inside:
         """Sums values of the lowest layer's capsules over the types at a place: (H', W')."""
         return values.reshape(*self.field.places, -1).sum(axis=-1)
 
+    def heat(self, relevance: np.ndarray) -> np.ndarray:
+        """Which pixels the lowest layer's relevance comes from, see `RoutingTree`."""
+        if math.prod(self.field.places) > 1:
+            return self.field.spread(self.of_places(relevance))
+        image = tf.constant(self._image[np.newaxis])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(image)
+            capsules = tf.reshape(self._lowest(image), (relevance.size, -1))
+            lengths = tf.unstack(safe_norm(capsules))
+        gradients = np.stack([tape.gradient(length, image)[0] for length in lengths])
+        heat = np.einsum("i,ihwc->hw", relevance.ravel(), np.abs(gradients))
+        return heat / max(heat.sum(), _TINY)
+
     def nodes(self, name: str, values: np.ndarray) -> np.ndarray:
         """Sums values of a layer's capsules over those that are one node of the tree."""
-        if name == self.names[0]:
+        if name == self.names[0] and math.prod(self.field.places) > 1:
             return self.of_places(values).ravel()
         return values.reshape(-1, values.shape[-1]).sum(axis=0)
 
