@@ -90,9 +90,9 @@ def write_report(
 Rule `{config.rule}`, {len(summary.records)} trials. The search ended, as {summary.reason}.
 
 {changes}
-Validation accuracy: both networks after {summary.epochs} epochs
-{_epoch_length(config.steps_per_epoch)}. Test accuracy: the final weights', after
-{results["epochs"]} epochs {_epoch_length(config.final_steps_per_epoch)}; no decision rests on it.
+Validation accuracy: both networks after
+{_epochs(summary.epochs, config.steps_per_epoch)}. Test accuracy: the final weights', after
+{_epochs(results["epochs"], config.final_steps_per_epoch)}; no decision rests on it.
 Time and memory were measured here, on batches of {_BATCH_SIZE} images.
 
 ## Trials
@@ -164,8 +164,9 @@ def _share(accuracy: float | None) -> str:
     return "–" if accuracy is None else f"{accuracy:.2%}"
 
 
-def _epoch_length(steps: int) -> str:
-    return f"of {steps} steps" if steps else "of all training examples"
+def _epochs(number: int, steps: int) -> str:
+    length = f"{steps} steps" if steps else "all training examples"
+    return f"{number} epoch{'' if number == 1 else 's'} of {length}"
 
 
 def _end_of_trials(config: SearchConfig) -> str:
