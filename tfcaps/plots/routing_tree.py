@@ -123,7 +123,7 @@ def _draw_heat(axes: Axes, image: np.ndarray, heat: np.ndarray, title: str) -> N
     if np.ptp(grey) > 0:
         axes.contour(grey, levels=[grey.min() + 0.5 * np.ptp(grey)], colors="white", linewidths=0.9)
     bar = axes.figure.colorbar(colours, ax=axes, shrink=0.85, format="%.2g")
-    bar.set_label("relevance of a place", fontsize=canvas.TICK_SIZE)
+    bar.set_label("relevance", fontsize=canvas.TICK_SIZE)
     bar.ax.tick_params(labelsize=canvas.TICK_SIZE - 1)
 
 
