@@ -18,14 +18,18 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tfcaps*", "nas*"]),
+    # Read when a package is imported, see `lazy_loader.attach_stub`.
+    package_data={"": ["*.pyi", "py.typed"]},
     scripts=sorted(f"bin/{path.name}" for path in (ROOT / "bin").glob("*") if path.is_file()),
     install_requires=[
         "absl-py>=2.1,<3",
         'etils>=1.6,<1.14; python_version < "3.11"',
+        "filelock>=3.16,<5",
         "grpcio>=1.62,<2",
         "importlib_resources>=6.4,<8",
         "keras>=3.12,<3.16",
         "keras-tuner>=1.4.8,<1.5",
+        "lazy_loader>=0.4,<0.7",
         "matplotlib>=3.10.8,<3.12",
         "mlxtend>=0.23.4,<0.26",
         "numpy>=2.1,<2.6",
@@ -34,6 +38,7 @@ setup(
         "tensorboard>=2.20,<2.22",
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
+        "wrapt>=1.16,<3",
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -1,14 +1,5 @@
 """Evaluation of finished runs."""
 
-from tfcaps.evaluation.attack import accuracy_under_attack, attack_table
-from tfcaps.evaluation.report import evaluate, table
-from tfcaps.evaluation.subject import Subject, load_subject
+import lazy_loader
 
-__all__ = [
-    "Subject",
-    "accuracy_under_attack",
-    "attack_table",
-    "evaluate",
-    "load_subject",
-    "table",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,14 +1,5 @@
 """The papers' experiments that are more than one training."""
 
-from tfcaps.experiments.depth import DepthExperiment, depth_experiment
-from tfcaps.experiments.experiment import text_table
-from tfcaps.experiments.sign import SignExperiment, count_above, sign_experiment
+import lazy_loader
 
-__all__ = [
-    "DepthExperiment",
-    "SignExperiment",
-    "count_above",
-    "depth_experiment",
-    "sign_experiment",
-    "text_table",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

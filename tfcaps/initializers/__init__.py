@@ -1,5 +1,5 @@
 """Initial weights that the published N(0, 0.2) can be replaced with."""
 
-from tfcaps.initializers.length_preserving import DEFAULT_GAIN, GAINS, LengthPreserving
+import lazy_loader
 
-__all__ = ["DEFAULT_GAIN", "GAINS", "LengthPreserving"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

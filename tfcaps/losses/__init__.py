@@ -1,6 +1,5 @@
 """Losses of capsule networks."""
 
-from tfcaps.losses.margin import MarginLoss
-from tfcaps.losses.reconstruction import ReconstructionLoss
+import lazy_loader
 
-__all__ = ["MarginLoss", "ReconstructionLoss"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

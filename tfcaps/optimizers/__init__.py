@@ -1,6 +1,5 @@
 """Optimizers."""
 
-from tfcaps.optimizers.lookahead import Lookahead
-from tfcaps.optimizers.rectified_adam import RectifiedAdam
+import lazy_loader
 
-__all__ = ["Lookahead", "RectifiedAdam"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

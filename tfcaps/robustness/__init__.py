@@ -1,6 +1,5 @@
 """Images that are changed on purpose: attacks, and training against them."""
 
-from tfcaps.robustness.projected_gradient_descent import projected_gradient_descent
-from tfcaps.robustness.robust_training import cross_entropy, train_on_attacked_images
+import lazy_loader
 
-__all__ = ["cross_entropy", "projected_gradient_descent", "train_on_attacked_images"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,27 +1,5 @@
 """Routings: ways in which input capsules agree on output capsules."""
 
-from tfcaps.routing.agreement import AgreementRouting
-from tfcaps.routing.em import EMRouting
-from tfcaps.routing.mean import MeanRouting
-from tfcaps.routing.registry import get, names, register, serialize
-from tfcaps.routing.routing import Routing, softmax_over_outputs
-from tfcaps.routing.scaled_distance import ScaledDistanceRouting
-from tfcaps.routing.self_attention import SelfAttentionRouting
-from tfcaps.routing.votes import ArrayVotes, DenseVotes, Votes
+import lazy_loader
 
-__all__ = [
-    "AgreementRouting",
-    "ArrayVotes",
-    "DenseVotes",
-    "EMRouting",
-    "MeanRouting",
-    "Routing",
-    "ScaledDistanceRouting",
-    "SelfAttentionRouting",
-    "Votes",
-    "get",
-    "names",
-    "register",
-    "serialize",
-    "softmax_over_outputs",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

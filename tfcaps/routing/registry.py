@@ -1,28 +1,34 @@
 """Names of routings."""
 
-import keras
+from typing import TYPE_CHECKING, Any
 
-from tfcaps.errors import UsageError
+from tfcaps.registry import Registry
 
-_ROUTINGS: dict[str, type] = {}
+if TYPE_CHECKING:
+    from tfcaps.routing.routing import Routing
+
+_ROUTINGS = Registry("a routing", "tfcaps.routing")
 
 
 def register(name: str):
     """Class decorator: makes a routing known under a short name and to Keras' serialisation."""
 
     def decorate(cls):
-        _ROUTINGS[name] = cls
-        return keras.saving.register_keras_serializable(package="tfcaps")(cls)
+        import keras
+
+        return keras.saving.register_keras_serializable(package="tfcaps")(
+            _ROUTINGS.register(name)(cls)
+        )
 
     return decorate
 
 
 def names() -> tuple[str, ...]:
     """The short names that `get` takes."""
-    return tuple(sorted(_ROUTINGS))
+    return _ROUTINGS.names()
 
 
-def get(identifier):
+def get(identifier: Any) -> "Routing":
     """Gives the routing that a name, a configuration or an instance stands for.
 
     Args:
@@ -40,6 +46,8 @@ def get(identifier):
     >>> get({"name": "em", "iterations": 3}).iterations
     3
     """
+    import keras
+
     from tfcaps.routing.routing import Routing
 
     if isinstance(identifier, Routing):
@@ -48,16 +56,12 @@ def get(identifier):
         return keras.saving.deserialize_keras_object(identifier)
     if isinstance(identifier, dict) and "name" in identifier:
         arguments = dict(identifier)
-        return _class_of(arguments.pop("name"))(**arguments)
-    return _class_of(identifier)()
+        return _ROUTINGS.get(arguments.pop("name"))(**arguments)
+    return _ROUTINGS.get(identifier)()
 
 
-def _class_of(name) -> type:
-    if not isinstance(name, str) or name not in _ROUTINGS:
-        raise UsageError(f"Expected a routing, one of {', '.join(names())}. Received: {name!r}")
-    return _ROUTINGS[name]
-
-
-def serialize(routing) -> dict:
+def serialize(routing: "Routing") -> dict[str, Any]:
     """The configuration of a routing, which `get` takes."""
+    import keras
+
     return keras.saving.serialize_keras_object(routing)

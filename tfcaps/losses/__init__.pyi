@@ -1,0 +1,2 @@
+from .margin import MarginLoss as MarginLoss
+from .reconstruction import ReconstructionLoss as ReconstructionLoss

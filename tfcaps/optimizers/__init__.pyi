@@ -1,0 +1,2 @@
+from .lookahead import Lookahead as Lookahead
+from .rectified_adam import RectifiedAdam as RectifiedAdam
