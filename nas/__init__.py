@@ -1,7 +1,5 @@
-"""Searches over architectures, and studies of trained networks, on top of `tfcaps`."""
+"""Searches over architectures, on top of `tfcaps`."""
 
-from nas.architecture import Architecture
-from nas.configuration import SearchConfig
-from nas.search import auto_tune
+import lazy_loader
 
-__all__ = ["Architecture", "SearchConfig", "auto_tune"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

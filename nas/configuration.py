@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-from typing import ClassVar
 
 from nas.architecture import Architecture
-from nas.policy import GROW_AND_PRUNE, RULES
+from nas.rules import RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
+from tfcaps.options import changed, option
 from tfcaps.training import BlockNetworkConfig
 
 
@@ -15,29 +15,8 @@ from tfcaps.training import BlockNetworkConfig
 class SearchConfig(BlockNetworkConfig):
     """All choices of one search; a field is the flag of the same name.
 
-    Args:
-        rule: "first_stage", "all_stages" or "grow_and_prune", see `nas.policy`. Default
-            "all_stages".
-        model: of the start network. Default (""): "vgg", or "resnet" to grow and prune.
-        num_layers: of the start network. Default (0): 120, or 10 to grow and prune.
-        steps_per_epoch: of an attempt: an epoch ends after so many steps; 0: after all examples.
-        check_epochs: epochs of an attempt, with a check after each. Default 10.
-        epochs: of the final training.
-        final_steps_per_epoch: as `steps_per_epoch`, of the final training.
-        max_trials: attempts at most. Default 40.
-        allow_empty_stages: whether a stage may lose all its blocks. Default False.
-        tolerance: validation accuracy that a pruning may cost, to grow and prune. Default 0.005.
-        gain_threshold: validation accuracy that a new block has to bring. Default 0.002.
-        grace: rounds in which a new block is not pruned. Default 2.
-        init: "zero": new blocks are identities; "gaussian": they are random. Default "zero".
-        train_start: whether the start network gets the final training, too. Default False.
-        isolate_trials: whether each trial gets a process of its own, so that memory doesn't grow
-            from trial to trial. Default True.
-        distributed: whether this process is one of several, as keras-tuner's environment variables
-            say. Default False.
-        worker_timeout: seconds after which a worker that gives no sign of life is thought gone.
-            Default 60.
-        **common: of all trainings, see `BlockNetworkConfig`; they hold for the final training, too.
+    The choices of all trainings hold for the trials and for the final training; `epochs` is of the
+    final training alone.
 
     Raises:
         UsageError: a value is out of its range.
@@ -49,49 +28,98 @@ class SearchConfig(BlockNetworkConfig):
     ('resnet', (1, 1, 1, 1))
     """
 
-    kind: ClassVar[str] = "search"
-    choices: ClassVar = {**BlockNetworkConfig.choices, "rule": RULES, "init": INITIALIZATIONS}
-    at_least_one: ClassVar = (
-        *BlockNetworkConfig.at_least_one,
-        *("check_epochs", "max_trials", "conflicting_samples_size"),
+    log_dir: str = changed(
+        BlockNetworkConfig,
+        "log_dir",
+        default=dataclasses.MISSING,
+        help="Folder of the search (runs/DATASET-search-RULE-TIME).",
     )
-    # Decisions rest on the validation split.
-    positive: ClassVar = (*BlockNetworkConfig.positive, "validation_fraction", "worker_timeout")
-    not_negative: ClassVar = (
-        *BlockNetworkConfig.not_negative,
-        *("final_steps_per_epoch", "grace", "gain_threshold", "tolerance"),
+    rule: str = option(
+        "What the search does: prune what conflicts, in the first stage or in all stages, or grow "
+        "and prune resnets.",
+        default="all_stages",
+        choices=RULES.names,
     )
-    free_on_resume: ClassVar = (
-        *BlockNetworkConfig.free_on_resume,
-        *("final_steps_per_epoch", "max_trials", "train_start", "isolate_trials"),
-        *("distributed", "worker_timeout"),
+    model: str = changed(
+        BlockNetworkConfig,
+        "model",
+        default="",
+        help="Start network (vgg; to grow and prune: resnet).",
     )
-
-    rule: str = "all_stages"
-    model: str = ""
-    num_layers: int = 0
-    check_epochs: int = 10
-    final_steps_per_epoch: int = 0
-    max_trials: int = 40
-    allow_empty_stages: bool = False
-    tolerance: float = 0.005
-    gain_threshold: float = 0.002
-    grace: int = 2
-    init: str = "zero"
-    train_start: bool = False
-    isolate_trials: bool = True
-    distributed: bool = False
-    worker_timeout: float = 60.0
+    num_layers: int = changed(
+        BlockNetworkConfig,
+        "num_layers",
+        default=0,
+        help="Its depth: 4, 10, 20, …, 120 (120; to grow and prune: 10).",
+    )
+    check_epochs: int = option(
+        "Epochs of a trial, with a check after each; --epochs: of the training.",
+        default=10,
+        range=">= 1",
+    )
+    final_steps_per_epoch: int = option(
+        "As --steps_per_epoch, which is of trials, of the training.",
+        default=0,
+        range=">= 0",
+        may_change=True,
+    )
+    max_trials: int = option("Trials at most.", default=40, range=">= 1", may_change=True)
+    allow_empty_stages: bool = option("Stages may lose all their blocks.", default=False)
+    tolerance: float = option(
+        "Validation accuracy that a pruning may cost.", default=0.005, range=">= 0"
+    )
+    gain_threshold: float = option(
+        "Validation accuracy that another block has to bring.", default=0.002, range=">= 0"
+    )
+    grace: int = option("Rounds in which a new block is not pruned.", default=2, range=">= 0")
+    init: str = option(
+        "New blocks are identities (zero) or random (gaussian).",
+        default="zero",
+        choices=INITIALIZATIONS,
+    )
+    train_start: bool = option(
+        "Train the start network as long, for comparison.", default=False, may_change=True
+    )
+    isolate_trials: bool = option(
+        "Give each trial a process, which frees its memory.", default=True, may_change=True
+    )
+    distributed: bool = option(
+        "Be what KERASTUNER_TUNER_ID says, chief or worker.", default=False, may_change=True
+    )
+    worker_timeout: float = option(
+        "Seconds without a sign of life until a trial is given away.",
+        default=60.0,
+        range="> 0",
+        may_change=True,
+    )
+    # Decisions rest on the validation split, and on bundles.
+    validation_fraction: float = changed(
+        BlockNetworkConfig, "validation_fraction", default=0.1, range="in (0, 1)"
+    )
+    conflicting_samples_size: int = changed(
+        BlockNetworkConfig, "conflicting_samples_size", default=512, range=">= 1"
+    )
 
     def __post_init__(self) -> None:
-        grows = self.rule == GROW_AND_PRUNE
-        object.__setattr__(self, "model", self.model or ("resnet" if grows else "vgg"))
-        object.__setattr__(self, "num_layers", self.num_layers or (10 if grows else 120))
+        self.check("rule")
+        rule = self.rule_class
+        object.__setattr__(self, "model", self.model or rule.start_kind)
+        object.__setattr__(self, "num_layers", self.num_layers or rule.start_layers)
         super().__post_init__()
-        if grows and self.model != "resnet":
+        if self.model not in rule.kinds:
             raise UsageError(
-                f"Expected --model=resnet for --rule={self.rule}. Received: --model={self.model}"
+                f"Expected --model={' or '.join(rule.kinds)} for --rule={self.rule}. "
+                f"Received: --model={self.model}"
             )
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.dataset_name}-search-{self.rule}"
+
+    @property
+    def rule_class(self) -> type[Rule]:
+        """The rule that is asked for."""
+        return RULES.get(self.rule)
 
     @property
     def start(self) -> Architecture:
@@ -107,7 +135,7 @@ class SearchConfig(BlockNetworkConfig):
             for field in dataclasses.fields(BlockNetworkConfig)
         }
         own = {
-            "log_dir": str(log_dir),
+            "log_dir": log_dir,
             "model": architecture.kind,
             "blocks": architecture.counts,
             "widths": architecture.widths,

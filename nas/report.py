@@ -1,18 +1,20 @@
-"""What a search changed, for people to read."""
+"""What a search shows of its trials, and what it changed: a table, figures, report.md."""
 
 import concurrent.futures.process
 import dataclasses
+import math
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from nas import history
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
-from nas.policy import Record
-from nas.search_directory import SearchDirectory
-from tfcaps import files, measure
+from nas.folders import SearchFolder, TrialFolder
+from nas.records import Record, is_done, lineage
+from tfcaps import files, measure, plots
 
 _BATCH_SIZE = 64
 _TIMED_BATCHES = 10
@@ -29,6 +31,90 @@ _COLUMNS = {
     "ms_per_image": "ms per image",
     "seconds": "seconds",
 }
+
+
+def row(record: Record) -> dict[str, Any]:
+    """A trial as a row of history.csv; a number that isn't known is empty.
+
+    `last_entropy` is H of the last block (the larger one of branch and output), `sum_of_entropies`
+    and `conflicts` are over all blocks that conflict, of residual blocks over the branches.
+    """
+    architecture = record.proposal.architecture
+    conflicting = record.conflicting_blocks
+    is_known = is_done(record)
+    entropies = [record.block_entropy(name) for name in conflicting]
+    return {
+        "trial": record.name,
+        "round": record.proposal.round,
+        "role": record.proposal.role,
+        "parent": record.proposal.parent,
+        "status": record.status,
+        "blocks": ",".join(map(str, architecture.counts)),
+        "layers": architecture.num_layers,
+        "last_entropy": _number(record.last_entropy, 6),
+        "sum_of_entropies": _number(math.fsum(entropies), 6) if is_known else "",
+        "conflicts": len(conflicting) if is_known else "",
+        "val_accuracy": _number(record.accuracy, 6),
+        "parameters": _number(record.parameters, 0),
+        "flops": _number(record.flops, 0),
+        "ms_per_image": _number(record.milliseconds, 4),
+        "seconds": _number(record.seconds, 2),
+    }
+
+
+def write_history(path: pathlib.Path, records: Sequence[Record]) -> None:
+    """Writes history.csv, whole or not at all."""
+    files.write_csv(path, [row(record) for record in records])
+
+
+def write_figures(
+    folder: pathlib.Path, search: pathlib.Path, records: Sequence[Record], final: str
+) -> None:
+    """Writes the figures of a search.
+
+    Args:
+        folder: where to.
+        search: with the trials' folders.
+        records: of all trials.
+        final: identity of the one that the search came to.
+    """
+    past = lineage(records, final)
+    plots.save(
+        plots.blocks_per_round(
+            [record.proposal.architecture.counts for record in past],
+            [str(record.proposal.round) for record in past],
+        ),
+        folder / "blocks_per_round.png",
+    )
+    _write_fronts(folder, [record for record in records if is_done(record)])
+    for record in records:
+        outcome = TrialFolder(search, record.name).read_outcome()
+        if outcome is not None:
+            plots.save(_heatmap(record, outcome), folder / f"entropy_trial_{record.name}.png")
+
+
+def _write_fronts(folder: pathlib.Path, records: Sequence[Record]) -> None:
+    costs = {"parameters": "Parameters", "milliseconds": "Milliseconds per image"}
+    for name, label in costs.items():
+        figure = plots.pareto_front(
+            [getattr(record, name) for record in records],
+            [record.accuracy for record in records],
+            [f"trial {record.name}" for record in records],
+            x_label=label,
+            title="Accuracy of all trials at their end",
+        )
+        plots.save(figure, folder / f"accuracy_against_{name}.png")
+
+
+def _heatmap(record: Record, outcome: Mapping[str, Any]):
+    proposal = record.proposal
+    return plots.entropy_heatmap(
+        np.array(list(outcome["entropies"].values())),
+        list(outcome["entropies"]),
+        columns=outcome["checks"],
+        x_label="After epoch",
+        title=f"Round {proposal.round}, {proposal.role}",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +143,7 @@ class Summary:
 
 
 def write_report(
-    directory: SearchDirectory,
+    directory: SearchFolder,
     config: SearchConfig,
     summary: Summary,
     results: Mapping[str, Any],
@@ -76,7 +162,7 @@ def write_report(
     changes = _table(
         ["", "before", "after"], _changes(summary, start, final, results, start_results)
     )
-    rows = [history.row(record) for record in summary.records]
+    rows = [row(record) for record in summary.records]
     trials = _table(
         list(_COLUMNS.values()), [[str(row[name]) for name in _COLUMNS] for row in rows]
     )
@@ -97,7 +183,7 @@ Time and memory were measured here, on batches of {_BATCH_SIZE} images.
 
 ## Trials
 
-Accuracy is that at the trial's end; {_end_of_trials(config)}
+Accuracy is that at the trial's end; {config.rule_class.on_accuracies}
 
 {trials}
 {"".join(failures)}
@@ -169,7 +255,8 @@ def _epochs(number: int, steps: int) -> str:
     return f"{number} epoch{'' if number == 1 else 's'} of {length}"
 
 
-def _end_of_trials(config: SearchConfig) -> str:
-    if config.rule == "grow_and_prune":
-        return "a trial goes on with its parent's weights."
-    return "a conflict at the last block ends a trial, so accuracies here don't compare."
+def _number(value: float, decimals: int) -> str:
+    """A number as text without useless zeros; "" for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.{decimals}f}" if decimals == 0 else f"{round(value, decimals):g}"

@@ -1,27 +1,19 @@
 """The search as a user starts it: trials, the final training, and what is left afterwards."""
 
-import dataclasses
 import functools
 import os
-import pathlib
 import shutil
-import tempfile
 import time
 from typing import Any
 
 import keras_tuner
 
-from nas import history, policy, report
-from nas.architecture import Architecture
-from nas.attempt import Outcome, make_attempt
+from nas import records, report, trial
 from nas.configuration import SearchConfig
-from nas.material import Material, load_material
-from nas.oracle import ControllerOracle
-from nas.policy import Record
-from nas.search_directory import SearchDirectory
-from nas.trial import TrialRunner, run_trial
-from nas.trial_folder import TrialFolder
-from nas.tuner import ControllerTuner
+from nas.folders import SearchFolder, TrialFolder
+from nas.records import Proposal, Record
+from nas.trial import Outcome, TrialRunner
+from nas.tuner import ControllerOracle, ControllerTuner
 from tfcaps import files, process, training
 from tfcaps.errors import UsageError
 from tfcaps.training import devices
@@ -30,11 +22,10 @@ from tfcaps.training import devices
 _NAME = "KERASTUNER_TUNER_ID"
 _ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 _POLLING_SECONDS = 0.5
-_COPYING = ".copying-"
 
 
 def auto_tune(config: SearchConfig) -> dict[str, Any]:
-    """Searches for a better network, trains it, and leaves a `SearchDirectory`.
+    """Searches for a better network, trains it, and leaves a `SearchFolder`.
 
     Args:
         config: where to begin, and how to search.
@@ -49,27 +40,35 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
     Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
     is_worker = _is_worker(config)
-    directory = SearchDirectory(config.log_dir)
+    folder = SearchFolder(config.log_dir)
     if is_worker:
-        _wait_for_chief(directory, config)
-    else:
-        directory.check(config)
+        _wait_for_chief(folder, config)
+        _work(config, folder)
+        print("The search is over. Its results are where the chief puts them.")
+        return {}
+    with folder.locked():
+        folder.check(config)
+        return _train(config, folder, _work(config, folder, leads=True))
+
+
+def _work(
+    config: SearchConfig, folder: SearchFolder, *, leads: bool = False
+) -> report.Summary | None:
+    """Runs trials until the search is over; who leads it then looks back at it."""
     if config.isolate_trials:
         devices.share_gpus()
-    with devices.precision(config.precision), devices.strategy().scope():
-        material = load_material(config)
-        tuner = make_tuner(config, directory, material)
-        if is_worker:
+    with training.surroundings(config):
+        runner = TrialRunner(config, config.task().load())
+        tuner = make_tuner(config, folder, runner)
+        if not leads:
             _run(tuner)
-            print("The search is over. Its results are where the chief puts them.")
-            return {}
+            return None
         if tuner.oracle.state_file.exists():
             tuner.reload()
-            print(f"Resuming after {len(tuner.oracle.records())} trials of {directory.path}.")
-        directory.create(config)
+            print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
+        folder.create(config)
         _run(tuner)
-        summary = _conclude(config, directory, tuner.oracle, material)
-    return _train(config, directory, summary)
+        return _conclude(config, folder, tuner.oracle, runner)
 
 
 def _is_worker(config: SearchConfig) -> bool:
@@ -88,52 +87,34 @@ def _is_worker(config: SearchConfig) -> bool:
     return config.distributed and "chief" not in os.environ[_NAME]
 
 
-def _wait_for_chief(directory: SearchDirectory, config: SearchConfig) -> None:
+def _wait_for_chief(folder: SearchFolder, config: SearchConfig) -> None:
     """Until it has begun the search; then the configurations are compared."""
-    if not directory.description.exists():
-        print(f"Waiting for the chief to write {directory.description}.", flush=True)
-    while not directory.description.exists():
+    if not folder.marker.exists():
+        print(f"Waiting for the chief to write {folder.marker}.", flush=True)
+    while not folder.marker.exists():
         time.sleep(_POLLING_SECONDS)
-    directory.compare(config)
+    folder.compare(config.settled(), folder.made_with(config).settled())
 
 
-def make_tuner(
-    config: SearchConfig, directory: SearchDirectory, material: Material
-) -> ControllerTuner:
-    """The parts of a search, put together: hypermodel, oracle, tuner."""
+def make_tuner(config: SearchConfig, folder: SearchFolder, runner: TrialRunner) -> ControllerTuner:
+    """The parts of a search, put together: rule, oracle, tuner."""
 
     def on_end(oracle: ControllerOracle) -> None:
-        history.write_history(directory.history, oracle.records())
+        report.write_history(folder.history, oracle.records())
         _drop_networks(oracle)
 
     oracle = ControllerOracle(
-        _rule(config),
-        folder=directory.search,
+        config.rule_class.from_config(config),
+        folder=folder.search,
         max_trials=config.max_trials,
         worker_timeout=config.worker_timeout,
         on_end=on_end,
     )
-    runner = TrialRunner(config, material)
     if config.isolate_trials:
-        run = functools.partial(process.run_alone, run_trial, config)
+        run = functools.partial(process.run_alone, trial.run_alone, config)
     else:
-        run = runner.run
-    return ControllerTuner(oracle, runner.hypermodel, run)
-
-
-def _rule(config: SearchConfig) -> policy.PruneConflicts | policy.GrowAndPrune:
-    if config.rule == policy.GROW_AND_PRUNE:
-        return policy.GrowAndPrune(
-            config.start,
-            tolerance=config.tolerance,
-            gain_threshold=config.gain_threshold,
-            grace=config.grace,
-        )
-    return policy.PruneConflicts(
-        config.start,
-        every_stage=config.rule == policy.ALL_STAGES,
-        allow_empty_stages=config.allow_empty_stages,
-    )
+        run = functools.partial(trial.run_here, runner)
+    return ControllerTuner(oracle, run)
 
 
 def _drop_networks(oracle: ControllerOracle) -> None:
@@ -141,14 +122,14 @@ def _drop_networks(oracle: ControllerOracle) -> None:
 
     A round's networks are needed until the next parent is chosen among them.
     """
-    records = oracle.records()
+    known = oracle.records()
     decision = oracle.decision()
     if decision.final is None:
         return
-    kept = {record.proposal.parent for record in records if record.status == policy.RUNNING}
+    kept = {record.proposal.parent for record in known if record.status == records.RUNNING}
     kept |= {decision.final, *(proposal.parent for proposal in decision.proposals)}
-    first_round = {r.name: r.proposal.round for r in records}[decision.final]
-    for record in records:
+    first_round = {r.name: r.proposal.round for r in known}[decision.final]
+    for record in known:
         if record.proposal.round <= first_round and record.name not in kept:
             TrialFolder(oracle.folder, record.name).network.unlink(missing_ok=True)
 
@@ -173,46 +154,47 @@ def _run(tuner: ControllerTuner) -> None:
 
 
 def _conclude(
-    config: SearchConfig, directory: SearchDirectory, oracle: ControllerOracle, material: Material
+    config: SearchConfig, folder: SearchFolder, oracle: ControllerOracle, runner: TrialRunner
 ) -> report.Summary:
     """Looks back at a search that is over: table, figures, start and end at equal budget."""
-    records, decision = oracle.records(), oracle.decision()
+    known, decision = oracle.records(), oracle.decision()
     reason = decision.reason or f"there were --max_trials={config.max_trials} trials"
-    history.write_history(directory.history, records)
+    report.write_history(folder.history, known)
     if decision.final is None:
         raise UsageError(f"Expected a search that comes to a network. Received: none, as {reason}")
     print(f"The search is over: {reason}.", flush=True)
-    history.write_figures(directory.figures, directory.search, records, decision.final)
-    past = policy.lineage(records, decision.final)
+    report.write_figures(folder.figures, folder.search, known, decision.final)
+    past = records.lineage(known, decision.final)
     final = past[-1]
     # What has been inherited has been paid for before.
-    rounds = len(past) if final.proposal.parent else 1
-    material = dataclasses.replace(material, epochs=rounds * material.epochs)
+    epochs = config.check_epochs * (len(past) if final.proposal.parent else 1)
     return report.Summary(
-        records=tuple(records),
+        records=tuple(known),
         final=final,
         reason=reason,
-        epochs=material.epochs,
-        start_accuracy=_accuracy_at_budget(oracle.folder, records[0], material),
-        final_accuracy=_accuracy_at_budget(oracle.folder, final, material),
-        image_shape=material.image_shape,
-        num_classes=material.num_classes,
+        epochs=epochs,
+        start_accuracy=_accuracy_at_budget(runner, known[0], epochs),
+        final_accuracy=_accuracy_at_budget(runner, final, epochs),
+        image_shape=runner.task.preprocessing.output_shape(runner.data.image_shape),
+        num_classes=len(runner.data.class_names),
     )
 
 
-def _accuracy_at_budget(folder: pathlib.Path, record: Record, material: Material) -> float | None:
-    """Validation accuracy after a whole attempt, which conflicts don't end; None: it diverged."""
-    outcome = TrialFolder(folder, record.name).read_outcome()
-    is_whole = outcome is not None and len(outcome["losses"]) == material.epochs
+def _accuracy_at_budget(runner: TrialRunner, record: Record, epochs: int) -> float | None:
+    """Validation accuracy after so many epochs, which no conflict ends; None: it diverged."""
+    outcome = TrialFolder(runner.folder, record.name).read_outcome()
+    is_whole = outcome is not None and len(outcome["losses"]) == epochs
     if is_whole or record.proposal.parent:
         return record.accuracy
-    comparison = TrialFolder(folder, f"{record.name}_at_equal_budget")
+    comparison = TrialFolder(runner.folder, f"{record.name}_at_equal_budget")
     outcome = comparison.read_outcome()
-    if outcome is None or len(outcome["losses"]) != material.epochs:
-        counts = ",".join(map(str, record.proposal.architecture.counts))
-        print(f"For comparison, {material.epochs} epochs: blocks {counts}", flush=True)
+    if outcome is None or len(outcome["losses"]) != epochs:
+        architecture = record.proposal.architecture
+        counts = ",".join(map(str, architecture.counts))
+        print(f"For comparison, {epochs} epochs: blocks {counts}", flush=True)
+        session = runner.session(Proposal(0, records.START, architecture))
         try:
-            outcome = vars(_attempt_from_scratch(record.proposal.architecture, material))
+            outcome = vars(trial.train_and_check(session, epochs=epochs))
         except UsageError as error:
             print(f"  failed: {error}", flush=True)
             return None
@@ -220,45 +202,30 @@ def _accuracy_at_budget(folder: pathlib.Path, record: Record, material: Material
     return outcome["accuracy"]
 
 
-def _attempt_from_scratch(architecture: Architecture, material: Material) -> Outcome:
-    devices.seed_generators(material.seed)
-    model = architecture.build(material.image_shape, material.num_classes)
-    material.recipe.compile(model, jit=devices.use_jit(material.recipe.config.jit))
-    with devices.deterministic():
-        return make_attempt(model, material)
-
-
-def _train(
-    config: SearchConfig, directory: SearchDirectory, summary: report.Summary
-) -> dict[str, Any]:
+def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) -> dict[str, Any]:
     """Trains what came out, and writes the report."""
     architecture = summary.final.proposal.architecture
-    files.write_text(directory.best / "architecture.json", architecture.to_json() + "\n")
+    files.write_text(folder.best / "architecture.json", architecture.to_json() + "\n")
     start_results = None
     if config.train_start:
-        print(f"Training the start network: {directory.start}", flush=True)
-        start_results = training.train(config.training(directory.start, config.start))
-    print(f"Training the network that was found: {directory.best}", flush=True)
+        print(f"Training the start network: {folder.start}", flush=True)
+        start_results = training.train(config.training(folder.start, config.start))
+    print(f"Training the network that was found: {folder.best}", flush=True)
     initial_model = None
-    if config.rule == policy.GROW_AND_PRUNE:
+    if config.rule_class.inherits:
         with devices.precision(config.precision):
-            initial_model = TrialFolder(directory.search, summary.final.name).read_network()
-    results = training.train(config.training(directory.best, architecture), initial_model)
-    _copy_serving(directory)
-    report.write_report(directory, config, summary, results, start_results)
+            initial_model = TrialFolder(folder.search, summary.final.name).read_network()
+    results = training.train(
+        config.training(folder.best, architecture), initial_model=initial_model
+    )
+    _copy_serving(folder)
+    report.write_report(folder, config, summary, results, start_results)
     return {"reason": summary.reason, "architecture": architecture, "results": results}
 
 
-def _copy_serving(directory: SearchDirectory) -> None:
+def _copy_serving(folder: SearchFolder) -> None:
     """Puts a copy of the newest export at serving/1, whole or not at all."""
-    for left_over in directory.path.glob(f"{_COPYING}*"):
-        shutil.rmtree(left_over)
-    exports = (directory.best / "serving").glob("[0-9]*")
-    target = directory.serving / "1"
-    target.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_COPYING, dir=directory.path) as folder:
-        copy = pathlib.Path(folder) / "new"
+    exports = (folder.best / "serving").glob("[0-9]*")
+    folder.serving.mkdir(exist_ok=True)
+    with files.whole_folder(folder.serving / "1", replace=True) as copy:
         shutil.copytree(max(exports, key=lambda path: int(path.name)), copy)
-        if target.exists():
-            target.rename(pathlib.Path(folder) / "old")
-        copy.rename(target)

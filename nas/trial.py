@@ -1,25 +1,26 @@
-"""What happens in one trial of a search."""
+"""One trial of a search: a network is built, may inherit weights, is trained and measured."""
 
+import dataclasses
 import gc
+import time
 from collections.abc import Mapping
 
 import keras
-import keras_tuner
 
 from nas import weight_transfer
-from nas.attempt import Outcome, make_attempt
 from nas.configuration import SearchConfig
-from nas.hypermodel import BlockHyperModel, from_values
-from nas.material import Material, load_material
-from nas.oracle import ENTROPY, OBJECTIVE
-from nas.policy import ALL_STAGES, GROW_AND_PRUNE, Proposal
-from nas.search_directory import SearchDirectory
-from nas.trial_folder import TrialFolder
+from nas.folders import SearchFolder, TrialFolder
+from nas.records import Proposal
 from tfcaps import measure
+from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
-from tfcaps.models.block_network import BlockNetwork, count_flops
-from tfcaps.training import devices
+from tfcaps.metrics import BundleEntropy
+from tfcaps.models import BlockNetwork, count_flops
+from tfcaps.training import devices, loop
 
+# How keras-tuner's trials call their numbers.
+OBJECTIVE = "val_accuracy"
+ENTROPY = "entropy/"
 _TIMED_BATCHES = 5
 
 
@@ -27,34 +28,125 @@ class LostNetworkError(UsageError):
     """The network that a trial starts from can't be read."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Args:
+        checks: numbers of the epochs after which there was a check; 0: before the first step.
+        entropies: H of each tap at each check.
+        bundles: number of bundles of each tap at each check.
+        losses: mean training loss of each epoch that there was.
+        accuracy: on the validation split, at the end.
+        seconds: of it all.
+    """
+
+    checks: tuple[int, ...]
+    entropies: dict[str, tuple[float, ...]]
+    bundles: dict[str, tuple[int, ...]]
+    losses: tuple[float, ...]
+    accuracy: float
+    seconds: float
+
+
+def train_and_check(
+    session: loop.Session,
+    *,
+    epochs: int,
+    first_epoch: int = 0,
+    check_before: bool = False,
+    stop_at_conflict: bool = False,
+) -> Outcome:
+    """Trains a network and measures the bundle entropy of all blocks after each epoch.
+
+    Args:
+        session: the network, with what it learns from.
+        epochs: so many, with a check after each.
+        first_epoch: number of the first epoch, which decides about the order of the examples.
+            Default 0.
+        check_before: whether there is a check before the first step, too. Default False.
+        stop_at_conflict: whether a conflict at the last block is the end of it. Default False.
+
+    Raises:
+        UsageError: a loss, a weight or an activation is not finite; the message names it.
+    """
+    started = time.monotonic()
+    checks = _Checks(session, epochs, stop_at_conflict=stop_at_conflict)
+    with devices.deterministic():
+        if not (check_before and checks.conflicts(0)):
+            orders = range(first_epoch, first_epoch + epochs)
+            session.fit(range(epochs), [checks], orders=orders, validate=False)
+        accuracy = session.evaluate(session.data.validation)["accuracy"]
+    return Outcome(
+        checks=tuple(checks.numbers),
+        entropies={tap: tuple(b.entropy for b in found) for tap, found in checks.found.items()},
+        bundles={tap: tuple(b.number for b in found) for tap, found in checks.found.items()},
+        losses=tuple(checks.losses),
+        accuracy=accuracy,
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Checks(keras.callbacks.Callback):
+    """Measures bundle entropy after each epoch, and ends the training at a conflict."""
+
+    def __init__(self, session: loop.Session, epochs: int, *, stop_at_conflict: bool):
+        super().__init__()
+        self.numbers, self.losses = [], []
+        self.found = {}
+        self._network = session.model
+        self._stop_at_conflict = stop_at_conflict
+        self._epochs = epochs
+        self._probe = session.bundle_probe()
+        self._measure = BundleEntropy(
+            session.model,
+            batch_size=session.config.batch_size,
+            num_classes=len(session.data.class_names),
+        )
+
+    def conflicts(self, number: int) -> bool:
+        """Makes a check, and says whether the last block conflicts and that is the end."""
+        found = self._measure(*self._probe)
+        self.numbers.append(number)
+        for tap, bundles in found.items():
+            self.found.setdefault(tap, []).append(bundles)
+        last_block = self._network.block_names[-1]
+        entropy = max(b.entropy for tap, b in found.items() if tap.split("/")[0] == last_block)
+        conflicting = sum(bundles.entropy > 0 for bundles in found.values())
+        print(
+            f"  epoch {number}/{self._epochs}: H of the last block {entropy:.4f}, "
+            f"{conflicting} of {len(found)} outputs conflict"
+            + (f", loss {self.losses[-1]:.4f}" if self.losses else ""),
+            flush=True,
+        )
+        return entropy > 0 and self._stop_at_conflict
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(float(logs["loss"]))
+        if self.conflicts(epoch + 1):
+            self.model.stop_training = True
+
+
 class TrialRunner:
-    """Runs a trial: builds its network, lets it inherit, trains and measures it.
+    """Runs the trials of a search, inside `loop.surroundings`.
 
     Args:
         config: of the search.
-        material: what networks learn from.
+        data: what networks learn from.
     """
 
-    def __init__(self, config: SearchConfig, material: Material):
+    def __init__(self, config: SearchConfig, data: ImageDataset):
         self.config = config
-        self.material = material
-        self.folder = SearchDirectory(config.log_dir).search
-        self.hypermodel = BlockHyperModel(
-            config.start,
-            material.image_shape,
-            material.num_classes,
-            material.recipe,
-            jit=devices.use_jit(config.jit),
-        )
-        # A network that others start from is kept, and trained to the end.
-        self._inherits = config.rule == GROW_AND_PRUNE
+        self.data = data
+        self.task = config.task()
+        self.folder = SearchFolder(config.log_dir).search
 
     def run(self, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
         """Runs a trial, and leaves its files in its folder.
 
         Args:
             name: identity of the trial.
-            values: what it tries, see `nas.hypermodel.to_values`.
+            values: what it tries, see `Proposal.to_values`.
 
         Returns:
             Its objective and other numbers, by name.
@@ -63,47 +155,41 @@ class TrialRunner:
             LostNetworkError: the network that it starts from is missing or damaged.
             UsageError: a loss, a weight or an activation is not finite.
         """
-        try:
-            return self._run(name, values)
-        finally:
-            keras.backend.clear_session()
-            gc.collect()
-
-    def _run(self, name, values):
-        proposal = from_values(values)
+        proposal = Proposal.from_values(values)
         counts = ",".join(map(str, proposal.architecture.counts))
         print(f"Round {proposal.round}, {proposal.role}: blocks {counts}", flush=True)
-        # The same architecture gets the same weights, whenever and wherever it is built.
-        devices.seed_generators(self.material.seed)
-        model = self._build(proposal, values)
-        with devices.deterministic():
-            outcome = make_attempt(
-                model,
-                self.material,
-                # Children of a round see the same examples, and others than their parent.
-                first_epoch=proposal.round * self.material.epochs if proposal.parent else 0,
-                check_before=self.config.rule == ALL_STAGES,
-                stop_at_conflict=not self._inherits,
-                show=lambda line: print(line, flush=True),
-            )
+        rule, epochs = self.config.rule_class, self.config.check_epochs
+        session = self.session(proposal)
+        outcome = train_and_check(
+            session,
+            epochs=epochs,
+            # Children of a round see the same examples, and others than their parent.
+            first_epoch=proposal.round * epochs if proposal.parent else 0,
+            check_before=rule.checks_before,
+            stop_at_conflict=not rule.inherits,
+        )
         folder = TrialFolder(self.folder, name)
-        if self._inherits:
-            folder.write_network(model)
+        if rule.inherits:
+            folder.write_network(session.model)
         folder.write_outcome(outcome)
-        return self._results(model, outcome)
+        return self._results(session.model, outcome)
 
-    def _build(self, proposal: Proposal, values: Mapping[str, str | int]) -> BlockNetwork:
-        """The network as it is before its first step."""
-        hyperparameters = keras_tuner.HyperParameters()
-        hyperparameters.values = dict(values)
-        model = self.hypermodel.build(hyperparameters)
+    def session(self, proposal: Proposal) -> loop.Session:
+        """The network of a proposal as it is before its first step.
+
+        The same architecture gets the same weights, whenever and wherever it is built.
+        """
+        devices.seed_generators(self.config.seed)
+        shape = self.task.preprocessing.output_shape(self.data.image_shape)
+        model = proposal.architecture.build(shape, len(self.data.class_names))
+        session = loop.start(self.task, self.data, model)
         if proposal.parent:
             try:
                 parent = TrialFolder(self.folder, proposal.parent).read_network()
             except UsageError as error:
                 raise LostNetworkError(str(error)) from error
-            weight_transfer.inherit(model, parent, init=self.config.init, seed=self.material.seed)
-        return model
+            weight_transfer.inherit(model, parent, init=self.config.init, seed=self.config.seed)
+        return session
 
     def _results(self, model: BlockNetwork, outcome: Outcome) -> dict[str, float]:
         """What the oracle is told."""
@@ -112,7 +198,7 @@ class TrialRunner:
             "parameters": model.count_params(),
             "flops": count_flops(model),
             "milliseconds": measure.milliseconds_per_image(
-                model, self.material.image_shape, rounds=_TIMED_BATCHES
+                model, model.input_shape[1:], rounds=_TIMED_BATCHES
             ),
             "seconds": outcome.seconds,
         }
@@ -126,8 +212,17 @@ class TrialRunner:
         return {**results, **last}
 
 
-def run_trial(config: SearchConfig, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
+def run_here(runner: TrialRunner, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
+    """As `TrialRunner.run`, in a process that goes on: what Keras keeps of the trial is freed."""
+    try:
+        return runner.run(name, values)
+    finally:
+        keras.backend.clear_session()
+        gc.collect()
+
+
+def run_alone(config: SearchConfig, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
     """As `TrialRunner.run`, in a process that does nothing else."""
     devices.share_gpus()
-    with devices.precision(config.precision), devices.strategy().scope():
-        return TrialRunner(config, load_material(config)).run(name, values)
+    with loop.surroundings(config):
+        return TrialRunner(config, config.task().load()).run(name, values)

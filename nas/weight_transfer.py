@@ -1,14 +1,19 @@
 """Which weights a child keeps of its parent."""
 
-import keras
+from typing import TYPE_CHECKING
 
-from tfcaps.models.block_network import BlockNetwork, gaussian_branches, zero_branches
+from tfcaps import models
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfcaps.models import BlockNetwork
 
 INITIALIZATIONS = ("zero", "gaussian")
 
 
 def inherit(
-    child: BlockNetwork, parent: BlockNetwork, *, init: str = "zero", seed: int = 0
+    child: "BlockNetwork", parent: "BlockNetwork", *, init: str = "zero", seed: int = 0
 ) -> list[str]:
     """Gives a network the weights of another one, block by block, by their names.
 
@@ -31,9 +36,9 @@ def inherit(
     _copy(child.variables, parent.variables)
     new = [name for name in child.removable_blocks if name not in parent.block_names]
     if init == "zero":
-        zero_branches(child, new)
+        models.zero_branches(child, new)
     else:
-        gaussian_branches(child, new, seed=seed)
+        models.gaussian_branches(child, new, seed=seed)
     if child.optimizer is not None and parent.optimizer is not None:
         # Only now: Lookahead begins with the weights as they are when it is built.
         child.optimizer.build(child.trainable_variables)
@@ -41,7 +46,7 @@ def inherit(
     return new
 
 
-def _copy(targets: list[keras.Variable], sources: list[keras.Variable]) -> None:
+def _copy(targets: "list[keras.Variable]", sources: "list[keras.Variable]") -> None:
     """Assigns each variable what the one of the same path holds, if there is one of its shape."""
     known = {source.path: source for source in sources}
     for target in targets:

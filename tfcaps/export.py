@@ -4,12 +4,12 @@ import errno
 import functools
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
+from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.ops import without_compilation
 
@@ -153,12 +153,10 @@ def export_model(
         directory.mkdir(parents=True, exist_ok=True)
         target = _version_folder(directory, version)
         # A server that watches the directory skips names that are no numbers.
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as workspace:
-            complete = pathlib.Path(workspace, target.name)
+        with files.whole_folder(target) as complete:
             # A server doesn't differentiate.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, complete, signatures=signatures, options=options)
-            complete.rename(target)
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"Cannot write an export to {directory}: {_reason(error)}.") from error
     return target

@@ -1,16 +1,32 @@
-"""Files that are written beside and renamed, so that nothing already written is ever lost."""
+"""Files that are whole or not there, and folders of work that can be gone on with.
+
+A file is written beside its place and renamed into it, so that nothing already written is ever
+lost. `WorkFolder` is what trainings, searches, experiments and studies have in common: what the
+work was made with, whether it may be gone on with, and that one process at a time does it.
+"""
 
 import contextlib
 import csv
+import dataclasses
+import fcntl
 import io
 import json
 import os
 import pathlib
+import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tfcaps.errors import UsageError
+from tfcaps.options import WorkOptions, flag
+
 _PREFIX = ".writing-"
+_LOCK = ".lock"
+# A killed process' children need a moment to end, and they hold their own folders' locks.
+_LOCK_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -37,10 +53,30 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: pathlib.Path) -> None:
-    """Deletes the temporary files of a process that was killed while it wrote."""
-    for path in folder.glob(f"{_PREFIX}*"):
-        path.unlink()
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[pathlib.Path]:
+    """Gives the name of a folder to be made, which is renamed to `path` when the block ends well.
+
+    Args:
+        path: where it comes to lie.
+        replace: whether a folder that is there may be replaced. Default False.
+    """
+    path = pathlib.Path(path)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as workspace:
+        new = pathlib.Path(workspace, path.name)
+        yield new
+        if replace and path.exists():
+            path.rename(pathlib.Path(workspace, "old"))
+        new.rename(path)
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Deletes what a process that was killed was about to write, in a folder and all below it."""
+    for path in list(pathlib.Path(folder).rglob(f"{_PREFIX}*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -78,3 +114,198 @@ def _cell(value: Any) -> Any:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+class FolderInUseError(UsageError):
+    """Another process works in the folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A kind of work that has a folder.
+
+    Args:
+        noun: what it is called.
+        marker: the JSON file that is written when it begins, and that marks the folder.
+        to_go_on: how messages call going on with it.
+    """
+
+    noun: str
+    marker: str
+    to_go_on: str = "to go on with it"
+
+
+RUN = Work("run", "run.json", "to resume it")
+SEARCH = Work("search", "search/search.json")
+EXPERIMENT = Work("experiment", "experiment.json")
+STUDY = Work("study", "study.json")
+_WORKS = (RUN, SEARCH, EXPERIMENT, STUDY)
+
+
+class WorkFolder:
+    """The folder of some work that can be stopped and gone on with.
+
+    Args:
+        path: the folder; it need not exist.
+        work: what is done in it.
+    """
+
+    def __init__(self, path: str | os.PathLike, work: Work):
+        self.path = pathlib.Path(path)
+        self.work = work
+        self.marker = self.path / work.marker
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out of the folder, which is made if need be.
+
+        The system frees the lock when the process ends, however it ends. A folder in which nothing
+        was written is gone afterwards.
+
+        Raises:
+            FolderInUseError: another process works in the folder.
+            UsageError: the path is a file.
+        """
+        self._expect_folder()
+        parents = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with _lock(self.path / _LOCK, self):
+                yield
+        finally:
+            for path in parents:
+                with contextlib.suppress(OSError):  # there is something in it
+                    path.rmdir()
+
+    def check(self, options: WorkOptions) -> None:
+        """Refuses a folder whose work would be overwritten, or can't be gone on with.
+
+        Args:
+            options: what is asked for.
+
+        Raises:
+            UsageError: the folder has such work already and `options.resume` is false, or it was
+                begun with other options, or the folder has other work; or the path is a file.
+        """
+        self._expect_folder()
+        for other in _WORKS:
+            if other is not self.work and (self.path / other.marker).exists():
+                raise UsageError(
+                    f"Expected --log_dir without a {other.noun}. "
+                    f"Received: --log_dir={self.path}, which holds a {other.noun}"
+                )
+        if not self.marker.exists():
+            return
+        if not options.resume:
+            raise UsageError(
+                f"Expected --log_dir without a {self.work.noun}, or --resume to go on with it. "
+                f"Received: --log_dir={self.path}, which holds a {self.work.noun}"
+            )
+        self.compare(options.settled(), self.made_with(options).settled())
+
+    def compare(self, now: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+        """Refuses options that differ from those that the work was begun with.
+
+        Args:
+            now: what may not change, by name.
+            earlier: the same as it was. What wasn't known then is as it is now.
+
+        Raises:
+            UsageError: one differs; the first one is named.
+        """
+        for name, value in now.items():
+            before = earlier.get(name, value)
+            if before != value:
+                raise UsageError(
+                    f"Expected {flag(name, before)}, as the {self.work.noun} in {self.path} was "
+                    f"started with, {self.work.to_go_on}. Received: {flag(name, value)}"
+                )
+
+    def made_with(self, options: WorkOptions) -> WorkOptions:
+        """The options that the work was begun with; what may change is as in `options`.
+
+        Raises:
+            UsageError: the marker is damaged.
+        """
+        stored = self.read()
+        try:
+            known = {name: stored[name] for name in options.settled() if name in stored}
+            return dataclasses.replace(options, **known)
+        except (UsageError, TypeError):
+            raise self.damaged() from None
+
+    def read(self) -> Any:
+        """The content of the marker.
+
+        Raises:
+            UsageError: there is none, or it is damaged.
+        """
+        try:
+            return json.loads(self.marker.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"Expected --log_dir to be the directory of a {self.work.noun}. "
+                f"Received: {self.path}, which has no {self.work.marker}"
+            ) from None
+        except ValueError:
+            raise self.damaged() from None
+
+    def damaged(self) -> UsageError:
+        """The error that says so of the marker."""
+        return UsageError(
+            f"Expected a {self.work.noun} description. Received: {self.marker}, which is damaged"
+        )
+
+    def begin(self, content: Mapping[str, Any], *subfolders: str | os.PathLike) -> None:
+        """Makes the folders, clears up after a killed process, and writes the marker.
+
+        Args:
+            content: of the marker.
+            *subfolders: relative to the folder.
+        """
+        for folder in (self.marker.parent, *(self.path / name for name in subfolders)):
+            folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.path)
+        write_json(self.marker, content)
+
+    def _expect_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"Expected --log_dir to be a folder. Received the file: {self.path}")
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path, folder: WorkFolder) -> Iterator[None]:
+    """Holds the lock of a folder; the file goes with it."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise FolderInUseError(
+                f"Expected --log_dir without another process at work. Received: {folder.path}, "
+                f"in which another process works on a {folder.work.noun}"
+            )
+        time.sleep(_LOCK_SECONDS / 20)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _try_lock(path: pathlib.Path) -> int | None:
+    """Makes and locks a file, or gives None if another process holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # no child process gets it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it may have deleted the file that was opened here.
+        if os.fstat(handle).st_ino == os.stat(path).st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        print(
+            f"{path.parent} is not kept from other processes: {os.strerror(error.errno)}.",
+            file=sys.stderr,
+        )
+        return handle
+    os.close(handle)
+    return None

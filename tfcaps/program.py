@@ -7,13 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from absl import app, flags, logging
 
+from tfcaps import options
 from tfcaps.errors import UsageError
+from tfcaps.options import Options, WorkOptions
 
-_Config = TypeVar("_Config")
 _EXIT_USAGE = 1
 _EXIT_INTERRUPTED = 130  # the shells' code for Ctrl-C
 _DISK_ERRORS = (
@@ -24,11 +24,18 @@ _DISK_ERRORS = (
 _BOOLEANS = ("true", "t", "1", "false", "f", "0")
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
     """Parses the flags, calls `main` and ends the process.
 
     Exit codes: 0; 1 for wrong input or files that can't be written; 130 after Ctrl-C.
+
+    Args:
+        main: the program; it is given the options that were asked for, in this order.
+        asked: classes of options, each field of which is a flag.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for each in asked:
+        define_flags(each)
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
@@ -36,7 +43,7 @@ def run(main: Callable[[list[str]], None]) -> None:
         logging.set_verbosity(logging.ERROR)  # TensorFlow tells of files and of traced functions
         _insist_on_interrupts()
         try:
-            main(argv)
+            main(*(from_flags(each) for each in asked))
         except UsageError as error:
             _end(str(error), _EXIT_USAGE)
         except KeyboardInterrupt:
@@ -51,67 +58,142 @@ def run(main: Callable[[list[str]], None]) -> None:
             reason = os.strerror(error.errno)
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
-    app.run(guarded, argv=_with_joined_booleans(sys.argv))
+    app.run(guarded, argv=[sys.argv[0], *_with_joined_booleans(sys.argv[1:], flags.FLAGS)])
 
 
-def define_training_flags(
-    *, learning_rate: float, batch_size: int, epochs: int, conflicting_samples_size: int
-) -> None:
-    """Defines the flags that all programs that train a network have, with these defaults."""
-    text, real, whole = flags.DEFINE_string, flags.DEFINE_float, flags.DEFINE_integer
-    switch = flags.DEFINE_bool
-    # allow_override: absl's logging has a flag of this name.
-    text("log_dir", None, "Run directory (runs/DATASET-MODEL-TIME).", allow_override=True)
-    switch("resume", False, "Go on in --log_dir where an earlier run stopped.")
-    text(
-        "dataset",
-        "mnist5k",
-        "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
-        "or images:FOLDER.",
-    )
-    text("data_dir", None, "Folder of tensorflow_datasets' prepared data sets.")
-    whole("image_size", None, "Side that raw images are resized to, in pixels.")
-    text(
-        "augmentation",
-        "paper",
-        "paper: crops, flips, … as published; efficient: that of Efficient-CapsNet, for "
-        "capsules on MNIST; none: pixels in [0, 1].",
-    )
-    whole("train_examples", 0, "Learn from so many examples of a seeded shuffle; 0: from all.")
-    real("validation_fraction", 0.1, "Part of the training set that is held out.")
-    real("learning_rate", learning_rate, "Of the optimizer, in the first epoch.")
-    real("learning_rate_decay", 1.0, "What it is multiplied by after each epoch.")
-    whole("batch_size", batch_size, "Examples per step, over all devices.")
-    whole("epochs", epochs, "Epochs in all.")
-    whole("steps_per_epoch", 0, "An epoch ends after so many steps; 0: after all examples.")
-    whole("seed", 0, "Of weights, order and augmentation.")
-    text("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
-    text("jit", "auto", "XLA for the whole step: on, off, or auto (on a GPU only).")
-    switch("enable_tf_function", True, "False runs step by step in Python, for debugging.")
-    whole(
-        "conflicting_samples_size",
-        conflicting_samples_size,
-        "Examples that bundle entropy is measured on after each epoch; 0: it isn't.",
-    )
-    switch("all_conflict_layers", True, "Measure it at all layers, not only at the last one.")
-    switch("save_ckpts", False, "Keep every epoch's checkpoint, not only the newest and the best.")
-    switch("test", True, "Evaluate the test set in the end.")
-
-
-def config_from_flags(config_class: type[_Config], *, name: str) -> _Config:
-    """The configuration that the flags stand for; each field is the flag of the same name.
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """Several classes of options, one of which the program is given.
 
     Args:
-        config_class: a dataclass with `log_dir` and `dataset` among its fields.
-        name: is part of the run directory's name if --log_dir isn't given.
+        by: name of the option whose value decides: that of the first class which allows it.
+        classes: what there is.
     """
-    values = flags.FLAGS
-    if not values.log_dir:
-        dataset = os.path.basename(values.dataset.removeprefix("images:").rstrip("/"))
-        values.log_dir = f"runs/{dataset}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return config_class(
-        **{field.name: values[field.name].value for field in dataclasses.fields(config_class)}
-    )
+
+    by: str
+    classes: tuple[type[Options], ...]
+
+    def chosen(self, values: flags.FlagValues) -> type[Options]:
+        """The class that the flags ask for.
+
+        Raises:
+            UsageError: no class allows the value, or a flag was given that the class doesn't have.
+        """
+        value = values[self.by].value
+        allowed = {cls: options.of(options.fields(cls)[self.by]).allowed() for cls in self.classes}
+        cls = next((cls for cls, choices in allowed.items() if value in choices), None)
+        if value is None:
+            cls = self.classes[0]
+        if cls is None:
+            known = ", ".join(choice for choices in allowed.values() for choice in choices)
+            raise UsageError(f"Expected --{self.by} to be one of {known}. Received: {value}")
+        for other in self.classes:
+            for name in options.fields(other).keys() - options.fields(cls).keys():
+                if not values[name].using_default_value:
+                    raise UsageError(
+                        f"Expected --{name} only with --{self.by} among "
+                        f"{', '.join(allowed[other])}. Received: {_given(values, name)} "
+                        f"with --{self.by}={value}"
+                    )
+        return cls
+
+
+def parse(asked: "type[Options] | OneOf", arguments: Sequence[str]) -> Options:
+    """The options that a command line stands for, as `run` hands them to a program.
+
+    Args:
+        asked: the class of options, or several.
+        arguments: flags, with `--flagfile=FILE` among them if need be.
+
+    Raises:
+        UsageError: a value is out of its range.
+        absl.flags.Error: there is no such flag, or its text can't be read.
+
+    Example:
+
+    >>> from tfcaps.training import CapsuleNetworkConfig
+    >>> parse(CapsuleNetworkConfig, ["--log_dir=runs/mine", "--layers=16,10"]).layers
+    Traceback (most recent call last):
+    tfcaps.errors.UsageError: Expected as many entries in --dimensions as in --layers. Received: \
+    2 in --layers=16,10 and 3 in --dimensions=8,8,16
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "", flag_values=values)
+    define_flags(asked, values)
+    left_over = values(["program", *_with_joined_booleans(arguments, values)])[1:]
+    if left_over:
+        raise UsageError(f"Expected flags only. Received: {left_over[0]}")
+    return from_flags(asked, values)
+
+
+def define_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for each option; of several classes' common ones, the first class'."""
+    for cls in asked.classes if isinstance(asked, OneOf) else (asked,):
+        for name, field in options.fields(cls).items():
+            # absl's own flag of this name, of its logging, gives way.
+            if name not in values or name == "log_dir":
+                # Work without a folder gets one whose name has the time in it.
+                is_needed = not issubclass(cls, WorkOptions)
+                _define_flag(field, values, is_needed=is_needed)
+
+
+def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> Options:
+    """The options that parsed flags stand for.
+
+    Raises:
+        UsageError: a value is out of its range, or --resume doesn't say what to go on with.
+    """
+    cls = asked.chosen(values) if isinstance(asked, OneOf) else asked
+    given = {
+        name: values[name].value
+        for name in options.fields(cls)
+        if not values[name].using_default_value
+    }
+    if not issubclass(cls, WorkOptions) or given.get("log_dir"):
+        return cls(**given)
+    if given.get("resume"):
+        raise UsageError(
+            "Expected --log_dir=FOLDER beside --resume, the folder to go on in. "
+            "Received: --resume alone"
+        )
+    found = cls(**{**given, "log_dir": ""})
+    time_of_day = time.strftime("%Y%m%d-%H%M%S")
+    return dataclasses.replace(found, log_dir=f"runs/{found.run_name}-{time_of_day}")
+
+
+def _define_flag(field: dataclasses.Field, values: flags.FlagValues, *, is_needed: bool) -> None:
+    kind, is_several = options.value_type(field)
+    has_default = field.default is not dataclasses.MISSING
+    default = field.default if has_default else None
+    described = options.description(field)
+    # The program's own flags: those that --help shows.
+    common = {"module_name": sys.argv[0], "allow_override": True}
+    if is_several:
+        default = [options.flag_value(value) for value in default]
+        flags.DEFINE(
+            *(flags.ListParser(), field.name, default, described, values),
+            **{"serializer": flags.ListSerializer(","), **common},
+        )
+    elif kind is bool:
+        flags.DEFINE_flag(
+            flags.BooleanFlag(field.name, default, described, allow_override=True),
+            *(values, common["module_name"]),
+        )
+    else:
+        parser = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}[
+            kind
+        ]()
+        serializer = flags.ArgumentSerializer()
+        flags.DEFINE(
+            *(parser, field.name, default, described, values),
+            **{"serializer": serializer, "required": is_needed and not has_default, **common},
+        )
+    for alias in options.of(field).aliases:
+        flags.DEFINE_alias(alias, field.name, values, common["module_name"])
+
+
+def _given(values: flags.FlagValues, name: str) -> str:
+    return options.flag(name, values[name].value)
 
 
 def _insist_on_interrupts() -> None:
@@ -130,16 +212,16 @@ def _insist_on_interrupts() -> None:
     signal.signal(signal.SIGALRM, interrupt)
 
 
-def _with_joined_booleans(argv: Sequence[str]) -> list[str]:
+def _with_joined_booleans(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:
     """Makes `--flag=True` of `--flag True`, which absl takes for other kinds of flags only."""
-    joined = [*argv[:1]]
-    for argument in argv[1:]:
-        name = joined[-1].lstrip("-")
+    joined: list[str] = []
+    for argument in arguments:
+        before = joined[-1] if joined else ""
+        name = before.lstrip("-")
         is_value = (
-            len(joined) > 1
-            and joined[-1].startswith("-")
-            and name in flags.FLAGS
-            and flags.FLAGS[name].boolean
+            before.startswith("-")
+            and name in values
+            and values[name].boolean
             and argument.lower() in _BOOLEANS
         )
         if is_value:

@@ -48,8 +48,8 @@ class Registry:
         return decorate
 
     def names(self) -> tuple[str, ...]:
-        """All names that `get` takes, in alphabetical order."""
-        return tuple(sorted({*self._classes, *self._files()}))
+        """All names that `get` takes: those of the package's files first."""
+        return tuple({**self._files(), **self._classes})
 
     def get(self, name: str) -> type:
         """The class of a name.

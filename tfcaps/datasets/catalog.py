@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from tfcaps.datasets.bundled import mnist5k
 from tfcaps.datasets.image_dataset import ImageDataset
+from tfcaps.datasets.image_preprocessing import Preprocessing
 from tfcaps.datasets.images import read_folder
 from tfcaps.datasets.prepared import read_prepared
-from tfcaps.datasets.preprocessing import Preprocessing
 from tfcaps.datasets.resizing import resize_all
 from tfcaps.datasets.sampling import hold_out, subset
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 
 _IMAGES = "images:"
+# How a run calls the data that a program gave it, which can't be loaded again.
+GIVEN = "given:"
 # Images of many sizes have to get one: pixels, for height and width.
 _OWN_IMAGES_SIZE = 32
 _IMAGENETTE_SIZE = 128
@@ -229,16 +231,30 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
 
 
 def _entry(name: str) -> _Entry:
+    if name.startswith(GIVEN):
+        own = name.removeprefix(GIVEN)
+        entry = _CATALOG.get(_PUBLISHED_NAMES.get(own, own)) or _own_images("")
+        return dataclasses.replace(entry, read=lambda *_: _refuse_given(name))
     if name.startswith(_IMAGES):
-        folder = name.removeprefix(_IMAGES)
-        return _Entry(
-            lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
-            # Nothing is known about them, so nothing that could change their class.
-            Preprocessing(standardize=True),
-            Preprocessing(shift=4, standardize=True),
-        )
+        return _own_images(name.removeprefix(_IMAGES))
     name = _PUBLISHED_NAMES.get(name, name)
     if name not in _CATALOG:
         known = ", ".join(_CATALOG)
         raise UsageError(f"Expected a data set among {known}, images:FOLDER. Received: {name}")
     return _CATALOG[name]
+
+
+def _own_images(folder: str) -> _Entry:
+    return _Entry(
+        lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
+        # Nothing is known about them, so nothing that could change their class.
+        Preprocessing(standardize=True),
+        Preprocessing(shift=4, standardize=True),
+    )
+
+
+def _refuse_given(name: str) -> _Parts:
+    raise UsageError(
+        "Expected a data set that can be loaded, as --dataset names it. "
+        f"Received: {name}, which a program gave to the training"
+    )

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfcaps.datasets.preprocessing import Preprocessing
+from tfcaps.datasets.image_preprocessing import Preprocessing
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 

@@ -10,23 +10,10 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.layers.plain_block import BATCH_NORMALIZATION, PlainBlock
 from tfcaps.layers.residual_block import ResidualBlock
-
-KINDS = ("fnn", "vgg", "resnet")
-STEMS = ("imagenet", "cifar")
+from tfcaps.models.block_names import KINDS, STEMS, block_name
 
 # Images up to this many pixels wide would be too small for the last stages after a pooling.
 _WIDEST_UNPOOLED = 50
-# The papers' names of depths: blocks of the four stages.
-_BLOCK_COUNTS = {
-    4: (1, 0, 0, 0),
-    10: (1, 1, 1, 1),
-    20: (2, 2, 3, 2),
-    30: (3, 3, 5, 3),
-    50: (3, 6, 12, 3),
-    76: (3, 6, 25, 3),
-    100: (3, 12, 31, 3),
-    120: (3, 12, 41, 3),
-}
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -253,36 +240,6 @@ def _head(config):
     if config["kind"] == "fnn":
         return [dense]
     return [keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pooling"), dense]
-
-
-def block_name(stage: int, number: int) -> str:
-    """The layer name of a block.
-
-    Example:
-
-    >>> block_name(2, 1)
-    'stage2_block1'
-    """
-    return f"stage{stage}_block{number}"
-
-
-def block_counts(num_layers: int) -> tuple[int, ...]:
-    """Blocks per stage of the papers' networks of 4, 10, 20, 30, 50, 76, 100 or 120 layers.
-
-    Raises:
-        UsageError: the papers have no network of that depth.
-
-    Example:
-
-    >>> block_counts(120)
-    (3, 12, 41, 3)
-
-    Source: Peer et al., arXiv 2011.02956.
-    """
-    if num_layers not in _BLOCK_COUNTS:
-        known = ", ".join(map(str, _BLOCK_COUNTS))
-        raise UsageError(f"Expected num_layers among {known}. Received: {num_layers}")
-    return _BLOCK_COUNTS[num_layers]
 
 
 def zero_branches(model: BlockNetwork, names: Iterable[str]) -> None:

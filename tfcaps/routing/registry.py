@@ -24,8 +24,8 @@ def register(name: str):
 
 
 def names() -> tuple[str, ...]:
-    """The short names that `get` takes."""
-    return _ROUTINGS.names()
+    """The short names that `get` takes, in alphabetical order."""
+    return tuple(sorted(_ROUTINGS.names()))
 
 
 def get(identifier: Any) -> "Routing":

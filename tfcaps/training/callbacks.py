@@ -55,12 +55,14 @@ class StopAtNaN(keras.callbacks.Callback):
 
     Args:
         learning_rate: said in the message.
-        folder: of the checkpoints.
-        images: a few network inputs (N, h, w, C). An epoch's last step comes after its last loss,
-            so the network is tried on them before it is saved.
+        folder: of the checkpoints, or None.
+        images: a few network inputs (N, …), or None. An epoch's last step comes after its last
+            loss, so the network is tried on them before it is saved.
     """
 
-    def __init__(self, learning_rate: float, folder: pathlib.Path, images: np.ndarray):
+    def __init__(
+        self, learning_rate: float, folder: pathlib.Path | None, images: np.ndarray | None
+    ):
         super().__init__()
         self.learning_rate = learning_rate
         self.folder = folder
@@ -75,14 +77,15 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._check("NaN weights", self.model.get_weights())
-        self._check("NaN scores", [probe.in_batches(self.model.classifier, self.images)])
+        if self.images is not None:
+            self._check("NaN scores", [probe.in_batches(self.model.classifier, self.images)])
         for name, value in logs.items():
             self._check(f"the {name} {value}", [value])
 
     def _check(self, name, values):
         if all(np.isfinite(value).all() for value in values):
             return
-        kept = checkpoints.newest(self.folder)
+        kept = self.folder and checkpoints.newest(self.folder)
         raise UsageError(
             f"Expected finite numbers. Received: {name} in epoch {self._epoch}; "
             f"lower --learning_rate (now {self.learning_rate:g}); "

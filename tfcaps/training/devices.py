@@ -16,6 +16,11 @@ def strategy() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
 
 
+def count() -> int:
+    """How many devices share a batch, of those in whose scope this is called."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def share_gpus() -> None:
     """Takes memory of the GPUs as it is needed, so that several processes can have some.
 
@@ -32,10 +37,9 @@ def check_batch_size(batch_size: int) -> None:
     Raises:
         UsageError: they don't.
     """
-    count = tf.distribute.get_strategy().num_replicas_in_sync
-    if batch_size % count:
+    if batch_size % count():
         raise UsageError(
-            f"Expected --batch_size to be a multiple of {count}, the number of devices. "
+            f"Expected --batch_size to be a multiple of {count()}, the number of devices. "
             f"Received: {batch_size}"
         )
 

@@ -10,6 +10,7 @@ from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import RunConfig
 from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.task import Data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,25 @@ class Run:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+
+    def load_data(
+        self, *, dataset: str | None = None, data_dir: str | os.PathLike | None = None
+    ) -> Data:
+        """The data as the training had them: what was held out stays held out.
+
+        Args:
+            dataset: another data set. Default None: the training's.
+            data_dir: folder of tensorflow_datasets' prepared sets. Default None: the training's.
+
+        Raises:
+            UsageError: the data can't be had.
+        """
+        config = dataclasses.replace(
+            self.config,
+            dataset=dataset or self.config.dataset,
+            data_dir=data_dir or self.config.data_dir,
+        )
+        return config.task().load()
 
 
 def load_run(log_dir: str | os.PathLike) -> Run:

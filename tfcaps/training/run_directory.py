@@ -4,23 +4,18 @@ import csv
 import itertools
 import json
 import os
-import pathlib
 from typing import Any
 
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.training import recipes
 from tfcaps.training.configuration import RunConfig
 
-# What run.json holds beside the configuration.
-_DESCRIBED = ("class_names", "image_shape", "preprocessing")
 
-
-class RunDirectory:
+class RunDirectory(files.WorkFolder):
     """The files of one run.
 
         flags.txt       repeats the run: --flagfile=RUN/flags.txt
-        run.json        configuration, classes, shape of raw images, preprocessing
+        run.json        configuration, and what the task says of the data
         metrics.csv     one row per epoch
         checkpoints/    epoch-0001.keras …, best.keras
         tensorboard/    event files
@@ -33,9 +28,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        super().__init__(path, files.RUN)
         self.flags = self.path / "flags.txt"
-        self.description = self.path / "run.json"
         self.metrics = self.path / "metrics.csv"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -43,44 +37,27 @@ class RunDirectory:
         self.results = self.path / "results.json"
         self.serving = self.path / "serving"
 
-    def check(self, config: RunConfig) -> None:
-        """Refuses a directory whose run would be overwritten, or can't be resumed.
+    def made_with(self, options: RunConfig) -> RunConfig:
+        """The configuration that the run was started with.
 
         Raises:
-            UsageError: there is a run already and `config.resume` is false, or it was of another
-                configuration; or the path is a file, or another folder's content is there.
+            UsageError: run.json is damaged, or the run is one of another kind.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"Expected --log_dir to be a folder. Received the file: {self.path}")
-        if not self.description.exists():
-            return
-        if not config.resume:
-            raise UsageError(
-                "Expected --log_dir without a run, or --resume to go on with it. "
-                f"Received: --log_dir={self.path}, which holds a run"
-            )
         earlier = self.read_description()["config"]
-        if earlier.kind != config.kind:
+        if earlier.kind != options.kind:
             raise UsageError(
-                f"Expected --log_dir with a run of a {config.kind} to resume it. "
+                f"Expected --log_dir with a run of a {options.kind} to resume it. "
                 f"Received: {self.path}, which holds a {earlier.kind}"
             )
-        name = config.first_difference(earlier)
-        if name is not None:
-            raise UsageError(
-                f"Expected {earlier.flag(name)}, as the run in {self.path} was started with, "
-                f"to resume it. Received: {config.flag(name)}"
-            )
+        return earlier
 
     def create(self, config: RunConfig, description: dict[str, Any]) -> None:
         """Makes the folders, and writes flags and description last, so that they mark a run."""
-        for folder in (self.checkpoints, self.figures):
-            folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.path, self.checkpoints):
-            files.remove_unfinished(folder)
+        self.path.mkdir(parents=True, exist_ok=True)
         files.write_text(self.flags, config.flag_lines())
-        files.write_json(
-            self.description, {"config": recipes.to_description(config), **description}
+        self.begin(
+            {"config": config.to_description(), **description},
+            *(self.checkpoints.name, self.figures.name),
         )
 
     def read_description(self) -> dict[str, Any]:
@@ -89,19 +66,11 @@ class RunDirectory:
         Raises:
             UsageError: there is none, or it is damaged.
         """
+        content = self.read()
         try:
-            content = json.loads(self.description.read_text(encoding="utf-8"))
-            config = recipes.from_description(content["config"])
-            return {**{name: content[name] for name in _DESCRIBED}, "config": config}
-        except FileNotFoundError:
-            raise UsageError(
-                f"Expected --log_dir to be the directory of a run. Received: {self.path}, "
-                "which has no run.json"
-            ) from None
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(
-                f"Expected a run description. Received: {self.description}, which is damaged"
-            ) from None
+            return {**content, "config": RunConfig.from_description(content["config"])}
+        except (KeyError, TypeError, ValueError):
+            raise self.damaged() from None
 
     def read_metrics(self, epochs: int) -> list[dict[str, float]]:
         """The rows of metrics.csv of the first `epochs` epochs, oldest first.

@@ -1,125 +1,88 @@
-"""The rules of the search: from the attempts so far to the next ones.
+"""The rules of a search: from the trials so far to the next ones.
 
-All of it is a pure function of the attempts' records, so that a search that was cut off goes on
-with the same decisions, on whatever machine.
+A rule is a pure function of the trials' records, so that a search that was cut off goes on with the
+same decisions, on whatever machine; and it carries what else depends on it. To add one is to write
+a class here, or in another file of this package, and to register it.
 """
 
+import abc
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from nas.architecture import Architecture
-from nas.mutations import grow, prune
+from nas.architecture import Architecture, grow, prune
+from nas.records import COMPLETED, FAILED, KEEP, PRUNE, RUNNING, START, Decision, Proposal, Record
 from tfcaps.errors import UsageError
-from tfcaps.models.block_network import block_name
+from tfcaps.models.block_names import KINDS, block_name
+from tfcaps.registry import Registry
 
-FIRST_STAGE, ALL_STAGES, GROW_AND_PRUNE = "first_stage", "all_stages", "grow_and_prune"
-RULES = (FIRST_STAGE, ALL_STAGES, GROW_AND_PRUNE)
-START, PRUNE, KEEP = "start", "prune", "keep"
-COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
+if TYPE_CHECKING:
+    from nas.configuration import SearchConfig
+
+RULES = Registry("a rule", "nas")
 _STAGE = re.compile(r"stage(\d+)_block(\d+)")
 
 
-@dataclasses.dataclass(frozen=True)
-class Proposal:
-    """An attempt to be made.
+class Rule(abc.ABC):
+    """Base class: what comes next in a search, and how its trials are made.
 
     Args:
-        round: from 0 on.
-        role: "start", "prune", "keep", or "grow S" for stage S.
-        architecture: of the network.
-        parent: identity of the attempt whose weights it starts from; "": from random ones.
+        start: the architecture to begin with.
     """
 
-    round: int
-    role: str
-    architecture: Architecture
-    parent: str = ""
+    # Whether a trial starts from another one's weights: then it is kept, and no conflict ends it.
+    inherits: ClassVar[bool] = False
+    # Whether a trial is checked before its first step, too.
+    checks_before: ClassVar[bool] = False
+    # The network that a search begins with, where nothing else is asked for, and what it may be.
+    start_kind: ClassVar[str] = "vgg"
+    start_layers: ClassVar[int] = 120
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    # What the report says of the accuracies at the trials' ends.
+    on_accuracies: ClassVar[str] = (
+        "a conflict at the last block ends a trial, so accuracies here don't compare."
+    )
+
+    def __init__(self, start: Architecture):
+        self.start = start
+
+    @classmethod
+    @abc.abstractmethod
+    def from_config(cls, config: "SearchConfig") -> "Rule":
+        """The rule as a search is asked to use it."""
+
+    @abc.abstractmethod
+    def decide(self, records: Sequence[Record]) -> Decision:
+        """The next step after these trials."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """An attempt that was begun.
-
-    Args:
-        name: its identity.
-        proposal: what was attempted.
-        status: "completed", "failed" or "running".
-        entropies: H of each tap of the network, see `BlockNetwork.inspector`.
-        accuracy: on the validation split.
-        flops: of the network, for one image.
-        parameters: of the network.
-        milliseconds: for an image, measured where the attempt was made.
-        seconds: of the attempt.
-        message: of a failed attempt.
-    """
-
-    name: str
-    proposal: Proposal
-    status: str = COMPLETED
-    entropies: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    accuracy: float = math.nan
-    flops: float = math.nan
-    parameters: float = math.nan
-    milliseconds: float = math.nan
-    seconds: float = math.nan
-    message: str = ""
-
-    @property
-    def conflicting_blocks(self) -> tuple[str, ...]:
-        """Names of the blocks whose output, or of residual blocks the branch, conflicts."""
-        names = self.proposal.architecture.block_names
-        return tuple(name for name in names if self.block_entropy(name) > 0)
-
-    def block_entropy(self, name: str) -> float:
-        """H of a block's output, or of a residual block's branch; 0 where it wasn't measured."""
-        return self.entropies.get(name, self.entropies.get(f"{name}/branch", 0.0))
-
-    @property
-    def last_entropy(self) -> float:
-        """H of the last block, the larger one of branch and output where it has both."""
-        last = self.proposal.architecture.block_names[-1]
-        found = [entropy for tap, entropy in self.entropies.items() if tap.split("/")[0] == last]
-        return max(found, default=math.nan)
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """What comes next: attempts to be made, or to be waited for, or the end.
-
-    Args:
-        proposals: that nobody works on yet; none, and no reason: others are running.
-        reason: why the search is over, or None.
-        final: identity of the attempt that the search has come to so far; None if there is none.
-    """
-
-    proposals: tuple[Proposal, ...] = ()
-    reason: str | None = None
-    final: str | None = None
-
-
-class PruneConflicts:
-    """Prunes a network until its last block has no conflict; each attempt starts anew.
+class PruneConflicts(Rule):
+    """Prunes a network until its last block has no conflict; each trial starts anew.
 
     Each proposal has fewer blocks than the one before, so the search ends.
 
     Args:
         start: the architecture to begin with.
-        every_stage: whether conflicting blocks of all stages go, or those of the first stage
-            that has some (and, where those can't go, of the next one).
         allow_empty_stages: whether a stage may lose all its blocks. Default False.
 
-    Sources: Peer et al., arXiv 2011.02956 (first stage) and 2103.04331 (every stage).
+    A subclass says which blocks aren't wanted.
     """
 
-    def __init__(self, start: Architecture, *, every_stage: bool, allow_empty_stages: bool = False):
-        self.start = start
-        self.every_stage = every_stage
+    def __init__(self, start: Architecture, *, allow_empty_stages: bool = False):
+        super().__init__(start)
         self.allow_empty_stages = allow_empty_stages
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(config.start, allow_empty_stages=config.allow_empty_stages)
+
+    @abc.abstractmethod
+    def unwanted(self, record: Record) -> Iterable[Sequence[str]]:
+        """Names of the blocks that a trial's successor lacks; if they may not go, the next ones."""
+
     def decide(self, records: Sequence[Record]) -> Decision:
-        """The next step after these attempts, oldest first."""
+        """The next step after these trials, oldest first."""
         done = [record.name for record in records if record.status == COMPLETED]
         final = done[-1] if done else None
         if not records:
@@ -128,7 +91,7 @@ class PruneConflicts:
         if last.status == RUNNING:
             return Decision(final=final)
         if last.status == FAILED:
-            reason = f"the attempt of round {last.proposal.round} failed: {last.message}"
+            reason = f"the trial of round {last.proposal.round} failed: {last.message}"
         elif not last.last_entropy > 0:  # what is lost below can't come back above
             reason = "the last block has no conflict any more"
         else:
@@ -140,20 +103,40 @@ class PruneConflicts:
         return Decision(reason=reason, final=final)
 
     def _pruned(self, record: Record) -> Architecture:
-        architecture, conflicting = record.proposal.architecture, record.conflicting_blocks
-        if self.every_stage:
-            return self._without(architecture, conflicting)
-        for stage in range(1, len(architecture.blocks) + 1):
-            of_stage = [name for name in conflicting if _stage_of(name) == stage]
-            smaller = self._without(architecture, of_stage)
-            if smaller != architecture:
-                return smaller
-        return architecture
+        architecture = record.proposal.architecture
+        smaller = (self._without(architecture, names) for names in self.unwanted(record))
+        return next((each for each in smaller if each != architecture), architecture)
 
     def _without(self, architecture: Architecture, names: Iterable[str]) -> Architecture:
         if self.allow_empty_stages and set(names) == set(architecture.block_names):
             names = list(names)[1:]  # a network has at least one block
         return prune(architecture, names, allow_empty_stages=self.allow_empty_stages)
+
+
+@RULES.register("first_stage")
+class PruneFirstStage(PruneConflicts):
+    """`PruneConflicts` of the first stage that has conflicting blocks which may go.
+
+    Source: Peer et al., arXiv 2011.02956.
+    """
+
+    def unwanted(self, record):
+        conflicting = record.conflicting_blocks
+        for stage in range(1, len(record.proposal.architecture.blocks) + 1):
+            yield [name for name in conflicting if _stage_of(name) == stage]
+
+
+@RULES.register("all_stages")
+class PruneAllStages(PruneConflicts):
+    """`PruneConflicts` of all stages, which looks for conflicts before the first step already.
+
+    Source: Peer et al., arXiv 2103.04331.
+    """
+
+    checks_before = True
+
+    def unwanted(self, record):
+        return [record.conflicting_blocks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,10 +149,11 @@ class _State:
     visited: frozenset[tuple[int, ...]]  # blocks per stage
     spared: frozenset[str]  # blocks without which the network was worse
     births: Mapping[str, int]  # the round in which a block came
-    used: Mapping[int, int]  # the highest number that a stage's blocks had in any attempt
+    used: Mapping[int, int]  # the highest number that a stage's blocks had in any trial
 
 
-class GrowAndPrune:
+@RULES.register("grow_and_prune")
+class GrowAndPrune(Rule):
     """Prunes what conflicts, and grows where a block is worth its operations.
 
     In each round all children start from the weights of the round's parent and learn equally long
@@ -198,6 +182,12 @@ class GrowAndPrune:
         UsageError: the architecture is not residual.
     """
 
+    inherits = True
+    start_kind = "resnet"
+    start_layers = 10
+    kinds = ("resnet",)
+    on_accuracies = "a trial goes on with its parent's weights."
+
     def __init__(
         self,
         start: Architecture,
@@ -206,15 +196,24 @@ class GrowAndPrune:
         gain_threshold: float = 0.002,
         grace: int = 2,
     ):
-        if start.kind != "resnet":
+        if start.kind not in self.kinds:
             raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
-        self.start = start
+        super().__init__(start)
         self.tolerance = tolerance
         self.gain_threshold = gain_threshold
         self.grace = grace
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(
+            config.start,
+            tolerance=config.tolerance,
+            gain_threshold=config.gain_threshold,
+            grace=config.grace,
+        )
+
     def decide(self, records: Sequence[Record]) -> Decision:
-        """The next step after these attempts, in any order."""
+        """The next step after these trials, in any order."""
         known = {record.proposal: record for record in records}
         begin = Proposal(0, START, self.start)
         if begin not in known:
@@ -327,27 +326,6 @@ class GrowAndPrune:
             visited=state.visited | {grown[best].proposal.architecture.counts},
             births={**state.births, newest: state.round},
         )
-
-
-def lineage(records: Sequence[Record], name: str) -> list[Record]:
-    """The attempts that led to one, oldest first, with that one.
-
-    An attempt that starts from random weights has those of the rounds before it as its past, one
-    that inherits has its parents.
-    """
-    by_name = {record.name: record for record in records}
-    found = [by_name[name]]
-    while found[0].proposal.parent:
-        found.insert(0, by_name[found[0].proposal.parent])
-    if len(found) > 1:
-        return found
-    past = [r for r in records if r.proposal.round < found[0].proposal.round and is_done(r)]
-    return [*past, *found]
-
-
-def is_done(record: Record) -> bool:
-    """Whether an attempt came to an end, and a good one."""
-    return record.status == COMPLETED
 
 
 def _stage_of(name: str) -> int:

@@ -1,17 +1,53 @@
-"""What a trial keeps in its folder, where all workers of a search see it."""
+"""Where a search, and each of its trials, keeps what it writes."""
 
 import json
 import math
+import os
 import pathlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from nas.attempt import Outcome
+from nas.configuration import SearchConfig
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.models.block_network import BlockNetwork
+
+if TYPE_CHECKING:
+    from nas.trial import Outcome
+    from tfcaps.models import BlockNetwork
+
+
+class SearchFolder(files.WorkFolder):
+    """The files of one search.
+
+        flags.txt       repeats the search: --flagfile=SEARCH/flags.txt
+        search/         search.json, the configuration; state.json; a folder for each trial
+        history.csv     one row per trial
+        figures/        PNG files
+        best/           run directory of the final training, and architecture.json
+        start/          run directory of the start network's training, with --train_start
+        serving/1/      SavedModel
+        report.md       before and after
+
+    Args:
+        path: the folder; it need not exist.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path, files.SEARCH)
+        self.flags = self.path / "flags.txt"
+        self.search = self.path / "search"
+        self.history = self.path / "history.csv"
+        self.figures = self.path / "figures"
+        self.best = self.path / "best"
+        self.start = self.path / "start"
+        self.serving = self.path / "serving"
+        self.report = self.path / "report.md"
+
+    def create(self, config: SearchConfig) -> None:
+        """Makes the folders, and writes flags and description last, so that they mark a search."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.flags, config.flag_lines())
+        self.begin(config.to_dict(), self.figures.name, self.best.name)
 
 
 class TrialFolder:
@@ -50,18 +86,20 @@ class TrialFolder:
         except FileNotFoundError:
             return math.inf
 
-    def write_network(self, model: BlockNetwork) -> None:
+    def write_network(self, model: "BlockNetwork") -> None:
         """Keeps a trained network, with its optimizer."""
         self.path.mkdir(parents=True, exist_ok=True)
         with files.replacing(self.network) as temporary:
             model.save(temporary)
 
-    def read_network(self) -> BlockNetwork:
+    def read_network(self) -> "BlockNetwork":
         """The trained network.
 
         Raises:
             UsageError: it is missing or damaged.
         """
+        import keras
+
         try:
             return keras.models.load_model(self.network)
         except (OSError, ValueError, KeyError):
@@ -69,26 +107,26 @@ class TrialFolder:
                 f"Expected a trained network. Received: {self.network}, which is missing or damaged"
             ) from None
 
-    def write_outcome(self, outcome: Outcome) -> None:
-        """Keeps what an attempt came to."""
+    def write_outcome(self, outcome: "Outcome") -> None:
+        """Keeps what a trial came to."""
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_json(self._outcome, vars(outcome))
         self._failure.unlink(missing_ok=True)
 
     def read_outcome(self) -> dict[str, Any] | None:
-        """What the attempt came to, see `Outcome`; None where it isn't known."""
+        """What the trial came to, see `Outcome`; None where it isn't known."""
         try:
             return json.loads(self._outcome.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             return None
 
     def write_failure(self, sentence: str) -> None:
-        """Keeps why an attempt failed."""
+        """Keeps why a trial failed."""
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_text(self._failure, f"{sentence}\n")
 
     def read_failure(self) -> str:
-        """Why the attempt failed."""
+        """Why the trial failed."""
         try:
             return self._failure.read_text("utf-8").strip()
         except FileNotFoundError:

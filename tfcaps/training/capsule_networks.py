@@ -1,0 +1,236 @@
+"""The training of capsule networks."""
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from tfcaps import initializers as capsule_initializers
+from tfcaps import losses, metrics, models, robustness
+from tfcaps.errors import UsageError
+from tfcaps.options import changed, joined, option
+from tfcaps.routing import registry as routings
+from tfcaps.training.configuration import KINDS, RunConfig
+from tfcaps.training.image_task import ImageTask
+
+if TYPE_CHECKING:
+    import keras
+
+
+@KINDS.register("capsule_network")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CapsuleNetworkConfig(RunConfig):
+    """All choices of one training of a capsule network; a field is the flag of the same name.
+
+    Learning rate 1e-4 of Adam, batches of 128 and 30 epochs are the defaults of arXiv 1905.08744
+    and 2104.07393. Of EM's inverse temperature the published 0.01 is too large for wide layers, see
+    docs/results.md.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    augmentation: str = changed(
+        RunConfig,
+        "augmentation",
+        default="paper",
+        help="Changes of training images: paper: crops, flips, … as published; efficient: that of "
+        "Efficient-CapsNet, for capsules on MNIST; none: pixels in [0, 1].",
+        choices=("paper", "efficient", "none"),
+    )
+    model: str = option(
+        "Which network.",
+        default="CapsNet",
+        choices=("CapsNet", "ConvCapsNet", "EfficientCapsNet"),
+    )
+    routing: str = option("How capsules agree.", default="rba", choices=routings.names)
+    iterations: int = option("Routing iterations.", default=2, range=">= 1")
+    scale: str = option(
+        "Mean distance of sda: per sample, or per batch as published.",
+        default="sample",
+        choices=("sample", "batch"),
+    )
+    inverse_temperature: float = option(
+        "Of em: the limit of its schedule; published: 0.01.", default=0.001, range="> 0"
+    )
+    inverse_temperature_decay: float = option(
+        "Of em: 0 starts at the limit.", default=0.95, range="in [0, 1)"
+    )
+    use_prior: bool = option(
+        "Of attention: whether a prior of the couplings is learnt; ConvCapsNet can't have one.",
+        default=False,
+    )
+    layers: tuple[int, ...] = option(
+        "Capsules per layer; the last one: the classes.",
+        default=(32, 32, 10),
+        range=">= 1",
+        least=2,
+        example="32,32,10",
+    )
+    dimensions: tuple[int, ...] = option(
+        "Capsule dimension per layer.",
+        default=(8, 8, 16),
+        range=">= 1",
+        least=2,
+        example="32,32,10",
+    )
+    use_bias: bool = option("Whether capsules have a bias.", default=True)
+    make_skips: bool = option("Whether there are residual connections.", default=False)
+    skip_dist: int = option("Layers that a residual connection spans.", default=2, range=">= 1")
+    use_reconstruction: bool = option("Whether there is a decoder.", default=True)
+    reconstruction_weight: float = option("Weight of its loss.", default=1e-5, range=">= 0")
+    mask: str = option(
+        "What the decoder sees: all class capsules (none), or the label's (label).",
+        default="none",
+        choices=("none", "label"),
+    )
+    kernel_initializer: str = option(
+        "Of dense capsules' votes: normal, the published N(0, 0.2), or length_preserving, with "
+        "which 12 layers and more have gradients.",
+        default="normal",
+        choices=("normal", "length_preserving"),
+    )
+    robust: bool = option(
+        "Attack each batch before learning from it: γ-capsules, arXiv 1812.09707.", default=False
+    )
+    epsilon: float = option(
+        "The attack's largest change of a pixel, of a range of 1.", default=0.1, range=">= 0"
+    )
+    attack_step_size: float = option("Of one of its steps.", default=0.01, range="> 0")
+    attack_steps: int = option("How many it takes.", default=40, range=">= 1")
+    learning_rate: float = changed(RunConfig, "learning_rate", default=1e-4)
+    batch_size: int = changed(RunConfig, "batch_size", default=128)
+    epochs: int = changed(RunConfig, "epochs", default=30)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) != len(self.dimensions):
+            raise UsageError(
+                "Expected as many entries in --dimensions as in --layers. Received: "
+                f"{len(self.layers)} in --layers={joined(self.layers)} and "
+                f"{len(self.dimensions)} in --dimensions={joined(self.dimensions)}"
+            )
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.dataset_name}-{self.routing}"
+
+    def task(self) -> "CapsuleNetworkTask":
+        return CapsuleNetworkTask(self)
+
+    def routing_config(self) -> dict[str, Any]:
+        """The routing with its own arguments, as `tfcaps.routing.get` takes it."""
+        own = {
+            "em": {
+                "inverse_temperature": self.inverse_temperature,
+                "inverse_temperature_decay": self.inverse_temperature_decay,
+            },
+            "sda": {"scale": self.scale},
+            "attention": {"use_prior": self.use_prior},
+        }
+        return {"name": self.routing, "iterations": self.iterations, **own.get(self.routing, {})}
+
+
+class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
+    """Margin loss and reconstruction, with Adam: see `CapsuleNetworkConfig` and `Task`."""
+
+    def load(self):
+        self._check_pixels()
+        return super().load()
+
+    def _check_pixels(self) -> None:
+        if self.config.robust and self.preprocessing.standardize:
+            raise UsageError(
+                "Expected --augmentation=none with --robust, which changes pixels in [0, 1]; "
+                f"{self.config.dataset} is standardised otherwise. "
+                f"Received: --augmentation={self.config.augmentation}"
+            )
+
+    def network(self, image_shape, num_classes):
+        config = self.config
+        if config.layers[-1] != num_classes:
+            raise UsageError(
+                f"Expected the last entry of --layers to be {num_classes}, the number of classes "
+                f"of {config.dataset}. Received: {config.layers[-1]}"
+            )
+        return getattr(models, config.model)(
+            image_shape,
+            layers=config.layers,
+            dimensions=config.dimensions,
+            routing=config.routing_config(),
+            use_bias=config.use_bias,
+            skip_distance=config.skip_dist if config.make_skips else None,
+            use_reconstruction=config.use_reconstruction,
+            mask=config.mask,
+            kernel_initializer=self._kernel_initializer(),
+        )
+
+    def _kernel_initializer(self) -> "keras.initializers.Initializer | None":
+        if self.config.kernel_initializer == "normal":
+            return None  # the layers' own
+        gains, default = capsule_initializers.GAINS, capsule_initializers.DEFAULT_GAIN
+        return capsule_initializers.LengthPreserving(gains.get(self.config.routing, default))
+
+    def compile(self, model, *, jit, optimizer=None):
+        """Compiles with margin and reconstruction loss.
+
+        A robust training attacks the images of each batch inside of the train step.
+        """
+        import keras
+
+        config = self.config
+        terms, weights = {"lengths": losses.MarginLoss()}, {"lengths": 1.0}
+        if model.use_reconstruction:
+            terms["reconstruction"] = losses.ReconstructionLoss()
+            weights["reconstruction"] = config.reconstruction_weight
+        model.compile(
+            optimizer=optimizer or keras.optimizers.Adam(config.learning_rate),
+            loss=terms,
+            loss_weights=weights,
+            metrics={"lengths": [keras.metrics.CategoricalAccuracy(name="accuracy")]},
+            jit_compile=jit,
+            run_eagerly=not config.enable_tf_function,
+        )
+        if config.robust:
+            robustness.train_on_attacked_images(
+                model,
+                epsilon=config.epsilon,
+                step_size=config.attack_step_size,
+                steps=config.attack_steps,
+            )
+
+    def as_inputs_and_targets(self, batches, model, num_classes, *, training):
+        """Batches with what there is to be drawn.
+
+        A network whose decoder sees the label's capsule gets the labels in training, and zeros
+        otherwise: at inference it reconstructs from the longest capsule.
+        """
+        import tensorflow as tf
+
+        def convert(batch):
+            one_hot = tf.one_hot(batch["label"], num_classes)
+            targets = {"lengths": one_hot}
+            if model.use_reconstruction:
+                targets["reconstruction"] = batch["original"]
+            inputs = batch["image"]
+            if isinstance(model.input, dict):
+                inputs = {"image": inputs, "label": one_hot if training else tf.zeros_like(one_hot)}
+            return inputs, targets
+
+        return batches.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+    def callbacks(self, examples):
+        from tfcaps.training.capsule_score_recorder import CapsuleScoreRecorder
+
+        return [CapsuleScoreRecorder(examples["image"], batch_size=self.config.batch_size)]
+
+    def results(self, model, inputs):
+        inputs = iter(inputs)
+        first = next(inputs, None)
+        if first is None:
+            return {}
+        return metrics.capsule_scores(model, itertools.chain([first], inputs)).to_dict()
+
+    def figures(self, model, examples, class_names, *, is_finished):
+        from tfcaps.training import capsule_figures
+
+        return capsule_figures.draw(model, examples, class_names, is_finished=is_finished)

@@ -1,0 +1,428 @@
+"""The one loop: whatever is trained here goes through `Session.fit`, with its guards."""
+
+import contextlib
+import dataclasses
+import pathlib
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfcaps
+from tfcaps import datasets, files, plots
+from tfcaps.datasets.catalog import GIVEN
+from tfcaps.errors import UsageError
+from tfcaps.training import checkpoints, devices
+from tfcaps.training.bundles import BundleRecorder, entropy_figure
+from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
+from tfcaps.training.configuration import Repetitions, RunConfig
+from tfcaps.training.metric_names import readable
+from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.task import Data, Examples, Task
+from tfcaps.training.tensorboard import RunSummaries
+
+# Held out examples that TensorBoard's pictures are made of after each epoch.
+_PROBE_SIZE = 500
+# Of these, so many are looked at for numbers that aren't finite.
+_TRIED = 32
+
+
+@contextlib.contextmanager
+def surroundings(config: RunConfig) -> Iterator[None]:
+    """Dtype policy, devices and random numbers of a training inside the block.
+
+    Raises:
+        UsageError: the batches can't be divided among the devices.
+    """
+    devices.seed_generators(config.seed)
+    with devices.precision(config.precision), devices.strategy().scope():
+        devices.check_batch_size(config.batch_size)
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A network with what it learns from; to be used inside `surroundings`.
+
+    Args:
+        task: how it is trained.
+        data: what it learns from.
+        model: the network, compiled.
+    """
+
+    task: Task
+    data: Data
+    model: keras.Model
+
+    @property
+    def config(self) -> RunConfig:
+        """What is asked for."""
+        return self.task.config
+
+    @property
+    def used_examples(self) -> int:
+        """Training examples of an epoch: those that don't go round among devices are left out."""
+        size = len(self.data.train)
+        return size - size % devices.count()
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        config = self.config
+        return datasets.epoch_steps(
+            self.used_examples, config.batch_size, config.steps_per_epoch or None
+        )
+
+    def fit(
+        self,
+        epochs: range,
+        callbacks: Sequence[keras.callbacks.Callback],
+        *,
+        orders: range | None = None,
+        validate: bool = True,
+        tried: Any = None,
+        kept: pathlib.Path | None = None,
+    ) -> None:
+        """Trains the network, and stops when a number isn't finite any more.
+
+        Args:
+            epochs: numbers of the epochs, as callbacks count them.
+            callbacks: what happens meanwhile; they see only epochs with finite numbers.
+            orders: numbers of the epochs' orders of examples. Default: as of the epochs.
+            validate: whether the validation split is evaluated after each epoch. Default True.
+            tried: network inputs whose scores have to be finite, too. Default: none.
+            kept: folder of checkpoints, for the message. Default: there are none.
+
+        Raises:
+            UsageError: the batches can't be divided among the devices, a number isn't finite, or
+                what callbacks raise.
+        """
+        devices.check_batch_size(self.config.batch_size)
+        batches = self.task.training_batches(
+            self.model, self.data, epochs=orders or epochs, devices=devices.count()
+        )
+        held_out = self.data.validation if validate else None
+        with devices.deterministic():
+            self.model.fit(
+                batches,
+                validation_data=held_out and self.evaluation_batches(held_out),
+                initial_epoch=epochs.start,
+                epochs=epochs.stop,
+                steps_per_epoch=self.steps,
+                shuffle=False,  # they are shuffled already, in a way that can be resumed
+                verbose=0,
+                callbacks=[StopAtNaN(self.config.learning_rate, kept, tried), *callbacks],
+            )
+
+    def evaluate(self, examples: Examples, model: keras.Model | None = None) -> dict[str, float]:
+        """Losses and metrics on some examples.
+
+        Args:
+            examples: of the data.
+            model: another network of the same kind, compiled. Default: the session's.
+        """
+        model = model or self.model
+        with devices.deterministic():
+            found = model.evaluate(
+                self.evaluation_batches(examples, model), verbose=0, return_dict=True
+            )
+        return readable(found)
+
+    def evaluation_batches(
+        self, examples: Examples, model: keras.Model | None = None
+    ) -> tf.data.Dataset:
+        """Examples as `fit` and `evaluate` take them, no device without some."""
+        batch_size = devices.evaluation_batch_size(
+            len(examples), self.config.batch_size, devices.count()
+        )
+        return self.task.evaluation_batches(
+            model or self.model, self.data, examples, batch_size=batch_size
+        )
+
+    def bundle_probe(self) -> tuple[Any, np.ndarray]:
+        """The training examples that bundle entropy is measured on: network inputs and labels.
+
+        Raises:
+            UsageError: there are fewer than asked for.
+        """
+        examples = self.task.arrays(self.data, _bundle_probe(self.config, self.data))
+        return self.task.network_input(examples), examples["label"]
+
+
+def _bundle_probe(config: RunConfig, data: Data) -> Examples:
+    return datasets.probe_set(data.train, config.conflicting_samples_size, seed=config.seed)
+
+
+def start(task: Task, data: Data, model: keras.Model | None = None) -> Session:
+    """Makes a session of a network before its first step.
+
+    Args:
+        task: how it is trained.
+        data: what it learns from.
+        model: the network. Default: what the task builds, with the weights of its seed.
+    """
+    if model is None:
+        devices.seed_generators(task.config.seed)
+        model = task.build(data)
+        task.initialize(model)
+    task.compile(model, jit=devices.use_jit(task.config.jit))
+    return Session(task, data, model)
+
+
+def train(
+    config: RunConfig, data: Data | None = None, *, initial_model: keras.Model | None = None
+) -> dict[str, Any]:
+    """Trains a network and leaves a run directory, see `RunDirectory`.
+
+    Decisions rest on the validation split. The test set is touched when the training is over,
+    for the reported accuracy and the figures.
+
+    Args:
+        config: what to train, and where to.
+        data: what to learn from. Default None: what the configuration names. Of given data, the
+            run's `dataset` is "given:NAME".
+        initial_model: a network of the same architecture whose weights the training starts from.
+            None: from random ones. A resumed run goes on from its own.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        UsageError: an input is wrong, another process works in the directory, or the loss became
+            NaN; the message says what to do.
+    """
+    if data is not None:
+        config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
+    directory = RunDirectory(config.log_dir)
+    with directory.locked():
+        directory.check(config)
+        with surroundings(config):
+            task = config.task()
+            run = _prepare(task, task.load() if data is None else data, directory, initial_model)
+            with devices.deterministic():
+                return _finish(run, _fit(run))
+
+
+def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dict[str, Any]:
+    """Trains the same network `runs` times, with the seeds that follow that of the configuration.
+
+    The runs come to lie in `run-1`, `run-2`, … below `config.log_dir`, and `results.json` there has
+    the mean and the standard deviation of their test accuracies. One run lies in `log_dir` itself.
+
+    Args:
+        config: what to train.
+        runs: how often, at least once.
+        data: see `train`.
+
+    Returns:
+        The content of that results.json, or, of one run, what `train` returns.
+
+    Raises:
+        UsageError: as `train` does, or there is no run to do.
+    """
+    if Repetitions(runs=runs).runs == 1:
+        return train(config, data)
+    folder = pathlib.Path(config.log_dir)
+    results = [
+        train(
+            dataclasses.replace(
+                config, log_dir=str(folder / f"run-{run + 1}"), seed=config.seed + run
+            ),
+            data,
+        )
+        for run in range(runs)
+    ]
+    accuracies = [result["test_accuracy"] for result in results]
+    summary = {
+        "test_accuracy": float(np.mean(accuracies)) if config.test else None,
+        "standard_deviation": float(np.std(accuracies)) if config.test else None,
+        "test_accuracies": accuracies,
+    }
+    files.write_json(folder / "results.json", summary)
+    return summary
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run(Session):
+    """A session with a run directory; none of its steps changes it.
+
+    Args:
+        directory: of the run.
+        rows: of metrics.csv, for the epochs that were done before.
+    """
+
+    directory: RunDirectory
+    rows: list[dict[str, float]]
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.rows)
+
+
+def _prepare(
+    task: Task, data: Data, directory: RunDirectory, initial_model: keras.Model | None
+) -> _Run:
+    """Builds the network or restores it, and makes the directory that of a run."""
+    config = task.config
+    if config.conflicting_samples_size:
+        _bundle_probe(config, data)  # it is known to exist before anything is written
+    model = task.build(data)
+    restored, epochs_done = checkpoints.restore(directory.checkpoints)
+    if epochs_done > config.epochs:
+        raise UsageError(
+            f"Expected --epochs >= {epochs_done}, as many as {directory.path} has. "
+            f"Received: {config.epochs}"
+        )
+    rows = directory.read_metrics(epochs_done)
+    if restored is not None:
+        model = restored
+        print(f"Resuming after epoch {epochs_done} of {directory.path}.")
+    elif initial_model is not None:
+        model.set_weights(initial_model.get_weights())
+    else:
+        task.initialize(model)
+    jit = devices.use_jit(config.jit)
+    task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
+    directory.create(config, task.describe(data))
+    return _Run(task, data, model, directory, rows)
+
+
+def _fit(run: _Run) -> list[dict[str, float]]:
+    """Runs the epochs that are left, and returns the rows of metrics.csv."""
+    config, data = run.config, run.data
+    if run.epochs_done == config.epochs:
+        return run.rows
+    recorder = Recorder(run.directory, run.rows, keep_all=config.save_ckpts)
+    probe = run.task.arrays(data, _head(data.validation or data.train, _PROBE_SIZE))
+    first_ones = {name: values[:_TRIED] for name, values in probe.items()}
+    run.fit(
+        range(run.epochs_done, config.epochs),
+        [
+            Progress(min(run.used_examples, run.steps * config.batch_size), config.batch_size),
+            *_schedules(config),
+            *run.task.callbacks(probe),
+            *_bundle_recorders(run),
+            RunSummaries(
+                run.directory.tensorboard,
+                lambda model: run.task.figures(model, probe, data.class_names, is_finished=False),
+                first_epoch=1,
+            ),
+            recorder,
+        ],
+        tried=run.task.network_input(first_ones),
+        kept=run.directory.checkpoints,
+    )
+    return recorder.rows
+
+
+def _schedules(config: RunConfig) -> list[keras.callbacks.Callback]:
+    """The learning rate as a function of the epoch alone, so that a resumed run has the same."""
+    if config.learning_rate_decay == 1:
+        return []
+    return [
+        keras.callbacks.LearningRateScheduler(
+            lambda epoch: config.learning_rate * config.learning_rate_decay**epoch
+        )
+    ]
+
+
+def _bundle_recorders(run: _Run) -> list[BundleRecorder]:
+    """The measurement of conflicting bundles, if it is asked for."""
+    if not run.config.conflicting_samples_size:
+        return []
+    recorder = BundleRecorder(
+        *run.bundle_probe(),
+        batch_size=run.config.batch_size,
+        num_classes=len(run.data.class_names),
+        last_layer_only=not run.config.all_conflict_layers,
+        rows=run.rows,
+    )
+    return [recorder]
+
+
+def _finish(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Evaluates, draws, exports, and writes results.json last."""
+    config, data, directory = run.config, run.data, run.directory
+    results = _results(run, rows)
+    # results.json comes last: only if it tells of these weights have they been exported before.
+    is_new = directory.epochs_in_results() != results["epochs"]
+    if not is_new and not config.test:
+        return directory.read_results()  # of an earlier call that touched the test set, perhaps
+    _write_figures(run, {name: [row[name] for row in rows] for name in rows[0]})
+    if is_new or not any(directory.serving.glob("[0-9]*")):
+        run.task.export(run.model, data, directory.serving)
+    files.write_json(directory.results, results)
+    return results
+
+
+def _write_figures(run: _Run, history: Mapping[str, Sequence[float]]) -> None:
+    """Draws the figures of all kinds of trainings, and those of the task."""
+    data = run.data
+    shown = data.test if run.config.test else _head(data.train, _PROBE_SIZE)
+    own, _ = run.task.figures(
+        run.model, run.task.arrays(data, shown), data.class_names, is_finished=True
+    )
+    figures = {
+        "learning_curves": plots.learning_curves(history),
+        "bundle_entropy": entropy_figure(history),
+        **own,
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            plots.save(figure, run.directory.figures / f"{name}.png")
+
+
+def _results(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
+    data = run.data
+    chosen = None
+    if data.validation is not None:
+        best_row = max(rows, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+        chosen = {
+            "epoch": int(best_row["epoch"]),
+            "validation_accuracy": best_row["val_accuracy"],
+            "test_accuracy": _test_accuracy(run, checkpoints.best),
+        }
+    return {
+        "test_accuracy": _test_accuracy(run, lambda _: run.model),
+        "validation_chosen": chosen,
+        "epochs": int(rows[-1]["epoch"]),
+        "parameters": run.model.count_params(),
+        **run.task.results(run.model, _inputs(run)),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "train_examples": len(data.train),
+        "validation_examples": len(data.validation or ()),
+        "test_examples": len(data.test),
+        "seed": run.config.seed,
+        "versions": {
+            "tfcaps": tfcaps.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _test_accuracy(run: _Run, load: Callable[[pathlib.Path], keras.Model | None]) -> float | None:
+    """Accuracy on the whole test set of the model that `load` gives, or None if not asked for."""
+    model = load(run.directory.checkpoints) if run.config.test else None
+    if model is None:
+        return None
+    if model is not run.model:
+        run.task.compile(model, jit=False)
+    return run.evaluate(run.data.test, model)["accuracy"]
+
+
+def _inputs(run: _Run) -> Iterator[tf.Tensor]:
+    """Batches of network inputs of the test set, or, where it isn't touched, of held out ones."""
+    split = run.data.test if run.config.test else run.data.validation
+    for batch in run.task.batches(run.data, split) if split is not None else ():
+        yield run.task.network_input(batch)
+
+
+def _head(split: Examples, count: int) -> Examples:
+    """At most so many examples, spread evenly over a split."""
+    return split.take(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
