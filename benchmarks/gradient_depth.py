@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import datasets, routing
+from tfcaps import datasets, options, routing
 from tfcaps.layers import DenseCapsule
 from tfcaps.losses import MarginLoss
-from tfcaps.training import CapsuleNetworkConfig, build_model
-from tfcaps.training.capsules.configuration import INITIALIZERS
+from tfcaps.training import CapsuleNetworkConfig
 
 DEPTHS = (2, 7, 12)
+INITIALIZERS = options.of(options.fields(CapsuleNetworkConfig)["kernel_initializer"]).allowed()
 STEPS = 20
 
 
@@ -38,7 +38,7 @@ def kernel_gradients(
         use_reconstruction=False,
         kernel_initializer=kernel_initializer,
     )
-    model = build_model(config, (24, 24, 1), 10)
+    model = config.task().network((24, 24, 1), 10)
     first = datasets.load("mnist5k").train.take(np.arange(32))
     images, _ = datasets.preprocessing("mnist5k", "paper").evaluate(first.images)
     labels = np.eye(10, dtype="float32")[first.labels]
@@ -75,7 +75,10 @@ if __name__ == "__main__":
         "|---|---|---|---|---|---|"
     )
     for name, depth, skips, initializer in itertools.product(
-        routing.names(), DEPTHS, (False, True), INITIALIZERS
+        routing.names(),
+        DEPTHS,
+        (False, True),
+        options.of(options.fields(CapsuleNetworkConfig)["kernel_initializer"]).allowed(),
     ):
         gradients = kernel_gradients(name, depth, make_skips=skips, kernel_initializer=initializer)
         found = shares(gradients, STEPS + 1)

@@ -15,12 +15,12 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+
 from nas import search
 from nas.configuration import SearchConfig
-from nas.material import load_material
-from nas.oracle import ControllerOracle
-from nas.policy import START, Decision, Proposal
-from nas.search_directory import SearchDirectory
+from nas.folders import SearchFolder
+from nas.records import START, Decision, Proposal
+from nas.tuner import ControllerOracle
 
 # The first trials fill TensorFlow's and Keras' caches.
 SETTLED = 3
@@ -48,9 +48,9 @@ def memory_after_trials(trials: int, *, isolate_trials: bool) -> list[float]:
         config = SearchConfig(
             log_dir=folder, max_trials=trials, isolate_trials=isolate_trials, **_TINY
         )
-        directory = SearchDirectory(folder)
-        directory.create(config)
-        tuner = search.make_tuner(config, directory, load_material(config))
+        search_folder = SearchFolder(folder)
+        search_folder.create(config)
+        tuner = search.make_tuner(config, search_folder, config.task().load())
         oracle: ControllerOracle = tuner.oracle
         oracle.rule = _Repeat(config.start)
         oracle.on_end = lambda _: found.append(_resident_megabytes())

@@ -1,13 +1,12 @@
-from .architecture import Architecture as Architecture
-from .architecture import grow as grow
-from .architecture import prune as prune
+from .architecture import Architecture as Architecture, grow as grow, prune as prune
 from .configuration import SearchConfig as SearchConfig
 from .folders import SearchFolder as SearchFolder
-from .records import Decision as Decision
-from .records import Proposal as Proposal
-from .records import Record as Record
-from .records import lineage as lineage
-from .rules import RULES as RULES
-from .rules import Rule as Rule
+from .records import (
+    Decision as Decision,
+    Proposal as Proposal,
+    Record as Record,
+    lineage as lineage,
+)
+from .rules import RULES as RULES, Rule as Rule
 from .search import auto_tune as auto_tune
 from .weight_transfer import inherit as inherit

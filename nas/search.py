@@ -15,6 +15,7 @@ from nas.records import Proposal, Record
 from nas.trial import Outcome, TrialRunner
 from nas.tuner import ControllerOracle, ControllerTuner
 from tfcaps import files, process, training
+from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.training import devices
 
@@ -57,17 +58,18 @@ def _work(
     """Runs trials until the search is over; who leads it then looks back at it."""
     if config.isolate_trials:
         devices.share_gpus()
-    with training.surroundings(config):
+    with training.surroundings(config):  # wrong input is told before anything is written
         runner = TrialRunner(config, config.task().load())
-        tuner = make_tuner(config, folder, runner)
-        if not leads:
-            _run(tuner)
-            return None
-        if tuner.oracle.state_file.exists():
-            tuner.reload()
-            print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
-        folder.create(config)
+    tuner = make_tuner(config, folder, runner.data)
+    if not leads:
         _run(tuner)
+        return None
+    if tuner.oracle.state_file.exists():
+        tuner.reload()
+        print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
+    folder.create(config)
+    _run(tuner)
+    with training.surroundings(config):
         return _conclude(config, folder, tuner.oracle, runner)
 
 
@@ -96,7 +98,7 @@ def _wait_for_chief(folder: SearchFolder, config: SearchConfig) -> None:
     folder.compare(config.settled(), folder.made_with(config).settled())
 
 
-def make_tuner(config: SearchConfig, folder: SearchFolder, runner: TrialRunner) -> ControllerTuner:
+def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -> ControllerTuner:
     """The parts of a search, put together: rule, oracle, tuner."""
 
     def on_end(oracle: ControllerOracle) -> None:
@@ -113,7 +115,7 @@ def make_tuner(config: SearchConfig, folder: SearchFolder, runner: TrialRunner) 
     if config.isolate_trials:
         run = functools.partial(process.run_alone, trial.run_alone, config)
     else:
-        run = functools.partial(trial.run_here, runner)
+        run = functools.partial(trial.run_here, config, data)
     return ControllerTuner(oracle, run)
 
 

@@ -128,7 +128,7 @@ class _Checks(keras.callbacks.Callback):
 
 
 class TrialRunner:
-    """Runs the trials of a search, inside `loop.surroundings`.
+    """Makes and runs the trials of a search; to be used inside `loop.surroundings`.
 
     Args:
         config: of the search.
@@ -140,6 +140,7 @@ class TrialRunner:
         self.data = data
         self.task = config.task()
         self.folder = SearchFolder(config.log_dir).search
+        loop.bundle_examples(config, data)  # they are known to exist before anything is written
 
     def run(self, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
         """Runs a trial, and leaves its files in its folder.
@@ -212,11 +213,15 @@ class TrialRunner:
         return {**results, **last}
 
 
-def run_here(runner: TrialRunner, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
+def run_here(
+    config: SearchConfig, data: ImageDataset, name: str, values: Mapping[str, str | int]
+) -> dict[str, float]:
     """As `TrialRunner.run`, in a process that goes on: what Keras keeps of the trial is freed."""
     try:
-        return runner.run(name, values)
+        with loop.surroundings(config):
+            return TrialRunner(config, data).run(name, values)
     finally:
+        # Outside of the surroundings: devices' scopes are entries of the graph that is dropped.
         keras.backend.clear_session()
         gc.collect()
 

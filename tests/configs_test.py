@@ -1,19 +1,15 @@
 """Every flag file is understood by its program, says what it is for, and builds its network."""
 
-import dataclasses
 import itertools
-import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import pytest
 
-from nas import policy
 from nas.configuration import SearchConfig
-from tfcaps import datasets, training
+from nas.rules import RULES
+from tfcaps import datasets, program, training
 from tfcaps.experiments import SignExperiment
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -34,41 +30,12 @@ PROGRAMS = {
     SearchConfig: "auto_tune",
     SignExperiment: "sign_experiment",
 }
-# A process of its own, as importing a program defines its flags for the whole process.
-READ_FLAGS = """
-import importlib.machinery, importlib.util, json, sys
-from absl import flags
-
-program, names, *files = sys.argv[1:]
-loader = importlib.machinery.SourceFileLoader("program", program)
-spec = importlib.util.spec_from_loader("program", loader)
-loader.exec_module(importlib.util.module_from_spec(spec))
-for file in files:
-    left_over = flags.FLAGS([program, f"--flagfile={file}"])[1:]
-    values = {name: flags.FLAGS[name].value for name in names.split(",")}
-    print(json.dumps([file, left_over, values]))
-    flags.FLAGS.unparse_flags()
-"""
 
 
 def read_configs(config_class) -> dict:
     """The configuration that each flag file of a program stands for."""
-    program = PROGRAMS[config_class]
-    files = [file for file in ALL_CONFIGS if file.startswith(f"configs/{program}/")]
-    names = ",".join(field.name for field in dataclasses.fields(config_class))
-    output = subprocess.run(
-        [sys.executable, "-c", READ_FLAGS, f"bin/{program}", names, *files],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    read = {}
-    for line in output.splitlines():
-        file, left_over, values = json.loads(line)
-        assert left_over == [], f"{file} has text that is no flag"
-        read[file] = config_class(**{**values, "log_dir": "unused"})
-    return read
+    files = [file for file in ALL_CONFIGS if file.startswith(f"configs/{PROGRAMS[config_class]}/")]
+    return {file: program.parse(config_class, [f"--flagfile={ROOT / file}"]) for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +152,7 @@ def test_every_file_builds_its_network(configs):
             continue
         built.add(network)
         keras.backend.clear_session()
-        model = training.build_model(config, shape, classes)
+        model = config.task().network(shape, classes)
         assert model.classifier.output_shape == (None, classes)
         assert model.decoder.output_shape == (None, *shape)
         assert len(model.inspector.output["capsules"]) == len(config.layers)
@@ -198,7 +165,7 @@ def test_every_program_with_flag_files_is_tested():
 def test_searches():
     """Each rule has a file, and the published ones begin with the published network."""
     searches = read_configs(SearchConfig)
-    assert {config.rule for config in searches.values()} == set(policy.RULES)
+    assert {config.rule for config in searches.values()} == set(RULES.names())
     for file, config in searches.items():
         image_shape, classes = DATASETS[config.dataset]
         if config.start.num_layers < 120:  # which takes seconds to build

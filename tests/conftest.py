@@ -20,10 +20,10 @@ def seeded():
 @pytest.fixture
 def quick(monkeypatch):
     """Leaves out the pictures, which take most of a tiny training's time."""
-    from tfcaps.training.capsules import CapsuleRecipe
+    from tfcaps.training import CapsuleNetworkTask, loop
 
-    monkeypatch.setattr(CapsuleRecipe, "write_figures", lambda *_, **__: [])
-    monkeypatch.setattr(CapsuleRecipe, "look", lambda *_: ({}, {}))
+    monkeypatch.setattr(loop, "_write_figures", lambda *_: None)
+    monkeypatch.setattr(CapsuleNetworkTask, "figures", lambda *_, **__: ({}, {}))
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,14 @@ def _cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file, or None where there is none that can be read."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
@@ -134,12 +142,19 @@ class Work:
     marker: str
     to_go_on: str = "to go on with it"
 
+    @property
+    def with_article(self) -> str:
+        """The noun with its article."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+
 
 RUN = Work("run", "run.json", "to resume it")
 SEARCH = Work("search", "search/search.json")
 EXPERIMENT = Work("experiment", "experiment.json")
-STUDY = Work("study", "study.json")
-_WORKS = (RUN, SEARCH, EXPERIMENT, STUDY)
+EXPLANATION = Work("explanation", "explanation.json")
+EVALUATION = Work("evaluation", "evaluation.json")
+STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
+_WORKS = (RUN, SEARCH, EXPERIMENT)  # those whose folder --log_dir names
 
 
 class WorkFolder:
@@ -191,15 +206,15 @@ class WorkFolder:
         for other in _WORKS:
             if other is not self.work and (self.path / other.marker).exists():
                 raise UsageError(
-                    f"Expected --log_dir without a {other.noun}. "
-                    f"Received: --log_dir={self.path}, which holds a {other.noun}"
+                    f"Expected --log_dir without {other.with_article}. "
+                    f"Received: --log_dir={self.path}, which holds {other.with_article}"
                 )
         if not self.marker.exists():
             return
         if not options.resume:
             raise UsageError(
-                f"Expected --log_dir without a {self.work.noun}, or --resume to go on with it. "
-                f"Received: --log_dir={self.path}, which holds a {self.work.noun}"
+                f"Expected --log_dir without {self.work.with_article}, or --resume to go on with "
+                f"it. Received: --log_dir={self.path}, which holds {self.work.with_article}"
             )
         self.compare(options.settled(), self.made_with(options).settled())
 
@@ -244,7 +259,7 @@ class WorkFolder:
             return json.loads(self.marker.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UsageError(
-                f"Expected --log_dir to be the directory of a {self.work.noun}. "
+                f"Expected --log_dir to be the directory of {self.work.with_article}. "
                 f"Received: {self.path}, which has no {self.work.marker}"
             ) from None
         except ValueError:
@@ -253,7 +268,8 @@ class WorkFolder:
     def damaged(self) -> UsageError:
         """The error that says so of the marker."""
         return UsageError(
-            f"Expected a {self.work.noun} description. Received: {self.marker}, which is damaged"
+            f"Expected {self.work.with_article} description. "
+            f"Received: {self.marker}, which is damaged"
         )
 
     def begin(self, content: Mapping[str, Any], *subfolders: str | os.PathLike) -> None:
@@ -281,7 +297,7 @@ def _lock(path: pathlib.Path, folder: WorkFolder) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise FolderInUseError(
                 f"Expected --log_dir without another process at work. Received: {folder.path}, "
-                f"in which another process works on a {folder.work.noun}"
+                f"in which another process works on {folder.work.with_article}"
             )
         time.sleep(_LOCK_SECONDS / 20)
     try:

@@ -85,17 +85,18 @@ def option(help: str, *, default: Any = dataclasses.MISSING, **known: Any) -> An
     return dataclasses.field(default=default, metadata={_KEY: Option(help, **known)})
 
 
-def changed(cls: type["Options"], name: str, *, default: Any, **known: Any) -> Any:
-    """An inherited field with another default, or with more that is known.
+def changed(cls: type["Options"], name: str, **changes: Any) -> Any:
+    """The field of another class, with another default, or with more that is known.
 
     Args:
         cls: the class that has it.
         name: of the field.
-        default: the new one.
-        **known: what else differs, see `Option`.
+        **changes: `default`, or what else differs, see `Option`.
     """
-    before = fields(cls)[name].metadata[_KEY]
-    return dataclasses.field(default=default, metadata={_KEY: dataclasses.replace(before, **known)})
+    before = fields(cls)[name]
+    default = changes.pop("default", before.default)
+    known = dataclasses.replace(of(before), **changes)
+    return dataclasses.field(default=default, metadata={_KEY: known})
 
 
 def fields(cls: "type[Options] | Options") -> dict[str, dataclasses.Field]:

@@ -112,10 +112,11 @@ def parse(asked: "type[Options] | OneOf", arguments: Sequence[str]) -> Options:
     Example:
 
     >>> from tfcaps.training import CapsuleNetworkConfig
-    >>> parse(CapsuleNetworkConfig, ["--log_dir=runs/mine", "--layers=16,10"]).layers
+    >>> parse(CapsuleNetworkConfig, ["--log_dir=runs/mine", "--routing", "em"]).routing
+    'em'
+    >>> parse(CapsuleNetworkConfig, ["--log_dir=runs/mine", "--epochs=0"])
     Traceback (most recent call last):
-    tfcaps.errors.UsageError: Expected as many entries in --dimensions as in --layers. Received: \
-    2 in --layers=16,10 and 3 in --dimensions=8,8,16
+    tfcaps.errors.UsageError: Expected --epochs >= 1. Received: 0
     """
     values = flags.FlagValues()
     flags.DEFINE_string("flagfile", "", "", flag_values=values)

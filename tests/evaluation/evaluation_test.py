@@ -17,7 +17,7 @@ from tfcaps.robustness import attacks
 @pytest.fixture(scope="module")
 def subject(small_run):
     """The small run on 60 test images; its input is standardised."""
-    return evaluation.load_subject(small_run, examples=60, batch_size=40)
+    return evaluation.load_subject(small_run, test_examples=60, batch_size=40)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ class TestEvaluate:
         assert any(line.split() == ["D-score", f"{results['d_score']:.4f}"] for line in lines)
 
     def test_class_without_examples(self, small_run, tmp_path):
-        few = evaluation.load_subject(small_run, examples=3)
+        few = evaluation.load_subject(small_run, test_examples=3)
         results = evaluation.evaluate(few, tmp_path, conflicting_samples_size=0)
         assert "bundles" not in results
         assert [row["accuracy"] for row in results["per_class"]].count(None) >= 7
@@ -110,7 +110,7 @@ def test_scores_standardise_inside(subject):
 class TestAttack:
     def test_accuracy_falls(self, subject, tmp_path):
         rows = evaluation.accuracy_under_attack(
-            subject, tmp_path, names=["fgsm"], epsilons=["0.3", "0", "0.02"], examples=50
+            subject, tmp_path, attack=["fgsm"], epsilons=["0.3", "0", "0.02"], attack_examples=50
         )
         assert [row["epsilon"] for row in rows] == [0.0, 0.02, 0.3]
         accuracies = [row["accuracy"] for row in rows]
@@ -139,7 +139,7 @@ class TestAttack:
                 yield None, np.stack([labels % 2 == 0, labels < 100])
 
         monkeypatch.setattr(attacks, "attacked_images", attack)
-        arguments = {"names": ["pgd"], "epsilons": [0.1, 0.2], "examples": 0}
+        arguments = {"attack": ["pgd"], "epsilons": [0.1, 0.2], "attack_examples": 0}
         with pytest.raises(KeyboardInterrupt):
             evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
         assert not (tmp_path / "attacks.csv").exists()
@@ -151,21 +151,25 @@ class TestAttack:
         # All of it is there, so nothing is attacked; other arguments start again.
         evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
         assert len(attacked) == 3
-        evaluation.accuracy_under_attack(subject, tmp_path, **{**arguments, "steps": 3})
+        evaluation.accuracy_under_attack(subject, tmp_path, **{**arguments, "attack_steps": 3})
         assert attacked[3:] == [40, 20]
 
     @pytest.mark.parametrize(
         ("changes", "parts"),
         [
-            ({"epsilons": ["-0.1"]}, ["epsilon >= 0", "Received: -0.1"]),
+            ({"epsilons": ["-0.1"]}, ["--epsilons", ">= 0", "Received: -0.1"]),
             ({"epsilons": ["0.1", "big"]}, ["--epsilons", "Received: 0.1,big"]),
-            ({"names": ["pgd", "magic"]}, ["fgsm, pgd, deepfool", "Received: magic"]),
-            ({"examples": -1}, ["--attack_examples >= 0", "Received: -1"]),
-            ({"steps": 0}, ["steps >= 1", "Received: 0"]),
+            (
+                {"attack": ["pgd", "magic"]},
+                ["--attack", "fgsm, pgd, deepfool", "Received: pgd,magic"],
+            ),
+            ({"attack": []}, ["--attack", "fgsm, pgd, deepfool", "Received: none"]),
+            ({"attack_examples": -1}, ["--attack_examples >= 0", "Received: -1"]),
+            ({"attack_steps": 0}, ["--attack_steps >= 1", "Received: 0"]),
         ],
     )
     def test_wrong_arguments(self, subject, tmp_path, changes, parts):
-        arguments = {"names": ["pgd"], "epsilons": [0.1], **changes}
+        arguments = {"attack": ["pgd"], "epsilons": [0.1], **changes}
         with pytest.raises(UsageError) as caught:
             evaluation.accuracy_under_attack(subject, tmp_path / "new", **arguments)
         assert [part for part in parts if part not in str(caught.value)] == []
@@ -174,7 +178,7 @@ class TestAttack:
     def test_without_the_library(self, subject, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "foolbox", None)
         with pytest.raises(UsageError, match="pip install"):
-            evaluation.accuracy_under_attack(subject, tmp_path, names=["pgd"], epsilons=[0.1])
+            evaluation.accuracy_under_attack(subject, tmp_path, attack=["pgd"], epsilons=[0.1])
 
 
 class TestWrongInput:
@@ -184,8 +188,8 @@ class TestWrongInput:
             ({"split": "train"}, ["--split", "test, validation", "Received: train"]),
             ({"checkpoint": "first"}, ["--checkpoint", "final, best", "Received: first"]),
             ({"batch_size": 0}, ["--batch_size >= 1", "Received: 0"]),
-            ({"examples": 1001}, ["--test_examples between 1 and 1000", "Received: 1001"]),
-            ({"examples": -1}, ["--test_examples", "Received: -1"]),
+            ({"test_examples": 1001}, ["--test_examples between 1 and 1000", "Received: 1001"]),
+            ({"test_examples": -1}, ["--test_examples >= 0", "Received: -1"]),
         ],
     )
     def test_values(self, small_run, arguments, parts):

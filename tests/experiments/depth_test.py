@@ -135,9 +135,9 @@ class TestExperiment:
     def test_resume(self, trained, tmp_path, capsys):
         depth_experiment(experiment(tmp_path / "x"))
         before = list(trained)
-        with pytest.raises(UsageError, match=r"Expected --resume, or another --log_dir"):
+        with pytest.raises(UsageError, match=r"or --resume to go on with it"):
             depth_experiment(experiment(tmp_path / "x"))
-        with pytest.raises(UsageError, match=r"Expected --epochs=1, as in .* Received: 2"):
+        with pytest.raises(UsageError, match=r"Expected --epochs=1, as .* Received: --epochs=2"):
             depth_experiment(experiment(tmp_path / "x", resume=True, epochs=2))
         table = depth_experiment(experiment(tmp_path / "x", resume=True, depths=(3, 4)))
         assert trained[len(before) :] == ["mnist5k-rba-bias-depth_4-seed_0"]

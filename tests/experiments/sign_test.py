@@ -251,11 +251,20 @@ class TestExperiment:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
-            ({}, "Expected --resume, or another --log_dir. Received: {}, which has an experiment"),
-            ({"resume": True, "runs": 3}, "Expected --runs=2, as in {}. Received: 3"),
+            (
+                {},
+                "Expected --log_dir without an experiment, or --resume to go on with it. "
+                "Received: --log_dir={}, which holds an experiment",
+            ),
+            (
+                {"resume": True, "runs": 3},
+                "Expected --runs=2, as the experiment in {} was started with, to go on with it. "
+                "Received: --runs=3",
+            ),
             (
                 {"resume": True, "use_bias": (True,)},
-                "Expected --use_bias=true,false, as in {}. Received: true",
+                "Expected --use_bias=true,false, as the experiment in {} was started with, "
+                "to go on with it. Received: --use_bias=true",
             ),
         ],
     )

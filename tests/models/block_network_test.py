@@ -15,9 +15,9 @@ from tests import backend, reference
 from tests.layers.plain_block_test import branch, normalized
 from tests.layers.residual_block_test import shortcut
 from tfcaps.errors import UsageError
+from tfcaps.models.block_names import block_counts
 from tfcaps.models.block_network import (
     BlockNetwork,
-    block_counts,
     count_flops,
     gaussian_branches,
     zero_branches,

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nas.architecture import Architecture
 from tfcaps.errors import UsageError
-from tfcaps.models.block_network import block_counts
+from tfcaps.models.block_names import block_counts
 
 stages = st.lists(
     st.one_of(

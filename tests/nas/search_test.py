@@ -1,7 +1,6 @@
 """Whole searches: what they leave, cut off at any moment, with several workers, wrong input."""
 
 import csv
-import importlib
 import json
 import math
 import multiprocessing
@@ -17,17 +16,16 @@ import keras
 import numpy as np
 import pytest
 
-from nas import search, weight_transfer
+from nas import report, search, trial, tuner, weight_transfer
 from nas.architecture import Architecture
-from nas.attempt import Outcome
 from nas.configuration import SearchConfig
-from nas.material import load_material
-from nas.search_directory import SearchDirectory
-from nas.trial_folder import TrialFolder
+from nas.folders import SearchFolder, TrialFolder
+from nas.records import Proposal
+from nas.trial import Outcome
 from tests import runs
-from tfcaps import datasets, files
+from tfcaps import datasets, files, training
 from tfcaps.errors import UsageError
-from tfcaps.training.blocks import BlockRecipe
+from tfcaps.training import loop
 
 # keras-tuner uses threading.currentThread.
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:keras_tuner")
@@ -74,6 +72,7 @@ class Network:
     def __init__(self, architecture):
         self.architecture = architecture
         self.block_names = architecture.block_names
+        self.input_shape = (None, 8, 8, 1)
 
     def count_params(self):
         return 10 * sum(self.architecture.counts)
@@ -86,13 +85,13 @@ def read_network(path):
     return Network(Architecture.from_json(path.read_text()))
 
 
-def pretend(model, material, *, first_epoch, stop_at_conflict, check_before, show):
-    """An attempt that nobody trains: its numbers depend on the architecture and the round."""
-    del material, stop_at_conflict, check_before
+def pretend(session, *, first_epoch=0, **_):
+    """A trial that nobody trains: its numbers depend on the architecture and the round."""
+    model = session.model
     numbers = random.Random(zlib.crc32(f"{model.architecture.blocks} {first_epoch}".encode()))
     taps = [f"{name}/{tap}" for name in model.block_names for tap in ("branch", "output")]
     entropies = {tap: (float(numbers.random() < 0.2),) for tap in taps}
-    show("  made up")
+    print("  made up")
     return Outcome(
         checks=(1,),
         entropies=entropies,
@@ -103,9 +102,9 @@ def pretend(model, material, *, first_epoch, stop_at_conflict, check_before, sho
     )
 
 
-def pretend_training(run, initial_model=None):
+def pretend_training(run, *, initial_model=None):
     """What a final training leaves, as far as searches look at it."""
-    folder = SearchDirectory(run.log_dir).path / "serving" / "1"
+    folder = SearchFolder(run.log_dir).path / "serving" / "1"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "saved_model.pb").write_text(f"{run.blocks}")
     trained_before = initial_model is not None
@@ -124,16 +123,13 @@ def made_up(monkeypatch):
             loaded[key] = load(name, **arguments)
         return loaded[key]
 
-    tuner, trial, report = (
-        importlib.import_module(f"nas.{name}") for name in ("tuner", "trial", "report")
-    )
     monkeypatch.setattr(datasets, "load", load_once)
     monkeypatch.setattr(Architecture, "build", lambda architecture, *_: Network(architecture))
-    monkeypatch.setattr(BlockRecipe, "compile", lambda *_, **__: None)
+    monkeypatch.setattr(training.BlockNetworkTask, "compile", lambda *_, **__: None)
     monkeypatch.setattr(keras.models, "load_model", read_network)
     monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
     monkeypatch.setattr(trial, "count_flops", lambda model: 100 * model.count_params())
-    monkeypatch.setattr(trial, "make_attempt", pretend)
+    monkeypatch.setattr(trial, "train_and_check", pretend)
     monkeypatch.setattr(trial.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
     monkeypatch.setattr(tuner, "_POLLING_SECONDS", 0.0)
     monkeypatch.setattr(search.training, "train", pretend_training)
@@ -196,7 +192,7 @@ class TestMadeUp:
                 break
             except KeyboardInterrupt:
                 # Or else nothing would ever be done: the first two files describe the search.
-                made_up.setattr(SearchDirectory, "create", lambda *_: None)
+                made_up.setattr(SearchFolder, "create", lambda *_: None)
         assert sessions > 5
         assert found == whole
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
@@ -210,7 +206,7 @@ class TestMadeUp:
         assert again["architecture"] == whole["architecture"]
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_attempt_that_crashes_once(self, made_up, tmp_path, capsys):
+    def test_trial_that_crashes_once(self, made_up, tmp_path, capsys):
         whole = search.auto_tune(config(tmp_path / "whole"))
         calls = []
 
@@ -220,34 +216,34 @@ class TestMadeUp:
                 raise MemoryError("of the device")
             return pretend(*arguments, **named)
 
-        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", crashing)
+        made_up.setattr(trial, "train_and_check", crashing)
         assert search.auto_tune(config(tmp_path / "parts")) == whole
         assert "  failed: MemoryError: of the device\n" in capsys.readouterr().out
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_attempts_that_diverge(self, made_up, tmp_path, capsys):
+    def test_trials_that_diverge(self, made_up, tmp_path, capsys):
         """Growth does, training on doesn't."""
 
-        def diverging(model, *arguments, **named):
-            if sum(model.architecture.counts) > 3:
+        def diverging(session, **named):
+            if sum(session.model.architecture.counts) > 3:
                 raise UsageError("Expected a finite loss. Received: nan in epoch 1")
-            return pretend(model, *arguments, **named)
+            return pretend(session, **named)
 
-        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", diverging)
+        made_up.setattr(trial, "train_and_check", diverging)
         found = search.auto_tune(config(tmp_path))
         assert max(found["architecture"].counts) <= 2
         failed = [row for row in history_of(tmp_path) if row["status"] == "failed"]
         assert {row["role"] for row in failed} == {"grow 1", "grow 2"}
         assert {row["val_accuracy"] for row in failed} == {""}
-        report = (tmp_path / "report.md").read_text()
+        text = (tmp_path / "report.md").read_text()
         name = failed[0]["trial"]
-        assert f"- Trial {name} failed: Expected a finite loss. Received: nan in epoch 1" in report
+        assert f"- Trial {name} failed: Expected a finite loss. Received: nan in epoch 1" in text
 
     def test_start_that_diverges(self, made_up, tmp_path):
         def diverging(*_, **__):
             raise UsageError("Expected a finite loss. Received: nan in epoch 1")
 
-        made_up.setattr(importlib.import_module("nas.trial"), "make_attempt", diverging)
+        made_up.setattr(trial, "train_and_check", diverging)
         with pytest.raises(UsageError) as caught:
             search.auto_tune(config(tmp_path))
         assert str(caught.value) == (
@@ -312,8 +308,8 @@ class TestBadInput:
             ({"final_steps_per_epoch": -1}, ["--final_steps_per_epoch >= 0", "Received: -1"]),
             ({"conflicting_samples_size": 0}, ["--conflicting_samples_size >= 1", "0"]),
             ({"conflicting_samples_size": 91}, ["conflicting_samples_size", "90", "91"]),
-            ({"validation_fraction": 0.0}, ["--validation_fraction > 0", "0.0"]),
-            ({"validation_fraction": 1.0}, ["--validation_fraction in [0, 1)", "1.0"]),
+            ({"validation_fraction": 0.0}, ["--validation_fraction in (0, 1)", "0.0"]),
+            ({"validation_fraction": 1.0}, ["--validation_fraction in (0, 1)", "1.0"]),
             ({"grace": -1}, ["--grace >= 0", "-1"]),
             ({"tolerance": -0.1}, ["--tolerance >= 0", "-0.1"]),
             ({"gain_threshold": math.nan}, ["--gain_threshold", "nan"]),
@@ -348,7 +344,7 @@ class TestBadInput:
 
     def test_run_of_a_training(self, tmp_path):
         (tmp_path / "run.json").write_text("{}")
-        assert "which holds a training's run" in sentence_of(tmp_path)
+        assert "which holds a run" in sentence_of(tmp_path)
 
     def test_file(self, tmp_path):
         (tmp_path / "notes").write_text("kept")
@@ -381,7 +377,7 @@ from nas import search
 from nas.configuration import SearchConfig
 import json
 
-search._train = lambda config, directory, summary: {"final": summary.final.name}
+search._train = lambda config, folder, summary: {"final": summary.final.name}
 search._accuracy_at_budget = lambda *_: None
 print(search.auto_tune(SearchConfig.from_dict(json.loads(sys.argv[1]))))
 """
@@ -431,7 +427,7 @@ def test_killed_and_resumed(uninterrupted, tmp_path):
 
 def test_trials_in_processes_of_their_own(uninterrupted, tmp_path, monkeypatch, capfd):
     """The same numbers; one whose process is killed is tried again."""
-    monkeypatch.setattr(search, "_train", lambda config, directory, summary: {})
+    monkeypatch.setattr(search, "_train", lambda config, folder, summary: {})
     monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: None)
     killed = []
 
@@ -489,14 +485,16 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
     assert results(folder) == results(uninterrupted)
 
 
-def test_real_attempts(tmp_path):
-    """What is measured depends on the seed only, and conflicts end attempts of the prunings."""
+def test_real_trials(tmp_path):
+    """What is measured depends on the seed only, and conflicts end trials of the prunings."""
     whole = config(tmp_path, rule="all_stages", blocks=(2, 2), model="vgg", epochs=1)
-    material = load_material(whole)
-    attempts = [search._attempt_from_scratch(whole.start, material) for _ in range(2)]
-    assert attempts[0].accuracy == attempts[1].accuracy
-    assert attempts[0].losses == attempts[1].losses
-    assert attempts[0].entropies == attempts[1].entropies
-    assert attempts[0].checks == (1,)
-    assert list(attempts[0].entropies) == list(whole.start.block_names)
-    assert np.isfinite(attempts[0].losses).all()
+    with loop.surroundings(whole):
+        runner = trial.TrialRunner(whole, whole.task().load())
+        proposal = Proposal(0, "start", whole.start)
+        found = [trial.train_and_check(runner.session(proposal), epochs=1) for _ in range(2)]
+    assert found[0].accuracy == found[1].accuracy
+    assert found[0].losses == found[1].losses
+    assert found[0].entropies == found[1].entropies
+    assert found[0].checks == (1,)
+    assert list(found[0].entropies) == list(whole.start.block_names)
+    assert np.isfinite(found[0].losses).all()

@@ -4,20 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from nas.architecture import Architecture
-from nas.mutations import grow, prune
+from nas.architecture import Architecture, grow, prune
 from nas.weight_transfer import inherit
 from tfcaps.training import BlockNetworkConfig
-from tfcaps.training.blocks import BlockRecipe
 
 SHAPE, CLASSES = (8, 8, 1), 3
 PARENT = Architecture("resnet", (2, 2), (4, 6), "cifar")
-RECIPE = BlockRecipe(BlockNetworkConfig(log_dir="unused", learning_rate=0.05))
+TASK = BlockNetworkConfig(log_dir="unused", learning_rate=0.05).task()
 
 
 def build(architecture):
     model = architecture.build(SHAPE, CLASSES)
-    RECIPE.compile(model, jit=False)
+    TASK.compile(model, jit=False)
     return model
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from tfcaps import plots
 from tfcaps.metrics.calibration import reliability_bins
-from tfcaps.plots.accuracy_against_epsilon import accuracy_against_epsilon
-from tfcaps.plots.class_accuracy import class_accuracy
-from tfcaps.plots.reliability import reliability
+from tfcaps.plots.attacks import accuracy_against_epsilon
+from tfcaps.plots.calibration import reliability
+from tfcaps.plots.classes import class_accuracy
 
 
 class TestReliability:

@@ -156,16 +156,16 @@ class TestCheck:
         ],
     )
     def test_damaged_description(self, directory, text):
-        directory.description.write_text(text)
+        directory.marker.write_text(text)
         with pytest.raises(UsageError) as caught:
             directory.check(runs.config(directory.path, resume=True))
         assert str(caught.value) == (
-            f"Expected a run description. Received: {directory.description}, which is damaged"
+            f"Expected a run description. Received: {directory.marker}, which is damaged"
         )
-        assert directory.description.read_text() == text
+        assert directory.marker.read_text() == text
 
     def test_description_that_is_no_text(self, directory):
-        directory.description.write_bytes(b"\xff\xfe\x00")
+        directory.marker.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(UsageError, match="which is damaged"):
             directory.check(runs.config(directory.path, resume=True))
 

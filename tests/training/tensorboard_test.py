@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcaps import plots
 from tfcaps.errors import UsageError
-from tfcaps.training.capsules.figures import look
+from tfcaps.training.capsule_figures import draw
 from tfcaps.training.tensorboard import RunSummaries
 
 
@@ -44,7 +44,9 @@ def summaries(tmp_path, examples, class_names):
 
     def make(model, **arguments):
         probe = {"image": images, "original": images, "label": labels}
-        callback = RunSummaries(tmp_path, lambda m: look(m, probe, class_names), **arguments)
+        callback = RunSummaries(
+            tmp_path, lambda m: draw(m, probe, class_names, is_finished=False), **arguments
+        )
         callback.set_model(model)
         return callback
 

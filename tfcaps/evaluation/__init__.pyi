@@ -1,6 +1,11 @@
-from .attack import accuracy_under_attack as accuracy_under_attack
-from .attack import attack_table as attack_table
-from .report import evaluate as evaluate
-from .report import table as table
-from .subject import Subject as Subject
-from .subject import load_subject as load_subject
+from .attack import accuracy_under_attack as accuracy_under_attack, attack_table as attack_table
+from .lesion import (
+    Curve as Curve,
+    divide_blocks as divide_blocks,
+    draw_blocks as draw_blocks,
+    lesion_study as lesion_study,
+    lesion_table as lesion_table,
+)
+from .options import EvaluationOptions as EvaluationOptions, LesionOptions as LesionOptions
+from .report import evaluate as evaluate, table as table
+from .subject import Subject as Subject, load_subject as load_subject

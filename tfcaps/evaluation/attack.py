@@ -1,9 +1,8 @@
 """How accurate a finished run's network is on images that are changed to fool it."""
 
-import json
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,11 @@ from tfcaps.datasets import Split
 from tfcaps.errors import UsageError
 from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject, spread
-from tfcaps.plots.accuracy_against_epsilon import accuracy_against_epsilon
 from tfcaps.robustness import attacks
-from tfcaps.robustness.projected_gradient_descent import check_attack
 
 
 def accuracy_under_attack(
-    subject: Subject,
-    output_dir: str | os.PathLike,
-    *,
-    names: Sequence[str],
-    epsilons: Iterable[float | str],
-    examples: int = 1000,
-    step_size: float = 0.01,
-    steps: int = 40,
+    subject: Subject, output_dir: str | os.PathLike | None = None, **changes: Any
 ) -> list[dict[str, Any]]:
     """Attacks a network with bounds of several sizes; ε is in units of pixels in [0, 1].
 
@@ -35,13 +25,10 @@ def accuracy_under_attack(
 
     Args:
         subject: network and examples.
-        output_dir: where to; it is made if missing.
-        names: attacks, among `robustness.attacks.names()`.
-        epsilons: bounds, each at least 0.
-        examples: so many, spread evenly over the subject's; 0: all of them. Default 1000, or all of
-            them where there are fewer.
-        step_size: of projected gradient descent, above 0. Default 0.01.
-        steps: of projected gradient descent, at least 1. Default 40.
+        output_dir: where to; it is made if missing. Default: as the subject's options say.
+        **changes: other options than the subject's, see `EvaluationOptions`: `attack`, `epsilons`,
+            `attack_examples` (all of them where there are fewer), `attack_step_size` and
+            `attack_steps`.
 
     Returns:
         The rows of attacks.csv: `attack`, `norm`, `epsilon`, `accuracy`, `examples`.
@@ -49,31 +36,31 @@ def accuracy_under_attack(
     Raises:
         UsageError: an argument is out of its range, or the attacks' library is not installed.
     """
-    bounds = _bounds(epsilons)
-    check_attack(epsilon=0.0, step_size=step_size, steps=steps)
-    for name in names:
-        attacks.check(name, bounds)
-    if examples < 0:
-        raise UsageError(f"Expected --attack_examples >= 0. Received: {examples}")
-    count = min(examples or len(subject.split), len(subject.split))
+    subject = subject.asked(output_dir, **changes)
+    options = subject.options
+    if not options.attack:
+        raise UsageError(f"Expected --attack, some of {', '.join(attacks.names())}. Received: none")
+    bounds = sorted(set(options.epsilons))
+    count = min(options.attack_examples or len(subject.split), len(subject.split))
     split = spread(subject.split, count, flag="attack_examples")
-    folder = pathlib.Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name in names:
-        wrong = _attack(subject, split, folder, name, bounds, step_size=step_size, steps=steps)
-        rows += [
-            {
-                "attack": name,
-                "norm": attacks.norm(name),
-                "epsilon": epsilon,
-                "accuracy": 1.0 - number / len(split),
-                "examples": len(split),
-            }
-            for epsilon, number in zip(bounds, wrong, strict=True)
-        ]
-    files.write_csv(folder / "attacks.csv", rows)
-    plots.save(accuracy_against_epsilon(rows), folder / "figures" / "accuracy_against_epsilon.png")
+    with files.WorkFolder(subject.folder, files.EVALUATION).locked():
+        files.remove_unfinished(subject.folder)
+        for name in options.attack:
+            wrong = _attack(subject, split, name, bounds)
+            rows += [
+                {
+                    "attack": name,
+                    "norm": attacks.norm(name),
+                    "epsilon": epsilon,
+                    "accuracy": 1.0 - number / len(split),
+                    "examples": len(split),
+                }
+                for epsilon, number in zip(bounds, wrong, strict=True)
+            ]
+        files.write_csv(subject.folder / "attacks.csv", rows)
+        figure = plots.accuracy_against_epsilon(rows)
+        plots.save(figure, subject.folder / "figures" / "accuracy_against_epsilon.png")
     return rows
 
 
@@ -90,35 +77,18 @@ def attack_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _bounds(epsilons: Iterable[float | str]) -> list[float]:
-    """The bounds as numbers, from the smallest on and each once."""
-    epsilons = list(epsilons)
-    try:
-        return sorted({float(epsilon) for epsilon in epsilons})
-    except ValueError:
-        raise UsageError(
-            "Expected --epsilons to be numbers >= 0, such as 0,0.05,0.1. "
-            f"Received: {','.join(map(str, epsilons))}"
-        ) from None
-
-
-def _attack(
-    subject: Subject,
-    split: Split,
-    folder: pathlib.Path,
-    name: str,
-    bounds: list[float],
-    **arguments: float,
-) -> list[int]:
+def _attack(subject: Subject, split: Split, name: str, bounds: list[float]) -> list[int]:
     """How many examples the network is wrong on under one attack, for each bound."""
-    path = folder / f"attack-{name}.json"
+    options = subject.options
+    path = subject.folder / f"attack-{name}.json"
+    arguments = {"step_size": options.attack_step_size, "steps": options.attack_steps}
     settings = {
-        "checkpoint": subject.checkpoint,
+        "checkpoint": options.checkpoint,
         "epoch": subject.run.epoch,
         "dataset": subject.data.name,
-        "split": subject.split_name,
+        "split": options.split,
         "examples": len(split),
-        "batch_size": subject.batch_size,
+        "batch_size": options.batch_size,
         "epsilons": bounds,
         **arguments,
     }
@@ -132,7 +102,7 @@ def _attack(
         (batch["original"].numpy(), batch["label"].numpy()) for batch in subject.batches(rest)
     )
     found = attacks.attacked_images(subject.scores, batches, name, bounds, **arguments)
-    for _, is_wrong in shown(f"Attack {name}", found, len(rest), subject.batch_size):
+    for _, is_wrong in shown(f"Attack {name}", found, len(rest), options.batch_size):
         done += is_wrong.shape[1]
         wrong = (np.array(wrong) + is_wrong.sum(axis=1)).tolist()
         files.write_json(path, {"settings": settings, "done": done, "wrong": wrong})
@@ -141,10 +111,7 @@ def _attack(
 
 def _read(path: pathlib.Path, settings: dict[str, Any]) -> tuple[int, list[int]]:
     """Examples that an earlier call with the same settings has attacked, and its numbers."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["settings"] == settings:
-            return content["done"], content["wrong"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
+    content = files.read_json(path)
+    if isinstance(content, dict) and content.get("settings") == settings:
+        return content["done"], content["wrong"]
     return 0, [0] * len(settings["epsilons"])

@@ -1,7 +1,6 @@
 """What a finished run's network is worth: numbers, figures, and the table that says it."""
 
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,10 @@ from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject
 from tfcaps.metrics import BundleEntropy, capsule_scores
 from tfcaps.metrics.calibration import reliability_bins
-from tfcaps.plots.class_accuracy import class_accuracy
-from tfcaps.plots.reliability import reliability
 
 
 def evaluate(
-    subject: Subject, output_dir: str | os.PathLike, *, conflicting_samples_size: int = 512
+    subject: Subject, output_dir: str | os.PathLike | None = None, **changes: Any
 ) -> dict[str, Any]:
     """Evaluates a network on its subject's examples.
 
@@ -25,8 +22,8 @@ def evaluate(
 
     Args:
         subject: network and examples.
-        output_dir: where to; it is made if missing.
-        conflicting_samples_size: training examples that bundle entropy is measured on; 0: it isn't.
+        output_dir: where to; it is made if missing. Default: as the subject's options say.
+        **changes: other options than the subject's, see `EvaluationOptions`.
 
     Returns:
         The content of evaluation.json: `accuracy`, `per_class`, `confusion` (rows are true
@@ -36,19 +33,20 @@ def evaluate(
     Raises:
         UsageError: there are fewer training examples than `conflicting_samples_size`.
     """
+    subject = subject.asked(output_dir, **changes)
     labels, scores = _scores(subject)
     predictions = scores.argmax(axis=-1)
     names = subject.run.class_names
     counts = plots.confusion_counts(labels, predictions, len(names))
     bins = reliability_bins(scores.max(axis=-1), predictions == labels)
     results = {
-        "checkpoint": subject.checkpoint,
+        "checkpoint": subject.options.checkpoint,
         "dataset": subject.data.name,
-        "split": subject.split_name,
+        "split": subject.options.split,
         "examples": len(labels),
         "accuracy": float(np.mean(predictions == labels)),
         "expected_calibration_error": bins.expected_calibration_error,
-        **_inside(subject, conflicting_samples_size),
+        **_inside(subject),
         "per_class": _per_class(counts, names),
         "reliability": {
             name: [None if np.isnan(value) else value for value in values.tolist()]
@@ -56,16 +54,17 @@ def evaluate(
         },
         "confusion": counts.tolist(),
     }
-    folder = pathlib.Path(output_dir)
     figures = {
         "confusion_matrix": plots.confusion_matrix(counts, names),
-        "class_accuracy": class_accuracy(counts, names),
-        "reliability": reliability(bins),
+        "class_accuracy": plots.class_accuracy(counts, names),
+        "reliability": plots.reliability(bins),
     }
-    for name, figure in figures.items():
-        plots.save(figure, folder / "figures" / f"{name}.png")
-    files.write_csv(folder / "per_class.csv", results["per_class"])
-    files.write_json(folder / "evaluation.json", results)
+    with files.WorkFolder(subject.folder, files.EVALUATION).locked():
+        files.remove_unfinished(subject.folder)
+        for name, figure in figures.items():
+            plots.save(figure, subject.folder / "figures" / f"{name}.png")
+        files.write_csv(subject.folder / "per_class.csv", results["per_class"])
+        files.write_json(subject.folder / "evaluation.json", results)
     return results
 
 
@@ -95,21 +94,23 @@ def _scores(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     """Labels (N,) and scores (N, K): lengths, or the softmax of a block network."""
     classifier = subject.run.model.classifier
     labels, scores = [], []
-    for batch in shown("Scores", subject.batches(), len(subject.split), subject.batch_size):
+    for batch in shown("Scores", subject.batches(), len(subject.split), subject.options.batch_size):
         labels.append(batch["label"].numpy())
         scores.append(np.asarray(classifier(batch["image"], training=False), "float64"))
     return np.concatenate(labels), np.concatenate(scores)
 
 
-def _inside(subject: Subject, conflicting_samples_size: int) -> dict[str, Any]:
+def _inside(subject: Subject) -> dict[str, Any]:
     """What the layers below the classes are worth."""
     found: dict[str, Any] = {}
     if subject.has_capsules:
-        batches = shown("Capsules", subject.batches(), len(subject.split), subject.batch_size)
+        batches = shown(
+            "Capsules", subject.batches(), len(subject.split), subject.options.batch_size
+        )
         scores = capsule_scores(subject.run.model, (batch["image"] for batch in batches))
         found |= scores.to_dict()
-    if conflicting_samples_size:
-        found["bundles"] = _bundles(subject, conflicting_samples_size)
+    if subject.options.conflicting_samples_size:
+        found["bundles"] = _bundles(subject, subject.options.conflicting_samples_size)
     return found
 
 

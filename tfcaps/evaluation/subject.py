@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +13,9 @@ import tensorflow as tf
 from tfcaps import datasets, training
 from tfcaps.datasets import ImageDataset, Split
 from tfcaps.errors import UsageError
+from tfcaps.evaluation.options import EvaluationOptions
 from tfcaps.models import CapsuleNetwork
 from tfcaps.training import checkpoints
-
-SPLITS = ("test", "validation")
-CHECKPOINTS = ("final", "best")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +24,31 @@ class Subject:
 
     Args:
         run: the run, with the weights that are evaluated.
-        checkpoint: which weights these are, "final" or "best".
+        options: what was asked for.
         data: the data set.
-        split_name: "test" or "validation".
         split: the examples.
-        batch_size: examples at a time.
     """
 
     run: training.Run
-    checkpoint: str
+    options: EvaluationOptions
     data: ImageDataset
-    split_name: str
     split: Split
-    batch_size: int
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where results come to lie."""
+        own = pathlib.Path(self.options.log_dir) / "evaluation"
+        return pathlib.Path(self.options.output_dir or own)
+
+    def asked(self, output_dir: str | os.PathLike | None, **changes: Any) -> "Subject":
+        """The subject with other options, which don't concern network and examples.
+
+        Raises:
+            UsageError: a value is out of its range.
+        """
+        if output_dir is not None:
+            changes["output_dir"] = output_dir
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
 
     @property
     def has_capsules(self) -> bool:
@@ -52,7 +64,7 @@ class Subject:
         examples = self.split if split is None else split
         return iter(
             datasets.evaluation_batches(
-                examples, self.run.preprocessing, batch_size=self.batch_size
+                examples, self.run.preprocessing, batch_size=self.options.batch_size
             )
         )
 
@@ -67,52 +79,30 @@ class Subject:
         return tf.cast(network(images, training=False), tf.float32)
 
 
-def load_subject(
-    log_dir: str | os.PathLike,
-    *,
-    dataset: str | None = None,
-    data_dir: str | None = None,
-    split: str = "test",
-    checkpoint: str = "final",
-    batch_size: int = 128,
-    examples: int = 0,
-) -> Subject:
+def load_subject(log_dir: str | os.PathLike, **choices: Any) -> Subject:
     """Loads a run and the images that it is to be tried on.
 
     Args:
         log_dir: the run directory.
-        dataset: Default None: what it was trained on.
-        data_dir: folder of tensorflow_datasets' prepared sets. Default None: the training's.
-        split: "test", or "validation", which the training held out.
-        checkpoint: "final", or "best" on the validation split.
-        batch_size: examples at a time, at least 1. Default 128.
-        examples: so many, spread evenly over the split; 0: all. Default 0.
+        **choices: see `EvaluationOptions`.
 
     Raises:
         UsageError: there is no such run, checkpoint or split, an argument is out of its range, or
             the images have another shape or number of classes than those of the training.
     """
-    _check_choice("split", split, SPLITS)
-    _check_choice("checkpoint", checkpoint, CHECKPOINTS)
-    if batch_size < 1:
-        raise UsageError(f"Expected --batch_size >= 1. Received: {batch_size}")
-    run = _load_run(log_dir, checkpoint)
-    data = datasets.load(
-        dataset or run.config.dataset,
-        data_dir=data_dir or run.config.data_dir,
-        image_size=run.config.image_size,
-        train_examples=run.config.train_examples or None,
-        validation_fraction=run.config.validation_fraction,
-        seed=run.config.seed,
-    )
+    options = EvaluationOptions(log_dir=log_dir, **choices)
+    run = _load_run(options)
+    data = run.load_data(dataset=options.dataset, data_dir=options.data_dir)
     _check_data(run, data)
-    chosen = data.test if split == "test" else data.validation
-    if chosen is None:
+    split = data.test if options.split == "test" else data.validation
+    if split is None:
         raise UsageError(
-            f"Expected --split=test, as no training example was held out. Received: --split={split}"
+            "Expected --split=test, as no training example was held out. "
+            f"Received: --split={options.split}"
         )
-    chosen = chosen if examples == 0 else spread(chosen, examples, flag="test_examples")
-    return Subject(run, checkpoint, data, split, chosen, batch_size)
+    if options.test_examples:
+        split = spread(split, options.test_examples, flag="test_examples")
+    return Subject(run, options, data, split)
 
 
 def spread(split: Split, count: int, *, flag: str) -> Split:
@@ -134,15 +124,16 @@ def spread(split: Split, count: int, *, flag: str) -> Split:
     return split.take(np.linspace(0, len(split) - 1, count).astype(int))
 
 
-def _load_run(log_dir: str | os.PathLike, checkpoint: str) -> training.Run:
-    run = training.load_run(log_dir)
-    if checkpoint == "final":
+def _load_run(options: EvaluationOptions) -> training.Run:
+    run = training.load_run(options.log_dir)
+    if options.checkpoint == "final":
         return run
-    model = checkpoints.best(training.RunDirectory(log_dir).checkpoints)
+    model = checkpoints.best(training.RunDirectory(options.log_dir).checkpoints)
     if model is None:
         raise UsageError(
             "Expected a run with a checkpoint that was chosen on a validation split. "
-            f"Received: --checkpoint={checkpoint} of {log_dir}, which has none that can be read"
+            f"Received: --checkpoint={options.checkpoint} of {options.log_dir}, "
+            "which has none that can be read"
         )
     return dataclasses.replace(run, model=model)
 
@@ -158,8 +149,3 @@ def _check_data(run: training.Run, data: ImageDataset) -> None:
             f"Expected images of {expected}, as in the training. "
             f"Received: {data.name}, of {received}"
         )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"Expected --{name} to be one of {', '.join(choices)}. Received: {value}")

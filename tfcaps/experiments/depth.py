@@ -2,30 +2,21 @@
 
 import contextlib
 import dataclasses
-import functools
 import itertools
-import json
 import multiprocessing
 import pathlib
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from tfcaps import datasets, files, plots, training
-from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import (
-    Experiment,
-    at_least,
-    boolean,
-    expect,
-    share_out,
-    time_left,
-)
-from tfcaps.plots.depth_curves import depth_curves
+from tfcaps.experiments.experiment import Experiment, share_out, time_left
+from tfcaps.options import changed, option
+from tfcaps.routing.registry import names as routing_names
+from tfcaps.training import CapsuleNetworkConfig
 
 # Of the published networks: the primary layer, and the class capsules' dimension.
 PRIMARY_DIMENSION, CLASS_DIMENSION = 8, 16
@@ -41,25 +32,6 @@ class DepthExperiment(Experiment):
     A network of depth L has the layers `primary, capsules × (L − 2), classes`; hidden capsules have
     dimension 10 with em and 12 with all other routings.
 
-    Args:
-        log_dir: folder of the results.
-        datasets: names of data sets.
-        depths: numbers of capsule layers, each at least 2.
-        routings: names of `tfcaps.routing.names()`.
-        use_bias, make_skips: one of true and false, or both.
-        seeds: of the trainings.
-        primary_capsules: channels of the primary layer. Default 32.
-        capsules: of each hidden layer. Default 16.
-        iterations: of the routing. Default 2.
-        skip_dist: layers that a residual connection spans. Default 2.
-        use_reconstruction: whether there is a decoder. Default True.
-        train_examples: so many of each training set; 0: all. Default 10,000.
-        epochs, batch_size, learning_rate: of the training with Adam. Defaults 3, 128 and 1e-3.
-        augmentation, kernel_initializer: see `CapsuleNetworkConfig`.
-        data_dir: folder of tensorflow_datasets' prepared sets, or None.
-        workers: see `Experiment`.
-        resume: whether to go on in `log_dir`; the lists above may be others.
-
     Raises:
         UsageError: a value is out of its range.
 
@@ -73,43 +45,81 @@ class DepthExperiment(Experiment):
     arXiv 2104.07393.
     """
 
-    varying: ClassVar = (
-        *Experiment.varying,
-        *("data_dir", "datasets", "depths", "routings", "use_bias", "make_skips", "seeds"),
+    log_dir: str = changed(Experiment, "log_dir", help="Folder of the results (runs/depth-TIME).")
+    datasets: tuple[str, ...] = option(
+        "Data sets, as --dataset of bin/train_capsnet.",
+        default=("mnist", "fashion_mnist"),
+        distinct=True,
+        least=1,
+        may_change=True,
     )
+    depths: tuple[int, ...] = option(
+        "Numbers of capsule layers, the primary one among them.",
+        default=(2, 3, 4, 5, 6, 7),
+        range=">= 2",
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    routings: tuple[str, ...] = option(
+        "How capsules agree.",
+        default=("rba", "em", "sda"),
+        choices=routing_names,
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    use_bias: tuple[bool, ...] = option(
+        "With bias (true), without (false), or both.",
+        default=(True,),
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    make_skips: tuple[bool, ...] = option(
+        "With residual connections, without, or both.",
+        default=(False, True),
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    seeds: tuple[int, ...] = option(
+        "Of the trainings.",
+        default=(0, 1),
+        range=">= 0",
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    primary_capsules: int = option("Channels of the primary layer.", default=32, range=">= 1")
+    capsules: int = option("Capsules of each hidden layer.", default=16, range=">= 1")
+    iterations: int = changed(CapsuleNetworkConfig, "iterations")
+    skip_dist: int = changed(CapsuleNetworkConfig, "skip_dist")
+    use_reconstruction: bool = changed(CapsuleNetworkConfig, "use_reconstruction")
+    train_examples: int = changed(
+        CapsuleNetworkConfig,
+        "train_examples",
+        default=10_000,
+        help="Learn from so many examples of each set; 0: from all.",
+    )
+    epochs: int = changed(
+        CapsuleNetworkConfig,
+        "epochs",
+        default=3,
+        help="Epochs of each training.",
+        may_change=False,
+    )
+    batch_size: int = changed(CapsuleNetworkConfig, "batch_size")
+    learning_rate: float = changed(
+        CapsuleNetworkConfig, "learning_rate", default=1e-3, help="Of Adam."
+    )
+    augmentation: str = changed(CapsuleNetworkConfig, "augmentation")
+    kernel_initializer: str = changed(CapsuleNetworkConfig, "kernel_initializer")
+    data_dir: str | None = changed(CapsuleNetworkConfig, "data_dir")
 
-    datasets: tuple[str, ...] = ("mnist", "fashion_mnist")
-    depths: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
-    routings: tuple[str, ...] = ("rba", "em", "sda")
-    use_bias: tuple[bool, ...] = (True,)
-    make_skips: tuple[bool, ...] = (False, True)
-    seeds: tuple[int, ...] = (0, 1)
-    primary_capsules: int = 32
-    capsules: int = 16
-    iterations: int = 2
-    skip_dist: int = 2
-    use_reconstruction: bool = True
-    train_examples: int = 10_000
-    epochs: int = 3
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    augmentation: str = "paper"
-    kernel_initializer: str = "normal"
-    data_dir: str | None = None
-
-    def __post_init__(self) -> None:
-        self.set_list("datasets", str, "to be distinct names")
-        self.set_list("depths", functools.partial(at_least, 2), "to be distinct integers >= 2")
-        self.set_list("seeds", functools.partial(at_least, 0), "to be distinct integers >= 0")
-        for name in ("use_bias", "make_skips"):
-            self.set_list(name, boolean, "to be true, false or both")
-        known = {name: name for name in routings.names()}
-        self.set_list("routings", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
-        for name in ("primary_capsules", "capsules"):
-            expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
-        expect(self.workers >= 0, "--workers >= 0", self.workers)
-        # What every training has is checked where trainings are: now, and not in the first cell.
-        self.cells()[0].config(self, num_classes=2)
+    @property
+    def run_name(self) -> str:
+        return "depth"
 
     def cells(self) -> list["Cell"]:
         """All combinations, in an order in which a stopped experiment has something of each.
@@ -144,13 +154,11 @@ class Cell(NamedTuple):
         bias, skips = "bias" if self.use_bias else "no_bias", "-skips" if self.make_skips else ""
         return f"{dataset}-{self.routing}-{bias}{skips}-depth_{self.depth}-seed_{self.seed}"
 
-    def config(
-        self, experiment: DepthExperiment, num_classes: int
-    ) -> training.CapsuleNetworkConfig:
+    def config(self, experiment: DepthExperiment, num_classes: int) -> CapsuleNetworkConfig:
         """Its training."""
         hidden = HIDDEN_DIMENSIONS.get(self.routing, HIDDEN_DIMENSION)
         between = self.depth - 2
-        return training.CapsuleNetworkConfig(
+        return CapsuleNetworkConfig(
             log_dir=str(pathlib.Path(experiment.log_dir) / "cells" / self.name),
             dataset=self.dataset,
             routing=self.routing,
@@ -170,14 +178,12 @@ class Cell(NamedTuple):
             },
         )
 
-    def network(
-        self, experiment: DepthExperiment, num_classes: int
-    ) -> training.CapsuleNetworkConfig:
+    def network(self, experiment: DepthExperiment, num_classes: int) -> CapsuleNetworkConfig:
         """The training of the cell's network, which other cells may share."""
         own = self.config(experiment, num_classes)
         return self.without_idle_skips(own).config(experiment, num_classes)
 
-    def without_idle_skips(self, config: training.CapsuleNetworkConfig) -> "Cell":
+    def without_idle_skips(self, config: CapsuleNetworkConfig) -> "Cell":
         """The cell with the same network: without skips where no connection fits in."""
         sizes = list(zip(config.layers, config.dimensions, strict=True))[1:]
         distance = config.skip_dist
@@ -208,8 +214,17 @@ def depth_experiment(config: DepthExperiment) -> list[dict[str, Any]]:
     """
     # Wrong names and missing data end the experiment before it began.
     classes = {name: _count_classes(config, name) for name in config.datasets}
-    folder = config.open_folder("figures")
-    networks = {cell: cell.network(config, classes[cell.dataset]) for cell in config.cells()}
+    with config.open_folder("figures") as folder:
+        networks = {cell: cell.network(config, classes[cell.dataset]) for cell in config.cells()}
+        return _train_missing(config, folder, networks)
+
+
+def _train_missing(
+    config: DepthExperiment,
+    folder: pathlib.Path,
+    networks: "dict[Cell, CapsuleNetworkConfig]",
+) -> list[dict[str, Any]]:
+    """Trains the networks that aren't there yet; returns the rows of table.csv."""
     results = {name: _read_results(run) for name, run in _by_name(networks.values()).items()}
     missing = [run for name, run in _by_name(networks.values()).items() if results[name] is None]
     depths = [len(run.layers) for run in missing]  # a layer takes about as long as another
@@ -228,14 +243,14 @@ def depth_experiment(config: DepthExperiment) -> list[dict[str, Any]]:
     return table
 
 
-def _by_name(runs: Iterable[training.CapsuleNetworkConfig]):
+def _by_name(runs: Iterable[CapsuleNetworkConfig]):
     """The different ones, in their order; cells may share a network."""
     return {run.log_dir: run for run in runs}
 
 
 def _write_tables(
     folder: pathlib.Path,
-    networks: "dict[Cell, training.CapsuleNetworkConfig]",
+    networks: "dict[Cell, CapsuleNetworkConfig]",
     results: dict[str, dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
     """Writes what is known so far; returns the rows of table.csv."""
@@ -246,7 +261,7 @@ def _write_tables(
         files.write_csv(folder / "cells.csv", rows)
         files.write_csv(folder / "table.csv", table)
     if any(row["mean"] is not None for row in table):
-        plots.save(depth_curves(_curves(table)), folder / "figures" / "depth.png")
+        plots.save(plots.depth_curves(_curves(table)), folder / "figures" / "depth.png")
     return table
 
 
@@ -280,29 +295,28 @@ def summarize(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
-def _read_results(run: training.CapsuleNetworkConfig) -> dict[str, Any] | None:
+def _read_results(run: CapsuleNetworkConfig) -> dict[str, Any] | None:
     """What an earlier call left of a finished training; None without one."""
     folder = pathlib.Path(run.log_dir)
     if (folder / _FAILED).exists():
         return {"accuracy": None, "parameters": None, "seconds": None}
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        if results["epochs"] == run.epochs:
-            return {
-                "accuracy": results["test_accuracy"],
-                "parameters": results["parameters"],
-                "seconds": results["seconds"],
-            }
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
-    return None
+    results = files.read_json(folder / "results.json")
+    if not isinstance(results, dict) or results.get("epochs") != run.epochs:
+        return None
+    return {
+        "accuracy": results.get("test_accuracy"),
+        "parameters": results.get("parameters"),
+        "seconds": results.get("seconds"),
+    }
 
 
-def _train(run: training.CapsuleNetworkConfig) -> None:
+def _train(run: CapsuleNetworkConfig) -> None:
     """Trains a network; one whose numbers don't stay finite gets a note in its directory.
 
     Beside others its progress goes to a file, as several bars on one screen say nothing.
     """
+    import keras
+
     folder = pathlib.Path(run.log_dir)
     with contextlib.ExitStack() as stack:
         if multiprocessing.parent_process() is not None:
@@ -311,9 +325,11 @@ def _train(run: training.CapsuleNetworkConfig) -> None:
             stack.enter_context(contextlib.redirect_stdout(log))
         try:
             training.train(run)
+        except files.FolderInUseError:
+            raise
         except UsageError as error:
             # Whoever got as far as writing run.json had good input: the numbers didn't stay finite.
-            if not training.RunDirectory(folder).description.exists():
+            if not training.RunDirectory(folder).marker.exists():
                 raise
             files.write_text(folder / _FAILED, f"{error}\n")
         finally:
@@ -355,7 +371,7 @@ def _ends_first(values: list[int]) -> list[int]:
     return order
 
 
-def _describe(run: training.CapsuleNetworkConfig, results: dict[str, Any]) -> str:
+def _describe(run: CapsuleNetworkConfig, results: dict[str, Any]) -> str:
     accuracy = results["accuracy"]
     return (
         f"{run.dataset}, {run.routing}, {'bias' if run.use_bias else 'no bias'}, "

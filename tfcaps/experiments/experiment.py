@@ -1,88 +1,47 @@
 """What experiments of many trainings share: lists of choices, a folder, processes, a table."""
 
+import contextlib
 import dataclasses
-import json
 import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
-
-import tensorflow as tf
+from typing import Any
 
 from tfcaps import files, process
-from tfcaps.errors import UsageError
-from tfcaps.training.configuration import flag_value
-
-_SETTINGS = "experiment.json"
-_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+from tfcaps.options import WorkOptions, changed, flag_value, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(WorkOptions):
     """Base class of an experiment's choices; a field is the flag of the same name.
 
-    Args:
-        log_dir: folder of the results.
-        resume: whether to go on in `log_dir`. Default False.
-        workers: processes that train at the same time. Default (0): one for each core, or a single
-            one with a GPU.
+    Lists may be longer, or others, in a call that goes on: the parts that are there are kept.
     """
 
-    # What may differ between calls that add to the same experiment.
-    varying: ClassVar[tuple[str, ...]] = ("log_dir", "resume", "workers")
+    resume: bool = changed(
+        WorkOptions, "resume", help="Go on in --log_dir; the lists may be others."
+    )
+    workers: int = option(
+        "Processes that train at the same time; 0: one for each core, or a single one with a GPU.",
+        default=0,
+        range=">= 0",
+        may_change=True,
+    )
 
-    log_dir: str
-    resume: bool = False
-    workers: int = 0
-
-    def fixed(self) -> dict[str, Any]:
-        """What all parts of one experiment have in common, as in a JSON file."""
-        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in self.varying}
-        return json.loads(json.dumps(values))
-
-    def set_list(self, name: str, convert: Callable[[Any], Any], expected: str) -> None:
-        """Converts the values of a list, which have to be distinct ones.
-
-        Args:
-            name: of the field.
-            convert: a value, or raises a ValueError or KeyError.
-            expected: what the list has to be, for the message.
-        """
-        received = getattr(self, name)
-        try:
-            values = tuple(convert(value) for value in received)
-        except (ValueError, KeyError):
-            values = ()
-        is_good = values and len(set(values)) == len(values)
-        expect(is_good, f"--{name} {expected}", ",".join(map(str, received)))
-        object.__setattr__(self, name, values)
-
-    def open_folder(self, *subfolders: str) -> pathlib.Path:
+    @contextlib.contextmanager
+    def open_folder(self, *subfolders: str) -> Iterator[pathlib.Path]:
         """Makes `log_dir` and folders in it, or checks that what is there can be gone on with.
 
         Raises:
             UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other
-                settings.
+                settings, or another process is at work there.
         """
-        folder = pathlib.Path(self.log_dir)
-        settings = folder / _SETTINGS
-        if settings.exists():
-            expect(
-                self.resume, "--resume, or another --log_dir", f"{folder}, which has an experiment"
-            )
-            stored = json.loads(settings.read_text(encoding="utf-8"))
-            for name, value in self.fixed().items():
-                expect(
-                    stored.get(name) == value,
-                    f"--{name}={flag_value(stored.get(name))}, as in {folder}",
-                    flag_value(value),
-                )
-        for place in (folder, *(folder / name for name in subfolders)):
-            place.mkdir(parents=True, exist_ok=True)
-            files.remove_unfinished(place)
-        files.write_json(settings, self.fixed())
-        return folder
+        folder = files.WorkFolder(self.log_dir, files.EXPERIMENT)
+        with folder.locked():
+            folder.check(self)
+            folder.begin(self.settled(), *subfolders)
+            yield folder.path
 
 
 def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) -> Iterator[tuple]:
@@ -112,11 +71,15 @@ def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) 
 
 def _processors() -> int:
     """How many trainings this machine has room for at the same time."""
+    import tensorflow as tf
+
     return 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
 
 
 def _on_one_core(function: Callable[..., None], *arguments: Any) -> None:
     """Calls a function in a process that has others beside it."""
+    import tensorflow as tf
+
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     function(*arguments)
@@ -131,32 +94,6 @@ def time_left(seconds: float, done: float, whole: float) -> str:
     if done >= whole:
         return ""
     return f" (about {math.ceil(seconds * (whole - done) / done / 60)} min left)"
-
-
-def boolean(value: Any) -> bool:
-    """A boolean as flags have it.
-
-    Raises:
-        KeyError: it is none.
-    """
-    return _BOOLEANS[str(value).lower()]
-
-
-def at_least(smallest: int, value: Any) -> int:
-    """An integer of this size.
-
-    Raises:
-        ValueError: it is smaller, or none.
-    """
-    if int(value) < smallest:
-        raise ValueError
-    return int(value)
-
-
-def expect(condition: Any, expected: str, received: Any) -> None:
-    """Raises a UsageError unless the condition holds."""
-    if not condition:
-        raise UsageError(f"Expected {expected}. Received: {received}")
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:

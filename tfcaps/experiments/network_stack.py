@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfcaps import losses
-from tfcaps import routing as routings
+from tfcaps import losses, routing as routings
 from tfcaps.experiments.stacked_votes import StackedVotes
 from tfcaps.ops import safe_norm
 

@@ -1,29 +1,20 @@
 """The sign experiment: which capsule networks learn the sign of a number?"""
 
 import dataclasses
-import functools
 import itertools
-import math
 import pathlib
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfcaps import files, plots
-from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import (
-    Experiment,
-    at_least,
-    boolean,
-    expect,
-    share_out,
-    time_left,
-)
-from tfcaps.experiments.network_stack import Member, NetworkStack
-from tfcaps.plots.sign_decisions import sign_decisions
+from tfcaps.experiments.experiment import Experiment, share_out, time_left
+from tfcaps.options import changed, option
+from tfcaps.routing import registry as routings
+from tfcaps.training import CapsuleNetworkConfig
 
 THRESHOLDS = (0.0, 0.6, 0.7, 0.8, 0.9)  # of the published table
 DRAWN_POINTS = 256  # of each network's decision, for the figure
@@ -34,18 +25,8 @@ _ROW = ("routing", "use_bias", "hidden_layers", "capsules", "dimensions", "run",
 class SignExperiment(Experiment):
     """All choices of a sign experiment; a field is the flag of the same name.
 
-    Args:
-        log_dir: folder of the results.
-        routing: names of `tfcaps.routing.names()`.
-        use_bias: whether capsules have a bias; one or both.
-        hidden_layers, capsules, dimensions: the grid; the networks are all combinations.
-        iterations: of the routing. Default 2.
-        runs: networks with initial weights of their own per combination. Default 3.
-        examples: points on [−1, 1], an even number so that 0 isn't one. Default 4096.
-        epochs, batch_size, learning_rate: of the training with Adam. Defaults 50, 64 and 1e-4.
-        seed: of initial weights and order. Default 0.
-        workers: see `Experiment`.
-        resume: whether to go on in `log_dir`; routings, capsules and dimensions may be others.
+    The networks are all combinations of hidden layers, capsules and dimensions. In a call that goes
+    on, routings, capsules and dimensions may be others.
 
     Raises:
         UsageError: a value is out of its range.
@@ -58,39 +39,61 @@ class SignExperiment(Experiment):
     Source: Peer, Stabinger, Rodríguez-Sánchez: Limitation of capsule networks, arXiv 1905.08744.
     """
 
-    varying: ClassVar = (*Experiment.varying, "routing", "capsules", "dimensions")
-
-    routing: tuple[str, ...] = ("em", "rba")
-    use_bias: tuple[bool, ...] = (True, False)
-    hidden_layers: tuple[int, ...] = (1, 2, 3, 4)
-    capsules: tuple[int, ...] = (10, 15, 20, 25, 30)
-    dimensions: tuple[int, ...] = (10, 12, 14, 16, 18)
-    iterations: int = 2
-    runs: int = 3
-    examples: int = 4096
-    epochs: int = 50
-    batch_size: int = 64
-    learning_rate: float = 1e-4
-    seed: int = 0
+    log_dir: str = changed(Experiment, "log_dir", help="Folder of the results (runs/sign-TIME).")
+    routing: tuple[str, ...] = option(
+        "How capsules agree.",
+        default=("em", "rba"),
+        choices=routings.names,
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    use_bias: tuple[bool, ...] = option(
+        "With bias, without, or both.", default=(True, False), distinct=True, least=1
+    )
+    hidden_layers: tuple[int, ...] = option(
+        "Numbers of hidden layers.", default=(1, 2, 3, 4), range=">= 1", distinct=True, least=1
+    )
+    capsules: tuple[int, ...] = option(
+        "Numbers of capsules per hidden layer.",
+        default=(10, 15, 20, 25, 30),
+        range=">= 1",
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    dimensions: tuple[int, ...] = option(
+        "Capsule dimensions of the hidden layers.",
+        default=(10, 12, 14, 16, 18),
+        range=">= 1",
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    iterations: int = changed(CapsuleNetworkConfig, "iterations")
+    runs: int = option(
+        "Networks per combination, each with initial weights of its own.", default=3, range=">= 1"
+    )
+    examples: int = option(
+        "Points on [-1, 1], an even number so that 0 isn't one.", default=4096, range=">= 1"
+    )
+    epochs: int = option("Epochs of each training.", default=50, range=">= 1")
+    batch_size: int = changed(
+        CapsuleNetworkConfig, "batch_size", default=64, help="Examples per step."
+    )
+    learning_rate: float = changed(CapsuleNetworkConfig, "learning_rate", help="Of Adam.")
+    seed: int = changed(CapsuleNetworkConfig, "seed", help="Of initial weights and order.")
 
     def __post_init__(self) -> None:
-        positive = functools.partial(at_least, 1)
-        for name in ("hidden_layers", "capsules", "dimensions"):
-            self.set_list(name, positive, "to be distinct positive integers")
-        self.set_list("use_bias", boolean, "to be true, false or both")
-        known = {name: name for name in routings.names()}
-        self.set_list("routing", known.__getitem__, f"to be distinct ones of {', '.join(known)}")
-        for name in ("iterations", "runs", "examples", "epochs", "batch_size"):
-            expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
-        expect(self.examples % 2 == 0, "--examples to be even", self.examples)
-        expect(
-            self.batch_size <= self.examples,
-            f"--batch_size <= --examples={self.examples}",
-            self.batch_size,
+        super().__post_init__()
+        self.expect("examples", self.examples % 2 == 0, "to be even")
+        self.expect(
+            "batch_size", self.batch_size <= self.examples, f"<= --examples={self.examples}"
         )
-        expect(0 < self.learning_rate < math.inf, "--learning_rate > 0", self.learning_rate)
-        for name in ("seed", "workers"):
-            expect(getattr(self, name) >= 0, f"--{name} >= 0", getattr(self, name))
+
+    @property
+    def run_name(self) -> str:
+        return "sign"
 
     def parts(self) -> list[tuple[str, int, int]]:
         """Routings and widths, each of which is trained by itself."""
@@ -136,8 +139,13 @@ def sign_experiment(config: SignExperiment) -> list[dict[str, Any]]:
         UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other settings;
             a training diverged.
     """
-    folder = config.open_folder("parts", "figures")
-    _train_missing(config, folder)
+    with config.open_folder("parts", "figures") as folder:
+        _train_missing(config, folder)
+        return _write_results(config, folder)
+
+
+def _write_results(config: SignExperiment, folder: pathlib.Path) -> list[dict[str, Any]]:
+    """Writes tables and figure; returns the rows of table.csv."""
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[np.ndarray]] = {}
     for routing, capsules, dim in config.parts():
@@ -203,6 +211,8 @@ def train_part(
     Raises:
         UsageError: lengths don't stay finite.
     """
+    from tfcaps.experiments.network_stack import Member, NetworkStack
+
     stack = NetworkStack(
         config.hidden_layers,
         [Member(*values) for values in itertools.product(config.use_bias, range(config.runs))],
@@ -241,7 +251,7 @@ def _part_path(folder: pathlib.Path, routing: str, capsules: int, dim: int) -> p
 
 
 def _draw(path: pathlib.Path, x: np.ndarray, curves: dict[str, list[np.ndarray]]) -> None:
-    figure = sign_decisions(x, {name: np.stack(lines) for name, lines in curves.items()})
+    figure = plots.sign_decisions(x, {name: np.stack(lines) for name, lines in curves.items()})
     plots.save(figure, path)
 
 

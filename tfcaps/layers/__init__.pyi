@@ -6,3 +6,4 @@ from .depthwise_primary_capsule import DepthwisePrimaryCapsule as DepthwisePrima
 from .plain_block import PlainBlock as PlainBlock
 from .primary_capsule import PrimaryCapsule as PrimaryCapsule
 from .residual_block import ResidualBlock as ResidualBlock
+from .routed_capsule import RoutedCapsule as RoutedCapsule

@@ -1,8 +1,10 @@
-from .bundle_entropy import Bundles as Bundles
-from .bundle_entropy import bundle_entropy as bundle_entropy
-from .capsule_scores import CapsuleScores as CapsuleScores
-from .capsule_scores import capsule_scores as capsule_scores
+from .bundles import Bundles as Bundles, bundle_entropy as bundle_entropy
+from .calibration import ReliabilityBins as ReliabilityBins, reliability_bins as reliability_bins
 from .d_score import DScore as DScore
-from .layer_bundles import BundleEntropy as BundleEntropy
-from .layer_bundles import weight_amplitude as weight_amplitude
+from .layer_bundles import (
+    BundleEntropy as BundleEntropy,
+    learning_rate as learning_rate,
+    weight_amplitude as weight_amplitude,
+)
+from .scores import CapsuleScores as CapsuleScores, capsule_scores as capsule_scores
 from .t_score import TScore as TScore

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.metrics.bundle_entropy import (
+from tfcaps.metrics.bundles import (
     Bundles,
     check_amplitude,
     check_labels,
@@ -16,6 +16,12 @@ from tfcaps.metrics.bundle_entropy import (
 )
 from tfcaps.metrics.fingerprints import Fingerprints
 from tfcaps.metrics.layer_outputs import LayerOutputs
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """An optimizer's learning rate now, also where its variables lie on several devices."""
+    # A sum is a tensor of one device; a variable that is mirrored is no number.
+    return float(ops.convert_to_numpy(ops.add(optimizer.learning_rate, 0.0)))
 
 
 def weight_amplitude(model: keras.Model) -> float:
@@ -143,7 +149,7 @@ class BundleEntropy:
             return self.learning_rate
         if getattr(self.model, "optimizer", None) is None:
             raise UsageError("Expected a learning_rate, or a compiled model. Received: neither")
-        return float(ops.convert_to_tensor(self.model.optimizer.learning_rate))
+        return learning_rate(self.model.optimizer)
 
     def _hash_batch(self, batch, amplitude, step):
         """Fingerprints (B, HASHES), and whether all is finite, of each layer."""

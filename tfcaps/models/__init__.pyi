@@ -1,22 +1,19 @@
 from .application_network import (
     ApplicationNetwork as ApplicationNetwork,
-)
-from .application_network import (
     ApplicationPixels as ApplicationPixels,
-)
-from .application_network import (
     read_weights as read_weights,
 )
-from .block_names import block_counts as block_counts
-from .block_names import block_name as block_name
-from .block_network import BlockNetwork as BlockNetwork
-from .block_network import count_flops as count_flops
-from .block_network import gaussian_branches as gaussian_branches
-from .block_network import zero_branches as zero_branches
+from .block_names import block_counts as block_counts, block_name as block_name
+from .block_network import (
+    BlockNetwork as BlockNetwork,
+    count_flops as count_flops,
+    gaussian_branches as gaussian_branches,
+    zero_branches as zero_branches,
+)
 from .capsnet import CapsNet as CapsNet
 from .capsule_network import CapsuleNetwork as CapsuleNetwork
 from .conv_capsnet import ConvCapsNet as ConvCapsNet
 from .conv_network import ConvNetwork as ConvNetwork
-from .decoder import decoder as decoder
+from .decoders import decoder as decoder
 from .efficient_capsnet import EfficientCapsNet as EfficientCapsNet
 from .image_classifier import ImageClassifier as ImageClassifier

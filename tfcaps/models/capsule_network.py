@@ -7,7 +7,7 @@ import keras
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
-from tfcaps.models.decoder import decoder
+from tfcaps.models.decoders import decoder
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")

@@ -1,18 +1,17 @@
-from .blocks_per_round import blocks_per_round as blocks_per_round
-from .canvas import save as save
-from .canvas import to_array as to_array
-from .confusion_matrix import (
-    confusion_counts as confusion_counts,
-)
-from .confusion_matrix import (
-    confusion_matrix as confusion_matrix,
-)
-from .coupling_histogram import coupling_histogram as coupling_histogram
-from .dimension_sweep import dimension_sweep as dimension_sweep
-from .entropy_heatmap import entropy_heatmap as entropy_heatmap
-from .learning_curves import learning_curves as learning_curves
-from .lesion_curves import lesion_curves as lesion_curves
-from .pareto_front import pareto_front as pareto_front
-from .pareto_front import pareto_optimal as pareto_optimal
-from .reconstructions import reconstructions as reconstructions
-from .sign_decisions import sign_decisions as sign_decisions
+from .activations import activation_grid as activation_grid
+from .attacks import accuracy_against_epsilon as accuracy_against_epsilon
+from .calibration import reliability as reliability
+from .canvas import save as save, to_array as to_array
+from .classes import class_accuracy as class_accuracy
+from .confusion import confusion_counts as confusion_counts, confusion_matrix as confusion_matrix
+from .couplings import coupling_histogram as coupling_histogram
+from .depths import depth_curves as depth_curves
+from .dimensions import dimension_sweep as dimension_sweep
+from .entropies import entropy_heatmap as entropy_heatmap
+from .learning import learning_curves as learning_curves
+from .lesions import lesion_curves as lesion_curves
+from .pairs import reconstructions as reconstructions
+from .pareto import pareto_front as pareto_front, pareto_optimal as pareto_optimal
+from .rounds import blocks_per_round as blocks_per_round
+from .signs import sign_decisions as sign_decisions
+from .trees import Edge as Edge, Node as Node, routing_tree as routing_tree

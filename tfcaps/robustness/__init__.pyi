@@ -1,7 +1,6 @@
-from .projected_gradient_descent import projected_gradient_descent as projected_gradient_descent
+from .attacks import attacked_images as attacked_images
+from .gradient_descent import projected_gradient_descent as projected_gradient_descent
 from .robust_training import (
     cross_entropy as cross_entropy,
-)
-from .robust_training import (
     train_on_attacked_images as train_on_attacked_images,
 )

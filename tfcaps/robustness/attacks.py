@@ -4,12 +4,15 @@ import os
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfcaps.errors import UsageError
+
+# Its names are asked for where nothing is computed.
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Name → norm that bounds the change, foolbox' class, and whether step size and steps are ours.
 _ATTACKS = {
@@ -45,7 +48,7 @@ def norm(attack: str) -> str:
 
 
 def attacked_images(
-    scores: Callable[[tf.Tensor], tf.Tensor],
+    scores: "Callable[[tf.Tensor], tf.Tensor]",
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     attack: str,
     epsilons: Sequence[float],
@@ -71,6 +74,8 @@ def attacked_images(
     Raises:
         UsageError: there is no such attack, a bound is below 0, or foolbox is not installed.
     """
+    import tensorflow as tf
+
     check(attack, epsilons)
     _, name, takes_steps = _ATTACKS[attack]
     foolbox = _foolbox()

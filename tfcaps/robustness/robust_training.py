@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcaps.robustness.projected_gradient_descent import check_attack, projected_gradient_descent
+from tfcaps.robustness.gradient_descent import check_attack, projected_gradient_descent
 
 # In float16, which ends at 6e-8, a pixel's share of the loss could vanish. A power of two changes
 # no sign.

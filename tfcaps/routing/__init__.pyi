@@ -1,14 +1,8 @@
 from .agreement import AgreementRouting as AgreementRouting
 from .em import EMRouting as EMRouting
 from .mean import MeanRouting as MeanRouting
-from .registry import get as get
-from .registry import names as names
-from .registry import register as register
-from .registry import serialize as serialize
-from .routing import Routing as Routing
-from .routing import softmax_over_outputs as softmax_over_outputs
+from .registry import get as get, names as names, register as register, serialize as serialize
+from .routing import Routing as Routing, softmax_over_outputs as softmax_over_outputs
 from .scaled_distance import ScaledDistanceRouting as ScaledDistanceRouting
 from .self_attention import SelfAttentionRouting as SelfAttentionRouting
-from .votes import ArrayVotes as ArrayVotes
-from .votes import DenseVotes as DenseVotes
-from .votes import Votes as Votes
+from .votes import ArrayVotes as ArrayVotes, DenseVotes as DenseVotes, Votes as Votes

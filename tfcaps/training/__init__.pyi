@@ -1,21 +1,30 @@
-from .block_networks import BlockNetworkConfig as BlockNetworkConfig
-from .block_networks import BlockNetworkTask as BlockNetworkTask
-from .capsule_networks import CapsuleNetworkConfig as CapsuleNetworkConfig
-from .capsule_networks import CapsuleNetworkTask as CapsuleNetworkTask
-from .configuration import KINDS as KINDS
-from .configuration import Repetitions as Repetitions
-from .configuration import RunConfig as RunConfig
-from .image_classifiers import ImageClassifierConfig as ImageClassifierConfig
-from .image_classifiers import ImageClassifierTask as ImageClassifierTask
+from .block_networks import (
+    BlockNetworkConfig as BlockNetworkConfig,
+    BlockNetworkTask as BlockNetworkTask,
+)
+from .capsule_networks import (
+    CapsuleNetworkConfig as CapsuleNetworkConfig,
+    CapsuleNetworkTask as CapsuleNetworkTask,
+)
+from .configuration import (
+    KINDS as KINDS,
+    ExportOptions as ExportOptions,
+    FinishedRunOptions as FinishedRunOptions,
+    Repetitions as Repetitions,
+    RunConfig as RunConfig,
+)
+from .image_classifiers import (
+    ImageClassifierConfig as ImageClassifierConfig,
+    ImageClassifierTask as ImageClassifierTask,
+)
 from .image_task import ImageTask as ImageTask
-from .loop import Session as Session
-from .loop import start as start
-from .loop import surroundings as surroundings
-from .loop import train as train
-from .loop import train_several as train_several
-from .run import Run as Run
-from .run import load_run as load_run
+from .loop import (
+    Session as Session,
+    start as start,
+    surroundings as surroundings,
+    train as train,
+    train_several as train_several,
+)
+from .run import Run as Run, export_run as export_run, load_run as load_run
 from .run_directory import RunDirectory as RunDirectory
-from .task import Data as Data
-from .task import Examples as Examples
-from .task import Task as Task
+from .task import Data as Data, Examples as Examples, Task as Task

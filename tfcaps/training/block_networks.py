@@ -4,8 +4,7 @@ import dataclasses
 
 from tfcaps import models, optimizers
 from tfcaps.errors import UsageError
-from tfcaps.models.block_names import KINDS as NETWORKS
-from tfcaps.models.block_names import STEMS, block_counts
+from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts
 from tfcaps.options import changed, fields, joined, of, option
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask

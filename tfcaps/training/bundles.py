@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfcaps import plots
-from tfcaps.metrics import BundleEntropy, weight_amplitude
+from tfcaps.metrics import BundleEntropy, learning_rate, weight_amplitude
 
 _ENTROPY = "entropy/"
 
@@ -64,7 +63,7 @@ class BundleRecorder(keras.callbacks.Callback):
             row[_ENTROPY + layer] = bundles.entropy
             row[f"integral/{layer}"] = float(np.mean([*past, bundles.entropy]))
         row["weight_amplitude"] = weight_amplitude(self.model)
-        row["learning_rate"] = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
+        row["learning_rate"] = learning_rate(self.model.optimizer)
         row["batch_size"] = self.batch_size
         self._rows.append(row)
         logs.update(row)

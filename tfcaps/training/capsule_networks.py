@@ -4,8 +4,7 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tfcaps import initializers as capsule_initializers
-from tfcaps import losses, metrics, models, robustness
+from tfcaps import initializers as capsule_initializers, losses, metrics, models, robustness
 from tfcaps.errors import UsageError
 from tfcaps.options import changed, joined, option
 from tfcaps.routing import registry as routings

@@ -128,6 +128,25 @@ class RunConfig(WorkOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FinishedRunOptions(Options):
+    """Base class of the options of what is done with a finished run."""
+
+    log_dir: str = option("Run directory of the network.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportOptions(FinishedRunOptions):
+    """Where a finished run's model is exported to."""
+
+    output_dir: str | None = option(
+        "Folder of the versions (default: LOG_DIR/serving).", default=None
+    )
+    version: int | None = option(
+        "Version number (default: the next free one).", default=None, range=">= 1"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Repetitions(Options):
     """How often the same is trained."""
 

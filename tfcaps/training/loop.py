@@ -148,11 +148,16 @@ class Session:
         Raises:
             UsageError: there are fewer than asked for.
         """
-        examples = self.task.arrays(self.data, _bundle_probe(self.config, self.data))
+        examples = self.task.arrays(self.data, bundle_examples(self.config, self.data))
         return self.task.network_input(examples), examples["label"]
 
 
-def _bundle_probe(config: RunConfig, data: Data) -> Examples:
+def bundle_examples(config: RunConfig, data: Data) -> Examples:
+    """The training examples that bundle entropy is measured on.
+
+    Raises:
+        UsageError: there are fewer than asked for.
+    """
     return datasets.probe_set(data.train, config.conflicting_samples_size, seed=config.seed)
 
 
@@ -268,7 +273,7 @@ def _prepare(
     """Builds the network or restores it, and makes the directory that of a run."""
     config = task.config
     if config.conflicting_samples_size:
-        _bundle_probe(config, data)  # it is known to exist before anything is written
+        bundle_examples(config, data)  # it is known to exist before anything is written
     model = task.build(data)
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if epochs_done > config.epochs:

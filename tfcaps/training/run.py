@@ -2,13 +2,15 @@
 
 import dataclasses
 import os
+import pathlib
 
 import keras
 
+from tfcaps import export
 from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
-from tfcaps.training.configuration import RunConfig
+from tfcaps.training.configuration import ExportOptions, RunConfig
 from tfcaps.training.run_directory import RunDirectory
 from tfcaps.training.task import Data
 
@@ -82,4 +84,27 @@ def load_run(log_dir: str | os.PathLike) -> Run:
         preprocessing=Preprocessing.from_dict(description["preprocessing"]),
         class_names=tuple(description["class_names"]),
         image_shape=tuple(description["image_shape"]),
+    )
+
+
+def export_run(options: ExportOptions) -> pathlib.Path:
+    """Exports a finished run's classifier, with its preprocessing, for TF Serving.
+
+    Args:
+        options: which run, and where to.
+
+    Returns:
+        The version folder's path.
+
+    Raises:
+        UsageError: see `load_run` and `tfcaps.export.export_model`.
+    """
+    run = load_run(options.log_dir)
+    return export.export_model(
+        run.model.classifier,
+        options.output_dir or RunDirectory(options.log_dir).serving,
+        preprocess=lambda images: run.preprocessing.evaluate(images)[0],
+        image_shape=run.image_shape,
+        class_names=run.class_names,
+        version=options.version,
     )

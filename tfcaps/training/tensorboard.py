@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from tfcaps import plots
 from tfcaps.errors import UsageError
+from tfcaps.metrics import learning_rate
 from tfcaps.training.metric_names import readable
 
 # What TensorFlow adds to a message about the operation that failed.
@@ -83,9 +84,7 @@ class RunSummaries(keras.callbacks.Callback):
         values = dict(logs)
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None:
-            # As a tensor first: a variable that is mirrored on several devices is no number.
-            rate = float(tf.convert_to_tensor(optimizer.learning_rate))
-            values.setdefault("learning_rate", rate)
+            values.setdefault("learning_rate", learning_rate(optimizer))
         for name, value in values.items():
             run = "validation" if name.startswith("val_") else "train"
             with self._writer(run).as_default(step=step):

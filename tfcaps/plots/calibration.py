@@ -22,7 +22,7 @@ def reliability(bins: ReliabilityBins) -> Figure:
 
     Example:
         >>> from tfcaps.metrics.calibration import reliability_bins
-        >>> from tfcaps.plots.reliability import reliability
+        >>> from tfcaps.plots.calibration import reliability
         >>> bins = reliability_bins([0.5, 0.9], [False, True])
         >>> reliability(bins).axes[0].get_title(loc="left")
         'Expected calibration error 0.3000'

@@ -30,7 +30,7 @@ def activation_grid(
 
     Example:
         >>> import numpy as np
-        >>> from tfcaps.plots.activation_grid import activation_grid
+        >>> from tfcaps.plots.activations import activation_grid
         >>> figure = activation_grid(np.zeros((2, 28, 28, 1)), ["0: 0.91", "1: 0.87"])
         >>> [axes.get_title() for axes in figure.axes]
         ['0: 0.91', '1: 0.87']

@@ -1,11 +1,9 @@
 """Pruning and growing."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from nas.architecture import Architecture
-from nas.mutations import grow, prune
+from nas.architecture import Architecture, grow, prune
 from tests.nas.architecture_test import architectures
 from tfcaps.errors import UsageError
 

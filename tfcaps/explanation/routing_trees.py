@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcaps.explanation.receptive_field import ReceptiveField, receptive_field
+from tfcaps.explanation.receptive_fields import ReceptiveField, receptive_field
 from tfcaps.layers import ConvCapsule, DenseCapsule
 from tfcaps.models import CapsuleNetwork
 from tfcaps.ops import safe_norm

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.plots.sign_decisions import sign_decisions
+from tfcaps.plots.signs import sign_decisions
 
 X = np.array([-1.0, -0.5, 0.5, 1.0])
 # Three networks: one right everywhere, one right but at −0.5, one that always says "negative".

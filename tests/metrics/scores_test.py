@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcaps.metrics.capsule_scores import capsule_scores
+from tfcaps.metrics.scores import capsule_scores
 from tfcaps.models import CapsNet, ConvCapsNet
 
 IMAGES = np.random.default_rng(0).random((7, 20, 20, 1), "float32")

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.training.capsules.figures import write_figures
-
-HISTORY = {"epoch": [1, 2], "loss": [0.5, 0.4], "accuracy": [0.7, 0.8]}
+from tfcaps.training.capsule_figures import draw
 
 
 @pytest.fixture
@@ -26,33 +24,18 @@ def calls(monkeypatch):
     return noted
 
 
-def write(directory, model, examples, class_names):
+def draw_all(model, examples, class_names, *, is_finished=True):
     images, labels = examples
-    return write_figures(
-        directory,
-        model=model,
-        history=HISTORY,
-        images=images,
-        originals=images,
-        labels=labels,
-        class_names=class_names,
-    )
+    shown = {"image": images, "original": images, "label": labels}
+    return draw(model, shown, class_names, is_finished=is_finished)
 
 
-def test_all_figures(tmp_path, plain_capsnet, examples, class_names, calls):
-    paths = write(tmp_path / "figures", plain_capsnet(), examples, class_names)
+def test_all_figures(plain_capsnet, examples, class_names, calls):
+    figures, histograms = draw_all(plain_capsnet(), examples, class_names)
 
-    expected = {
-        "capsule_dimensions.png",
-        "confusion_matrix.png",
-        "couplings.png",
-        "learning_curves.png",
-        "reconstructions.png",
-    }
-    assert {path.name for path in paths} == expected
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == expected
-    for path in paths:
-        assert path.read_bytes().startswith(b"\x89PNG")
+    expected = {"capsule_dimensions", "confusion_matrix", "couplings", "reconstructions"}
+    assert set(figures) == expected
+    assert list(histograms) == ["couplings/hidden", "couplings/classes"]
 
     (counts, names), _ = calls["confusion_matrix"]
     np.testing.assert_array_equal(counts, [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
@@ -66,15 +49,12 @@ def test_all_figures(tmp_path, plain_capsnet, examples, class_names, calls):
 
 
 @pytest.mark.parametrize("mask", ["none", "label"])
-def test_each_dimension_of_the_winning_capsule_is_changed(
-    tmp_path, plain_capsnet, class_names, calls, mask
-):
+def test_each_dimension_of_the_winning_capsule_is_changed(plain_capsnet, class_names, calls, mask):
     # A wrong example first, and a right one of class 1 that has a bit of class 0 as well.
     image = np.zeros((1, 2, 3, 1), "float32")
     image[0, :, :, 0] = [[0.1, 0.7, 0.0], [0.0, 0.2, 0.0]]
 
-    write(
-        tmp_path,
+    draw_all(
         plain_capsnet(mask=mask),
         (np.concatenate([image * 2, image]), np.array([0, 1])),
         class_names,
@@ -96,19 +76,23 @@ def test_each_dimension_of_the_winning_capsule_is_changed(
         )
 
 
-def test_without_a_decoder(tmp_path, plain_capsnet, examples, class_names):
-    write(tmp_path, plain_capsnet(use_decoder=False), examples, class_names)
-
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "confusion_matrix.png",
-        "couplings.png",
-        "learning_curves.png",
-    }
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_without_a_decoder(plain_capsnet, examples, class_names, is_finished):
+    figures, _ = draw_all(
+        plain_capsnet(use_decoder=False), examples, class_names, is_finished=is_finished
+    )
+    assert set(figures) == {"confusion_matrix", *(["couplings"] if is_finished else [])}
 
 
-def test_a_network_that_is_never_right(tmp_path, plain_capsnet, examples, class_names, calls):
+def test_fewer_figures_after_each_epoch(plain_capsnet, examples, class_names):
+    figures, histograms = draw_all(plain_capsnet(), examples, class_names, is_finished=False)
+    assert set(figures) == {"confusion_matrix", "reconstructions"}
+    np.testing.assert_allclose(histograms["couplings/hidden"], 1 / 3)
+
+
+def test_a_network_that_is_never_right(plain_capsnet, examples, class_names, calls):
     images, _ = examples
 
-    write(tmp_path, plain_capsnet(), (images, np.array([1, 2, 0, 1])), class_names)
+    draw_all(plain_capsnet(), (images, np.array([1, 2, 0, 1])), class_names)
 
     assert calls["dimension_sweep"][1]["title"].endswith('"cat"')

@@ -39,7 +39,7 @@ def depth_curves(panels: Mapping[str, Mapping[tuple[str, bool], Curve]]) -> Figu
         ValueError: If there is no panel, a panel has no curve, or columns differ in length.
 
     Example:
-        >>> from tfcaps.plots.depth_curves import depth_curves
+        >>> from tfcaps.plots.depths import depth_curves
         >>> figure = depth_curves({"mnist": {("em", True): ([2, 3], [0.9, 0.8], [0.01, 0.02])}})
         >>> figure.axes[0].get_title(loc="left")
         'mnist'

@@ -48,7 +48,7 @@ def entropy_heatmap(
 
     Example:
 
-    >>> from tfcaps.plots.entropy_heatmap import entropy_heatmap
+    >>> from tfcaps.plots.entropies import entropy_heatmap
     >>> figure = entropy_heatmap([[0.0, 0.0], [0.0, 1.2]], ["block1", "block2"])
     >>> figure.axes[0].get_title(loc="left")
     'Bundle entropy: 1 of 2 layers conflict in the end'

@@ -6,7 +6,7 @@ import pytest
 
 from tfcaps import routing
 from tfcaps.explanation import routing_tree
-from tfcaps.explanation.routing_tree import _flow_below_kernel
+from tfcaps.explanation.routing_trees import _flow_below_kernel
 from tfcaps.layers import ConvCapsule
 from tfcaps.models import CapsNet, ConvCapsNet
 

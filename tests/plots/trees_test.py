@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.plots.routing_tree import Edge, Node, routing_tree
+from tfcaps.plots.trees import Edge, Node, routing_tree
 
 IMAGE = np.random.default_rng(0).uniform(size=(8, 9, 1))
 HEAT = np.arange(72.0).reshape(8, 9)

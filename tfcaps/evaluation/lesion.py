@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import json
 import math
 import os
 import pathlib
@@ -16,10 +15,9 @@ import tensorflow as tf
 from tfcaps import datasets, files, plots, training
 from tfcaps.datasets import sampling
 from tfcaps.errors import UsageError
+from tfcaps.evaluation.options import LesionOptions
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models.block_network import BlockNetwork
-
-GROUPS = ("conflicting", "non_conflicting", "all")
 
 # The papers' probe set, for runs that measured nothing themselves.
 _PROBE_SIZE = 512
@@ -43,19 +41,7 @@ class Curve(NamedTuple):
     stds: tuple[float, ...]
 
 
-def lesion_study(
-    log_dir: str | os.PathLike,
-    *,
-    max_removed: int = 0,
-    draws: int = 15,
-    seed: int = 0,
-    groups: Sequence[str] = GROUPS,
-    test_examples: int = 0,
-    conflicting_samples_size: int = 0,
-    learning_rate: float = 0.0,
-    batch_size: int = 128,
-    data_dir: str | os.PathLike | None = None,
-) -> dict[str, Curve]:
+def lesion_study(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Curve]:
     """Removes k random blocks of a group at a time and measures the test accuracy.
 
     A removed block leaves its shortcut, and nothing is trained again. A block conflicts when the
@@ -68,17 +54,7 @@ def lesion_study(
 
     Args:
         log_dir: directory of a finished training of a residual network.
-        max_removed: the largest k; 0: as many as a group has. A smaller group's curve ends
-            earlier. Default 0.
-        draws: random choices for each k; all choices where there are no more. Default 15.
-        seed: of the choices. Default 0.
-        groups: some of "conflicting", "non_conflicting" and "all". Default: these.
-        test_examples: size of a seeded part of the test set; 0: all of it. Default 0.
-        conflicting_samples_size: of the probe set; 0: as in the training, or 512. Default 0.
-        learning_rate: η of that measurement: a network that has no conflict at the training's may
-            have some at the small one that a schedule ends with; 0: as in the training. Default 0.
-        batch_size: images that are evaluated at a time; no result depends on it. Default 128.
-        data_dir: folder of tensorflow_datasets' prepared sets. Default: as in the training.
+        **choices: see `LesionOptions`.
 
     Returns:
         For each group that has blocks: k, and mean and standard deviation of the test accuracy.
@@ -90,46 +66,52 @@ def lesion_study(
     Source: Peer et al., Auto-tuning of deep neural networks by conflicting layer removal,
         arXiv 2103.04331.
     """
-    _check_arguments(
-        groups,
-        max_removed=max_removed,
-        draws=draws,
-        seed=seed,
-        test_examples=test_examples,
-        conflicting_samples_size=conflicting_samples_size,
-        batch_size=batch_size,
-    )
-    if not 0 <= learning_rate < float("inf"):
-        raise UsageError(f"Expected --learning_rate >= 0. Received: {learning_rate}")
+    options = LesionOptions(log_dir=log_dir, **choices)
     run = _load(log_dir)
-    data = _load_data(run, data_dir)
+    data = run.load_data(data_dir=options.data_dir)
+    learning_rate = options.learning_rate or run.config.learning_rate
     settings = {
         "epoch": run.epoch,
-        "seed": seed,
-        "draws": draws,
-        "test_examples": test_examples,
-        "conflicting_samples_size": _probe_size(run, data, conflicting_samples_size),
-        "learning_rate": learning_rate or run.config.learning_rate,
+        **{name: getattr(options, name) for name in ("seed", "draws", "test_examples")},
+        "conflicting_samples_size": _probe_size(run, data, options.conflicting_samples_size),
+        "learning_rate": learning_rate,
     }
-    accuracy_without = _evaluator(run, _test_split(data, test_examples, seed), batch_size)
-    folder = pathlib.Path(log_dir) / "lesion_study"
-    study = _read_study(folder, settings)
-    if study is None:
-        entropies = _branch_entropies(
-            run, data, settings["conflicting_samples_size"], settings["learning_rate"]
-        )
-        study = {"settings": settings, "entropies": entropies, "accuracy": accuracy_without(())}
-        _start_study(folder, study)
+    test = _test_split(data, options.test_examples, options.seed)
+    accuracy_without = _evaluator(run, test, options.batch_size)
+    folder = files.WorkFolder(pathlib.Path(log_dir) / "lesion_study", files.STUDY)
+    with folder.locked():
+        study = _read_study(folder, settings)
+        if study is None:
+            entropies = _branch_entropies(
+                run, data, settings["conflicting_samples_size"], learning_rate
+            )
+            study = {"settings": settings, "entropies": entropies, "accuracy": accuracy_without(())}
+            # Rows without the study that they belong to say nothing.
+            (folder.path / "results.csv").unlink(missing_ok=True)
+        folder.begin(study)
+        return _measure_groups(folder.path, study, options, accuracy_without)
+
+
+def _measure_groups(
+    folder: pathlib.Path,
+    study: Mapping[str, Any],
+    options: LesionOptions,
+    accuracy_without: Callable[[Collection[str]], float],
+) -> dict[str, Curve]:
+    """Removes blocks of each group, and shows what came out."""
     print(f"Test accuracy of the whole network: {study['accuracy']:.2%}")
-    names = list(study["entropies"])
+    names, most = list(study["entropies"]), options.max_removed
+    groups = _members(study["entropies"], options.groups, most)
     sets = {
-        (group, removed): draw_blocks(names, members, removed, draws=draws, seed=seed)
-        for group, members in _members(study["entropies"], groups, max_removed).items()
-        for removed in range(1, min(max_removed or len(members), len(members)) + 1)
+        (group, removed): draw_blocks(
+            names, members, removed, draws=options.draws, seed=options.seed
+        )
+        for group, members in groups.items()
+        for removed in range(1, min(most or len(members), len(members)) + 1)
     }
     curves = _measure(folder / "results.csv", sets, accuracy_without)
     plots.save(plots.lesion_curves(curves, study["accuracy"]), folder / "lesion_curves.png")
-    print(f"\n{table(curves, study['accuracy'])}")
+    print(f"\n{lesion_table(curves, study['accuracy'])}")
     return curves
 
 
@@ -140,7 +122,7 @@ def divide_blocks(entropies: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
         entropies: of each block's branch, by name.
 
     Returns:
-        The names of each of the `GROUPS`, in the blocks' order.
+        The names of each group, in the blocks' order.
 
     Example:
 
@@ -188,7 +170,7 @@ def draw_blocks(
     return list(sets)
 
 
-def table(curves: Mapping[str, Curve], accuracy: float) -> str:
+def lesion_table(curves: Mapping[str, Curve], accuracy: float) -> str:
     """The curves as a text table: mean and standard deviation in percent, a line for each k.
 
     Args:
@@ -197,7 +179,7 @@ def table(curves: Mapping[str, Curve], accuracy: float) -> str:
 
     Example:
 
-    >>> print(table({"all": Curve((1,), (0.5,), (0.25,))}, 0.75))
+    >>> print(lesion_table({"all": Curve((1,), (0.5,), (0.25,))}, 0.75))
     removed               all
           0           75.00 %
           1   50.00 ± 25.00 %
@@ -217,18 +199,6 @@ def _cell(curve: Curve, removed: int) -> str:
     return f"{100 * curve.means[index]:.2f} ± {100 * curve.stds[index]:.2f} %"
 
 
-def _check_arguments(groups: Sequence[str], **numbers: int) -> None:
-    smallest = {"draws": 1, "batch_size": 1}
-    for name, value in numbers.items():
-        if value < smallest.get(name, 0):
-            raise UsageError(f"Expected --{name} >= {smallest.get(name, 0)}. Received: {value}")
-    for group in groups:
-        if group not in GROUPS:
-            raise UsageError(f"Expected --groups among {', '.join(GROUPS)}. Received: {group}")
-    if not groups:
-        raise UsageError(f"Expected at least one of --groups {', '.join(GROUPS)}. Received: none")
-
-
 def _load(log_dir: str | os.PathLike) -> training.Run:
     """Loads a run, which has to be one of a residual network."""
     run = training.load_run(log_dir)
@@ -239,19 +209,6 @@ def _load(log_dir: str | os.PathLike) -> training.Run:
             f"Received: {log_dir}, in which the network is a {kind}"
         )
     return run
-
-
-def _load_data(run: training.Run, data_dir: str | os.PathLike | None) -> datasets.ImageDataset:
-    """The data as the training had them: what was held out stays out of the probe set."""
-    config = run.config
-    return datasets.load(
-        config.dataset,
-        data_dir=data_dir or config.data_dir,
-        image_size=config.image_size,
-        train_examples=config.train_examples or None,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-    )
 
 
 def _test_split(data: datasets.ImageDataset, count: int, seed: int) -> datasets.Split:
@@ -362,33 +319,24 @@ def _measure(
     return {group: Curve(*zip(*found, strict=True)) for group, found in points.items()}
 
 
-def _start_study(folder: pathlib.Path, study: Mapping[str, Any]) -> None:
-    """Makes the folder of a new study."""
-    folder.mkdir(exist_ok=True)
-    files.remove_unfinished(folder)
-    # Rows without the study that they belong to say nothing.
-    (folder / "results.csv").unlink(missing_ok=True)
-    files.write_json(folder / "study.json", study)
-
-
-def _read_study(folder: pathlib.Path, settings: Mapping[str, int]) -> dict[str, Any] | None:
+def _read_study(folder: files.WorkFolder, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """What an earlier study in the folder measured first, or None without one."""
-    path = folder / "study.json"
+    if not folder.marker.exists():
+        return None
     try:
-        study = json.loads(path.read_text(encoding="utf-8"))
+        study = folder.read()
         earlier = {name: study["settings"][name] for name in settings}
         study = {**study, "accuracy": float(study["accuracy"])}
         study["entropies"] = {name: float(value) for name, value in study["entropies"].items()}
-    except FileNotFoundError:
-        return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _damaged(path) from None
-    for name, value in settings.items():
-        if earlier[name] != value:
-            raise UsageError(
-                f"Expected {name}={earlier[name]}, as the study in {folder} was started with, to "
-                f"go on with it; without that folder a new one begins. Received: {name}={value}"
-            )
+        raise _damaged(folder.marker) from None
+    if earlier["epoch"] != settings["epoch"]:
+        raise UsageError(
+            f"Expected the run after {earlier['epoch']} epochs, as the study in {folder.path} was "
+            f"started with; without that folder a new one begins. "
+            f"Received: the run after {settings['epoch']}"
+        )
+    folder.compare(settings, earlier)
     return study
 
 

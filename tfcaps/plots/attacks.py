@@ -28,7 +28,7 @@ def accuracy_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ValueError: there is no row.
 
     Example:
-        >>> from tfcaps.plots.accuracy_against_epsilon import accuracy_against_epsilon
+        >>> from tfcaps.plots.attacks import accuracy_against_epsilon
         >>> row = {"attack": "fgsm", "norm": "L∞", "epsilon": 0.1, "accuracy": 0.25}
         >>> figure = accuracy_against_epsilon([{**row, "epsilon": 0.0, "accuracy": 1.0}, row])
         >>> [line.get_label() for line in figure.axes[0].get_lines()]

@@ -1,25 +1,23 @@
-"""The rules, on attempts made up by hand and at random."""
+"""The rules, on trials made up by hand and at random."""
 
 import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nas.architecture import Architecture
-from nas.policy import (
+from nas.records import (
     COMPLETED,
     FAILED,
     KEEP,
     PRUNE,
     RUNNING,
     START,
-    GrowAndPrune,
-    PruneConflicts,
     Record,
     lineage,
 )
+from nas.rules import GrowAndPrune, PruneAllStages, PruneFirstStage
 from tfcaps.errors import UsageError
 
 VGG = Architecture("vgg", (2, 3), (4, 8), "cifar")
@@ -27,7 +25,7 @@ RESNET = Architecture("resnet", (2, 1), (4, 8), "cifar")
 
 
 def record(proposal, *conflicting, accuracy=0.5, flops=100.0, status=COMPLETED, name=None):
-    """An attempt in which these blocks conflict; of a residual block it is the branch."""
+    """A trial in which these blocks conflict; of a residual block it is the branch."""
     taps = {block: float(block in conflicting) for block in proposal.architecture.block_names}
     if proposal.architecture.kind == "resnet":
         branches = {f"{block}/branch": entropy for block, entropy in taps.items()}
@@ -51,11 +49,11 @@ def only(decision):
 
 class TestPruneConflicts:
     @pytest.mark.parametrize(
-        ("every_stage", "expected"),
-        [(False, ((2,), (1, 2, 3))), (True, ((2,), (2,)))],
+        ("make_rule", "expected"),
+        [(PruneFirstStage, ((2,), (1, 2, 3))), (PruneAllStages, ((2,), (2,)))],
     )
-    def test_what_goes(self, every_stage, expected):
-        rule = PruneConflicts(VGG, every_stage=every_stage)
+    def test_what_goes(self, make_rule, expected):
+        rule = make_rule(VGG)
         first = only(rule.decide([]))
         assert (first.round, first.role, first.architecture, first.parent) == (0, START, VGG, "")
         conflicting = ["stage1_block1", "stage2_block1", "stage2_block3"]
@@ -65,14 +63,14 @@ class TestPruneConflicts:
 
     def test_first_stage_keeps_what_has_no_conflict(self):
         """The first of the stages that have conflicts is the second one."""
-        rule = PruneConflicts(VGG, every_stage=False)
+        rule = PruneFirstStage(VGG)
         conflicting = ["stage2_block2", "stage2_block3"]
         second = only(rule.decide([record(only(rule.decide([])), *conflicting)]))
         assert second.architecture.blocks == ((1, 2), (1,))
 
     def test_stage_that_cannot_shrink_is_passed_over(self):
         start = Architecture("vgg", (1, 2), (4, 8), "cifar")
-        rule = PruneConflicts(start, every_stage=False)
+        rule = PruneFirstStage(start)
         first = only(rule.decide([]))
         second = only(rule.decide([record(first, *start.block_names)]))
         assert second.architecture.blocks == ((1,), (1,))
@@ -82,7 +80,7 @@ class TestPruneConflicts:
         assert done.final == "1 prune"
 
     def test_end_without_conflict(self):
-        rule = PruneConflicts(VGG, every_stage=True)
+        rule = PruneAllStages(VGG)
         first = record(only(rule.decide([])), "stage2_block3")
         second = record(only(rule.decide([first])))
         decision = rule.decide([first, second])
@@ -90,41 +88,42 @@ class TestPruneConflicts:
         assert decision.final == "1 prune"
 
     def test_conflict_below_the_last_block_is_no_reason_to_go_on(self):
-        rule = PruneConflicts(VGG, every_stage=True)
+        rule = PruneAllStages(VGG)
         assert rule.decide([record(only(rule.decide([])), "stage2_block2")]).final == "0 start"
 
     def test_residual_networks_by_their_branches(self):
-        rule = PruneConflicts(RESNET, every_stage=True)
+        rule = PruneAllStages(RESNET)
         first = only(rule.decide([]))
         second = only(rule.decide([record(first, *RESNET.block_names)]))
         assert second.architecture.blocks == ((1,), (1,))
 
     def test_output_of_the_last_block_counts(self):
         """But there is no branch that could be removed for it."""
-        rule = PruneConflicts(RESNET, every_stage=True)
+        rule = PruneAllStages(RESNET)
         found = record(only(rule.decide([])))
         found.entropies["stage2_block1/output"] = 0.1
         assert found.last_entropy == 0.1
         assert "none of the conflicting blocks may go" in rule.decide([found]).reason
 
     def test_waits(self):
-        rule = PruneConflicts(VGG, every_stage=True)
+        rule = PruneAllStages(VGG)
         decision = rule.decide([record(only(rule.decide([])), status=RUNNING)])
         assert (decision.proposals, decision.reason, decision.final) == ((), None, None)
 
     def test_failure(self):
-        rule = PruneConflicts(VGG, every_stage=True)
+        rule = PruneAllStages(VGG)
         first = record(only(rule.decide([])), *VGG.block_names)
         second = record(only(rule.decide([first])), status=FAILED)
         decision = rule.decide([first, second])
-        assert decision.reason == "the attempt of round 1 failed: a bad end"
+        assert decision.reason == "the trial of round 1 failed: a bad end"
         assert decision.final == "0 start"
         assert rule.decide([record(first.proposal, status=FAILED)]).final is None
 
     @given(st.data(), st.booleans(), st.booleans(), st.sampled_from(["vgg", "resnet", "fnn"]))
     def test_ends(self, data, every_stage, allow_empty_stages, kind):
         start = Architecture(kind, (3, 2, 3), (4, 4, 4), "cifar")
-        rule = PruneConflicts(start, every_stage=every_stage, allow_empty_stages=allow_empty_stages)
+        make_rule = PruneAllStages if every_stage else PruneFirstStage
+        rule = make_rule(start, allow_empty_stages=allow_empty_stages)
         records, seen = [], set()
         while (decision := rule.decide(records)).reason is None:
             proposal = only(decision)
@@ -323,7 +322,7 @@ class TestGrowAndPrune:
 
 
 def test_lineage_of_prunings():
-    rule = PruneConflicts(VGG, every_stage=False)
+    rule = PruneFirstStage(VGG)
     records = []
     for conflicting in (["stage2_block3"], ["stage2_block2"], []):
         records.append(record(only(rule.decide(records)), *conflicting))
@@ -332,7 +331,7 @@ def test_lineage_of_prunings():
 
 
 def test_entropies_by_hand():
-    proposal = only(PruneConflicts(RESNET, every_stage=True).decide([]))
+    proposal = only(PruneAllStages(RESNET).decide([]))
     found = Record(
         "0",
         proposal,

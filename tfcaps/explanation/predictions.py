@@ -8,29 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import datasets, files, plots, training
+from tfcaps import files, plots, training
 from tfcaps.datasets.resizing import resize_uint8
 from tfcaps.errors import UsageError
 from tfcaps.explanation import capsule_run
-from tfcaps.explanation.routing_tree import RoutingTree, routing_tree
-from tfcaps.plots.routing_tree import Edge, Node
-from tfcaps.plots.routing_tree import routing_tree as tree_figure
-from tfcaps.training.capsules.figures import capsule_dimensions
+from tfcaps.explanation.options import ExplanationOptions
+from tfcaps.explanation.routing_trees import RoutingTree, routing_tree
+from tfcaps.plots.trees import Edge, Node, routing_tree as tree_figure
+from tfcaps.training.capsule_figures import capsule_dimensions
 
 # There may be no branch, where all capsules are 0.
 _BRANCH_COLUMNS = ("lower", "lower_node", "upper", "upper_node", "relevance", "is_skip")
 
 
-def explain(
-    log_dir: str | os.PathLike,
-    *,
-    image: str | os.PathLike | None = None,
-    test_image: int | None = None,
-    resize: bool = False,
-    capsule: str | None = None,
-    most_relevant: int = 5,
-    data_dir: str | os.PathLike | None = None,
-) -> dict[str, Any]:
+def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
     """Explains what a finished run's network makes of one image.
 
     `LOG_DIR/explanation/NAME/` gets `routing_tree.png`; `dimensions.png`, what each dimension of
@@ -39,12 +30,7 @@ def explain(
 
     Args:
         log_dir: run directory of a capsule network.
-        image: PNG, JPEG, BMP or GIF file.
-        test_image: index of an image of the test set, instead of a file.
-        resize: whether a file of another size is stretched. Default False.
-        capsule: name of the class whose votes are followed. Default None: the predicted one.
-        most_relevant: so many capsules of each layer are drawn. Default 5.
-        data_dir: folder of tensorflow_datasets' prepared sets. Default None: the training's.
+        **choices: see `ExplanationOptions`.
 
     Returns:
         The content of explanation.json, and `folder`.
@@ -54,35 +40,28 @@ def explain(
 
     Sources: see `routing_tree`.
     """
-    if (image is None) == (test_image is None):
-        given = "none" if image is None else "both"
-        raise UsageError(f"Expected one of --image and --test_image. Received: {given}")
-    if most_relevant < 1:
-        raise UsageError(f"Expected --most_relevant >= 1. Received: {most_relevant}")
+    options = ExplanationOptions(log_dir=log_dir, **choices)
     run = capsule_run.load_capsule_run(log_dir)
-    chosen = None if capsule is None else _class_index(run, capsule)
-    if image is not None:
-        name, pixels, label = pathlib.Path(image).stem, read_image(image, run, resize=resize), None
-    else:
-        name = f"test-{test_image}"
-        pixels, label = _test_image(run, test_image, data_dir)
+    chosen = None if options.capsule is None else _class_index(run, options.capsule)
+    name, pixels, label = _image(run, options)
     network_input, original = (
         array[0].numpy() for array in run.preprocessing.evaluate(pixels[np.newaxis])
     )
     tree = routing_tree(run.model, network_input, chosen)
     folder = pathlib.Path(log_dir) / "explanation" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    files.remove_unfinished(folder)
-    plots.save(
-        _draw_tree(run, tree, original, most_relevant, _title(run, tree, label)),
-        folder / "routing_tree.png",
-    )
-    if run.model.decoder is not None:
-        plots.save(_draw_dimensions(run, tree), folder / "dimensions.png")
-    files.write_csv(folder / "places.csv", _place_rows(tree))
-    files.write_csv(folder / "branches.csv", _branch_rows(tree), _BRANCH_COLUMNS)
-    content = _content(run, tree, label)
-    files.write_json(folder / "explanation.json", content)
+    with files.WorkFolder(folder, files.EXPLANATION).locked():
+        files.remove_unfinished(folder)
+        title = _title(run, tree, label)
+        plots.save(
+            _draw_tree(run, tree, original, options.most_relevant, title),
+            folder / "routing_tree.png",
+        )
+        if run.model.decoder is not None:
+            plots.save(_draw_dimensions(run, tree), folder / "dimensions.png")
+        files.write_csv(folder / "places.csv", _place_rows(tree))
+        files.write_csv(folder / "branches.csv", _branch_rows(tree), _BRANCH_COLUMNS)
+        content = _content(run, tree, label)
+        files.write_json(folder / "explanation.json", content)
     return {**content, "folder": str(folder)}
 
 
@@ -141,17 +120,18 @@ def _class_index(run: training.Run, name: str) -> int:
     return run.class_names.index(name)
 
 
-def _test_image(run: training.Run, index: int, data_dir) -> tuple[np.ndarray, int]:
-    config = run.config
-    test = datasets.load(
-        config.dataset, data_dir=data_dir or config.data_dir, image_size=config.image_size
-    ).test
+def _image(run: training.Run, options: ExplanationOptions) -> tuple[str, np.ndarray, int | None]:
+    """A name for the image, its pixels, and its class where it is known."""
+    if options.image is not None:
+        pixels = read_image(options.image, run, resize=options.resize)
+        return pathlib.Path(options.image).stem, pixels, None
+    test, index = run.load_data(data_dir=options.data_dir).test, options.test_image
     if not 0 <= index < len(test):
         raise UsageError(
             f"Expected --test_image between 0 and {len(test) - 1}, as the test set has "
             f"{len(test)} images. Received: {index}"
         )
-    return test.images[index], int(test.labels[index])
+    return f"test-{index}", test.images[index], int(test.labels[index])
 
 
 def _title(run: training.Run, tree: RoutingTree, label: int | None) -> str:

@@ -29,7 +29,7 @@ def sign_decisions(x: np.ndarray, differences: Mapping[str, np.ndarray]) -> Figu
 
     Example:
         >>> import numpy as np
-        >>> from tfcaps.plots.sign_decisions import sign_decisions
+        >>> from tfcaps.plots.signs import sign_decisions
         >>> x = np.linspace(-1, 1, 4)
         >>> figure = sign_decisions(x, {"em, bias": np.stack([x, x])})
         >>> figure.axes[0].get_title(loc="left")

@@ -1,7 +1,5 @@
 """Images that a capsule answers to."""
 
-import dataclasses
-import json
 import os
 import pathlib
 import sys
@@ -15,43 +13,14 @@ import tensorflow as tf
 from tfcaps import files, plots, training
 from tfcaps.errors import UsageError
 from tfcaps.explanation import capsule_run
+from tfcaps.explanation.options import ActivationOptions
 from tfcaps.ops import safe_norm
-from tfcaps.plots.activation_grid import activation_grid
 
 DARKNESS_WEIGHT = 1e-5  # of the sum of pixels
 LOWEST_START, HIGHEST_START = 0.1, 0.9
+# What the results depend on; not so the number of images at a time.
+_DECIDING = ("starts", "best", "steps", "step_size", "seed")
 _SHOWN_STEPS = 50  # the progress display moves after so many
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ActivationImages:
-    """How activation images are made; a field is the flag of the same name.
-
-    Args:
-        starts: random images that a capsule's search begins from. Default 60.
-        best: so many of the results are averaged. Default 5.
-        steps: of each search. Default 1000.
-        step_size: what a pixel changes in a step, of a range of 1. Default 0.01.
-        seed: of the starts. Default 0.
-        batch_size: images at a time, which bounds the memory. Default 128.
-
-    Raises:
-        UsageError: a value is out of its range.
-    """
-
-    starts: int = 60
-    best: int = 5
-    steps: int = 1000
-    step_size: float = 0.01
-    seed: int = 0
-    batch_size: int = 128
-
-    def __post_init__(self) -> None:
-        for name in ("starts", "best", "steps", "batch_size"):
-            _expect(getattr(self, name) >= 1, f"--{name} >= 1", getattr(self, name))
-        _expect(self.seed >= 0, "--seed >= 0", self.seed)
-        _expect(0 < self.step_size < float("inf"), "--step_size > 0", self.step_size)
-        _expect(self.best <= self.starts, f"--best <= --starts={self.starts}", self.best)
 
 
 class Found(NamedTuple):
@@ -70,13 +39,7 @@ class Found(NamedTuple):
     mean_lengths: np.ndarray
 
 
-def activation_images(
-    log_dir: str | os.PathLike,
-    *,
-    layer: str | None = None,
-    capsule: int | None = None,
-    settings: ActivationImages | None = None,
-) -> dict[str, Found]:
+def activation_images(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Found]:
     """Searches the images that capsules of a finished run answer to.
 
     From x ~ U(0.1, 0.9), each step is `x ← clip(x − step_size · sign ∇L, 0, 1)` with
@@ -90,9 +53,7 @@ def activation_images(
 
     Args:
         log_dir: run directory of a capsule network.
-        layer: its name. Default None: all routed layers.
-        capsule: its index from 0. Default None: all capsules of the layer.
-        settings: Default: those of the paper.
+        **choices: see `ActivationOptions`.
 
     Returns:
         What was found, by layer.
@@ -102,13 +63,14 @@ def activation_images(
 
     Source: Peer, Stabinger, Rodríguez-Sánchez: γ-capsules, arXiv 1812.09707.
     """
-    settings = settings or ActivationImages()
+    options = ActivationOptions(log_dir=log_dir, **choices)
     run = capsule_run.load_capsule_run(log_dir)
-    searches = [_Search(run, name, capsule) for name in _chosen_layers(run.model, layer, capsule)]
+    layers = _chosen_layers(run.model, options.layer, options.capsule)
+    searches = [_Search(run, name, options.capsule) for name in layers]
     folder = pathlib.Path(log_dir) / "activation_images"
-    folder.mkdir(exist_ok=True)
-    files.remove_unfinished(folder)
-    return {search.layer: _search_or_read(folder, search, settings) for search in searches}
+    with files.WorkFolder(folder, files.EXPLANATION).locked():
+        files.remove_unfinished(folder)
+        return {search.layer: _search_or_read(folder, search, options) for search in searches}
 
 
 def _chosen_layers(model: keras.Model, layer: str | None, capsule: int | None) -> Sequence[str]:
@@ -146,7 +108,7 @@ class _Search:
         is_top = self.layer == capsule_run.layer_names(self.run.model)[-1]
         return [self.run.class_names[k] if is_top else str(k) for k in self.capsules]
 
-    def run_all(self, settings: ActivationImages) -> Found:
+    def run_all(self, settings: ActivationOptions) -> Found:
         """Searches, and keeps the best."""
         shape = self._network.input.shape[1:]
         # Each capsule's starts are the same, whichever others are searched for.
@@ -176,7 +138,7 @@ class _Search:
         )
 
     def _descend_in_batches(
-        self, x: np.ndarray, index: np.ndarray, settings: ActivationImages
+        self, x: np.ndarray, index: np.ndarray, settings: ActivationOptions
     ) -> None:
         sections = [
             min(_SHOWN_STEPS, settings.steps - done)
@@ -210,7 +172,7 @@ class _Search:
         return tf.while_loop(lambda done, _: done < steps, step, (tf.constant(0), images))[1]
 
     def _evaluate(
-        self, x: np.ndarray, index: np.ndarray, settings: ActivationImages
+        self, x: np.ndarray, index: np.ndarray, settings: ActivationOptions
     ) -> list[np.ndarray]:
         """Lengths and objectives (N,)."""
         parts = [
@@ -232,13 +194,13 @@ class _Search:
         return chosen, tf.square(1.0 - chosen) + DARKNESS_WEIGHT * pixels
 
 
-def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationImages) -> Found:
+def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationOptions) -> Found:
     """Searches for a layer's capsules, and writes its files, unless they are there."""
-    described = {**dataclasses.asdict(settings), "epoch": search.run.epoch}
-    del described["batch_size"]  # no result depends on it
+    described = {name: getattr(settings, name) for name in _DECIDING}
+    described["epoch"] = search.run.epoch
     marker = folder / f"{search.stem}.json"
     stored = folder / f"{search.stem}.npz"
-    if _read_settings(marker) == described and stored.exists():
+    if files.read_json(marker) == described and stored.exists():
         print(f"{search.stem} is there already.", flush=True)
         with np.load(stored) as arrays:
             return Found(**arrays)
@@ -248,7 +210,7 @@ def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationI
     with files.replacing(stored) as temporary:
         np.savez(temporary, **found._asdict())
     files.write_csv(folder / f"{search.stem}.csv", _rows(search, found))
-    figure = activation_grid(
+    figure = plots.activation_grid(
         found.images,
         [
             f"{name}: {lengths.mean():.2f}"
@@ -259,13 +221,6 @@ def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationI
     plots.save(figure, folder / f"{search.stem}.png")
     files.write_json(marker, described)
     return found
-
-
-def _read_settings(path: pathlib.Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _rows(search: _Search, found: Found) -> Iterator[dict[str, Any]]:
@@ -286,8 +241,3 @@ def _rows(search: _Search, found: Found) -> Iterator[dict[str, Any]]:
             "length": f"{found.mean_lengths[place]:.6f}",
             "objective": None,
         }
-
-
-def _expect(condition: bool, expected: str, received: Any) -> None:
-    if not condition:
-        raise UsageError(f"Expected {expected}. Received: {received}")

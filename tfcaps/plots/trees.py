@@ -76,7 +76,7 @@ def routing_tree(
 
     Example:
         >>> import numpy as np
-        >>> from tfcaps.plots.routing_tree import Edge, Node, routing_tree
+        >>> from tfcaps.plots.trees import Edge, Node, routing_tree
         >>> nodes = [Node(0, "0, 0", 1.0), Node(1, "yes", 1.0)]
         >>> figure = routing_tree(
         ...     np.zeros((8, 8, 1)), np.ones((8, 8)), [0.9, 0.1], capsule=0,

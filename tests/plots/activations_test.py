@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.plots.activation_grid import activation_grid
+from tfcaps.plots.activations import activation_grid
 
 IMAGES = np.random.default_rng(0).uniform(size=(16, 6, 5, 3))
 

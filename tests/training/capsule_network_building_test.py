@@ -1,7 +1,5 @@
 """From a configuration to a compiled network."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -9,14 +7,12 @@ import pytest
 from tests import runs
 from tfcaps.errors import UsageError
 from tfcaps.models import CapsNet, ConvCapsNet
-from tfcaps.training import build_model
-from tfcaps.training.capsules.network import compile_model
 
 SHAPE = (20, 20, 1)
 
 
 def build(**changes):
-    return build_model(runs.config("x", **changes), SHAPE, 10)
+    return runs.config("x", **changes).task().network(SHAPE, 10)
 
 
 def test_capsnet():
@@ -101,17 +97,17 @@ def test_last_layer_is_no_class_count():
 )
 def test_images_too_small_for_the_stem(model, size, smallest):
     with pytest.raises(UsageError) as caught:
-        build_model(runs.config("x", model=model), (size, size, 1), 10)
+        runs.config("x", model=model).task().network((size, size, 1), 10)
     assert f"at least {smallest}×{smallest} pixels" in str(caught.value)
     assert str(caught.value).endswith(f"Received: {size}×{size}")
     # One pixel more is enough.
-    build_model(runs.config("x", model=model), (smallest, smallest, 1), 10)
+    runs.config("x", model=model).task().network((smallest, smallest, 1), 10)
 
 
 def compiled(**changes):
-    config = runs.config("x", **changes)
-    model = build_model(config, SHAPE, 10)
-    compile_model(model, config, jit=False)
+    task = runs.config("x", **changes).task()
+    model = task.network(SHAPE, 10)
+    task.compile(model, jit=False)
     return model
 
 
@@ -148,7 +144,7 @@ def test_optimizer():
 def test_a_restored_optimizer_is_kept():
     model = compiled()
     optimizer = keras.optimizers.Adam(0.5)
-    compile_model(model, runs.config("x"), jit=False, optimizer=optimizer)
+    runs.config("x").task().compile(model, jit=False, optimizer=optimizer)
     assert model.optimizer is optimizer
 
 
@@ -158,8 +154,8 @@ def test_enable_tf_function(enable):
 
 
 def test_jit():
-    config = dataclasses.replace(runs.config("x"), jit="on")
-    model = build_model(config, SHAPE, 10)
+    task = runs.config("x", jit="on").task()
+    model = task.network(SHAPE, 10)
     for jit in (True, False):
-        compile_model(model, config, jit=jit)
+        task.compile(model, jit=jit)
         assert model.jit_compile is jit

@@ -10,9 +10,10 @@ import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from nas.architecture import Architecture
-from nas.oracle import ControllerOracle
-from nas.policy import COMPLETED, FAILED, RUNNING, GrowAndPrune, PruneConflicts
-from nas.trial_folder import TrialFolder
+from nas.folders import TrialFolder
+from nas.records import COMPLETED, FAILED, RUNNING
+from nas.rules import GrowAndPrune, PruneAllStages
+from nas.tuner import ControllerOracle
 from tfcaps.errors import UsageError
 
 # keras-tuner uses threading.currentThread.
@@ -207,13 +208,13 @@ class TestFailures:
         assert (following["round"], following["parent"]) == (2, oracle.start_order[3])
 
     def test_failure_without_a_second_try(self, tmp_path):
-        oracle = make_oracle(tmp_path, PruneConflicts(START, every_stage=True))
+        oracle = make_oracle(tmp_path, PruneAllStages(START))
         trial = oracle.create_trial("one")
         TrialFolder(oracle.folder, trial.trial_id).write_failure("Expected a finite loss.")
         fail(oracle, trial, TrialStatus.FAILED)
         assert oracle.create_trial("one").status == TrialStatus.STOPPED
         decision = oracle.decision()
-        assert decision.reason == "the attempt of round 0 failed: Expected a finite loss."
+        assert decision.reason == "the trial of round 0 failed: Expected a finite loss."
         assert decision.final is None
 
     def test_many_in_a_row(self, tmp_path):

@@ -396,32 +396,31 @@ def test_own_images(quick, tmp_path):
 
 
 DEVICES = """
-import importlib, pathlib, sys
+import pathlib, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests import runs
-from tfcaps.training import devices
-from tfcaps.training.capsules import CapsuleRecipe
+from tfcaps import training
+from tfcaps.training import devices, loop
 
-program = importlib.import_module("tfcaps.training.train")
-CapsuleRecipe.write_figures = lambda *_, **__: []
-CapsuleRecipe.look = lambda *_: ({}, {})
+loop._write_figures = lambda *_: None
+training.CapsuleNetworkTask.figures = lambda *_, **__: ({}, {})
 folder = pathlib.Path(sys.argv[1])
 # Batches of 32, 32 and 2, so each device has equally much to do.
 changes = {"train_examples": 66, "validation_fraction": 0.0, "epochs": 2}
-program.train(runs.config(folder / "one", **changes))
+training.train(runs.config(folder / "one", **changes))
 devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-program.train(runs.config(folder / "two", **changes))
+training.train(runs.config(folder / "two", **changes))
 runs.stopped_after(1, folder / "two", folder / "resumed")
-program.train(runs.config(folder / "resumed", resume=True, **changes))
+training.train(runs.config(folder / "resumed", resume=True, **changes))
 
 # 65 examples to learn from and 65 held out: two devices can't share the 65th.
-program.train(runs.config(
+training.train(runs.config(
     folder / "odd", train_examples=130, validation_fraction=0.5, batch_size=64, epochs=1, test=False
 ))
 try:
-    program.train(runs.config(folder / "three", batch_size=33))
+    training.train(runs.config(folder / "three", batch_size=33))
 except Exception as error:
     print(error)
 """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcaps import plots
-from tfcaps.plots.depth_curves import depth_curves
+from tfcaps.plots.depths import depth_curves
 
 CURVE = ([2, 3, 5], [0.9, 0.99, 0.1], [0.01, 0.02, 0.2])
 

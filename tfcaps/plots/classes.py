@@ -31,7 +31,7 @@ def class_accuracy(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
         ValueError: `counts` is not square or `class_names` has another length.
 
     Example:
-        >>> from tfcaps.plots.class_accuracy import class_accuracy
+        >>> from tfcaps.plots.classes import class_accuracy
         >>> figure = class_accuracy([[9, 1], [0, 10]], ["cat", "dog"])
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['90.0%', '100.0%']

@@ -5,8 +5,6 @@ import pytest
 import tensorflow as tf
 
 from tests import runs
-from tfcaps.training import build_model
-from tfcaps.training.capsules.batches import as_inputs_and_targets
 
 SHAPE = (17, 17, 1)
 
@@ -23,8 +21,9 @@ def batches():
 
 
 def converted(batches, *, training, **changes):
-    model = build_model(runs.config("x", **changes), SHAPE, 10)
-    return list(as_inputs_and_targets(batches, model, 10, training=training))
+    task = runs.config("x", **changes).task()
+    model = task.network(SHAPE, 10)
+    return list(task.as_inputs_and_targets(batches, model, 10, training=training))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from nas import lesion
 from tfcaps import datasets, training
 from tfcaps.errors import UsageError
+from tfcaps.evaluation import lesion
 from tfcaps.metrics import Bundles
 from tfcaps.models.block_network import BlockNetwork
 
@@ -159,7 +159,7 @@ class TestStudy:
                 line = f"{group}: {removed} removed, {len(chosen)} draws, {100 * mean:.2f} ± "
                 assert line in output
         assert "non_conflicting: 1 of 4 blocks stage1_block1\n" in output
-        assert output.endswith(lesion.table(curves, self.baseline(run)) + "\n")
+        assert output.endswith(lesion.lesion_table(curves, self.baseline(run)) + "\n")
         assert (run / "lesion_study" / "lesion_curves.png").stat().st_size > 1000
 
     @staticmethod
@@ -246,7 +246,10 @@ class TestBadInput:
         ("arguments", "sentence"),
         [
             ({"groups": ["some"]}, "conflicting, non_conflicting, all. Received: some"),
-            ({"groups": []}, "Expected at least one of --groups"),
+            (
+                {"groups": []},
+                "Expected --groups to be ones of conflicting",
+            ),
             ({"draws": 0}, "Expected --draws >= 1. Received: 0"),
             ({"batch_size": 0}, "Expected --batch_size >= 1. Received: 0"),
             ({"max_removed": -1}, "Expected --max_removed >= 0. Received: -1"),
@@ -280,8 +283,8 @@ class TestBadInput:
         before = (run / "lesion_study" / "results.csv").read_bytes()
         sentence = sentence_of(run, **changes)
         ((name, value),) = changes.items()
-        assert f"Expected {name}=" in sentence
-        assert sentence.endswith(f"Received: {name}={value}")
+        assert f"Expected --{name}=" in sentence
+        assert sentence.endswith(f"Received: --{name}={value}")
         assert (run / "lesion_study" / "results.csv").read_bytes() == before
 
     @pytest.mark.parametrize("name", ["study.json", "results.csv"])
