@@ -1,6 +1,7 @@
 """What a training runs on."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -10,6 +11,7 @@ from tensorflow.python.framework import config as tensorflow_config
 from tfcaps.errors import UsageError
 
 
+@functools.cache  # of several strategies in one process, one waits for another's sums
 def strategy() -> tf.distribute.Strategy:
     """All GPUs of this machine where there are several, else the one device that there is."""
     gpus = tf.config.list_logical_devices("GPU")
