@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from absl import app, flags, logging
 
+from tfcaps import quiet
 from tfcaps.errors import UsageError
 
 _Config = TypeVar("_Config")
@@ -51,6 +52,7 @@ def run(main: Callable[[list[str]], None]) -> None:
             reason = os.strerror(error.errno)
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
+    quiet.hide_start_of_tensorflow()
     app.run(guarded, argv=_with_joined_booleans(sys.argv))
 
 
