@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import filelock
 import pytest
@@ -54,7 +55,8 @@ def _train(folder: pathlib.Path, **changes) -> pathlib.Path:
 
     folder.parent.mkdir(exist_ok=True)
     with filelock.FileLock(folder.parent / "lock"):
-        # Written last of all; a training that failed leaves none, and the next worker tries again.
-        if not (folder / "results.json").exists():
+        if not (folder / "results.json").exists():  # is written last of all
+            # Another worker's, which failed.
+            shutil.rmtree(folder, ignore_errors=True)
             training.train(runs.config(folder, **changes))
     return folder
