@@ -24,7 +24,6 @@ setup(
     install_requires=[
         "absl-py>=2.1,<3",
         'etils>=1.6,<1.14; python_version < "3.11"',
-        "filelock>=3.16,<5",
         "grpcio>=1.62,<2",
         "importlib_resources>=6.4,<8",
         "keras>=3.12,<3.16",
@@ -44,6 +43,7 @@ setup(
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": [
             "coverage>=7.6,<8",
+            "filelock>=3.16,<5",
             "foolbox>=3.3.4,<3.4",
             "hypothesis>=6.100,<7",
             "jax>=0.6,<0.13",

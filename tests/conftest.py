@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import shutil
 
+import filelock
 import pytest
 
 # Before TensorFlow is imported: its notices on the machine's processor are no test output.
@@ -29,21 +31,32 @@ def quick(monkeypatch):
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training without decoder; tests change copies of it only."""
-    return _train(tmp_path_factory.mktemp("small") / "run")
+    return _train(_shared(tmp_path_factory) / "small" / "run")
 
 
 @pytest.fixture(scope="session")
 def full_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training with decoder; tests change copies of it only."""
-    folder = tmp_path_factory.mktemp("full") / "run"
     from tests import runs
 
-    return _train(folder, **runs.FULL)
+    return _train(_shared(tmp_path_factory) / "full" / "run", **runs.FULL)
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder that all workers of this session have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 def _train(folder: pathlib.Path, **changes) -> pathlib.Path:
+    """Trains in the first worker that asks; the others wait for it."""
     from tests import runs
     from tfcaps import training
 
-    training.train(runs.config(folder, **changes))
+    folder.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(folder.parent / "lock"):
+        if not (folder / "results.json").exists():  # is written last of all
+            # Another worker's, which failed.
+            shutil.rmtree(folder, ignore_errors=True)
+            training.train(runs.config(folder, **changes))
     return folder

@@ -1,6 +1,7 @@
 """The exported folder answers like the Keras model, in Python, in TensorFlow's tool and in C++."""
 
 import errno
+import hashlib
 import io
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import filelock
 import keras
 import numpy as np
 import PIL.Image
@@ -117,20 +119,32 @@ def expected_scores():
 
 
 @pytest.fixture(scope="module")
-def loader_program(tmp_path_factory):
-    """tests/export_loader.cc, built with the TensorFlow wheel's headers and libraries."""
+def loader_program(request):
+    """tests/export_loader.cc, built with the TensorFlow wheel's headers and libraries.
+
+    It is built again, half a minute's work, only when what it is made from has changed.
+    """
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("the C++ loader is checked only where g++ is installed")
-    program = tmp_path_factory.mktemp("loader") / "export_loader"
     libraries = pathlib.Path(tf.sysconfig.get_lib())
     (cc_library,) = libraries.glob("libtensorflow_cc.so.?")
     (framework_library,) = libraries.glob("libtensorflow_framework.so.?")
     source = pathlib.Path(__file__).with_name("export_loader.cc")
-    build = [compiler, "-O0", "-w", *tf.sysconfig.get_compile_flags(), source, "-o", program]
+    build = [compiler, "-O0", "-w", *tf.sysconfig.get_compile_flags(), source]
     link = ["-Wl,--no-as-needed", cc_library, framework_library, f"-Wl,-rpath,{libraries}"]
-    result = subprocess.run([*build, *link], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    version = subprocess.check_output([compiler, "--version"], text=True)
+    made_from = [tf.version.VERSION, version, source.read_text(), *map(str, build + link)]
+    key = hashlib.sha256("\0".join(made_from).encode()).hexdigest()
+    folder = request.config.cache.mkdir("export_loader")
+    program = folder / key
+    with filelock.FileLock(folder / "lock"):
+        if not program.exists():
+            unfinished = folder / "unfinished"
+            command = [*build, "-o", unfinished, *link]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, result.stderr
+            unfinished.replace(program)
     return program
 
 

@@ -1,4 +1,4 @@
-"""Functions for processes of their own; TensorFlow, which takes seconds, isn't imported here."""
+"""Functions for processes of their own; TensorFlow takes seconds: one call imports it."""
 
 import os
 import signal
@@ -26,3 +26,9 @@ def sleep_or_fail(seconds):
     if not seconds:
         raise ValueError("nothing to wait for")
     time.sleep(seconds)
+
+
+def start_tensorflow():
+    import tensorflow as tf
+
+    tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1))

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from tfcaps import quiet
+
 Result = TypeVar("Result")
 
 
@@ -54,7 +56,7 @@ def run_all(
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     with concurrent.futures.ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_end_with_parent
+        processes, mp_context=context, initializer=_begin
     ) as pool:
         try:
             futures = {pool.submit(function, *call): call for call in calls}
@@ -72,8 +74,9 @@ def run_all(
             raise
 
 
-def _end_with_parent() -> None:
-    """Makes the new process one that its parent ends, and that outlives no parent."""
+def _begin() -> None:
+    """Makes the new process a quiet one that its parent ends, and that outlives no parent."""
+    quiet.hide_start_of_tensorflow()
     # Ctrl-C reaches all processes of a terminal; the parent answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait_for_end_of_parent, daemon=True).start()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from tfcaps import options
+from tfcaps import options, quiet
 from tfcaps.errors import UsageError
 from tfcaps.options import Options, WorkOptions
 
@@ -33,7 +33,6 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
         main: the program; it is given the options that were asked for, in this order.
         asked: classes of options, each field of which is a flag.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for each in asked:
         define_flags(each)
 
@@ -58,6 +57,7 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
             reason = os.strerror(error.errno)
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
+    quiet.hide_start_of_tensorflow()
     app.run(guarded, argv=[sys.argv[0], *_with_joined_booleans(sys.argv[1:], flags.FLAGS)])
 
 
