@@ -1,5 +1,6 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders of work that can be gone on with."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -7,7 +8,10 @@ import stat
 
 import pytest
 
+from tests import runs
 from tfcaps import files
+from tfcaps.errors import UsageError
+from tfcaps.options import WorkOptions, option
 
 
 def test_csv(tmp_path):
@@ -67,3 +71,160 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".hidden", "kept", "model.keras"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Digging(WorkOptions):
+    """Some work."""
+
+    depth: int = option("In metres.", default=1)
+    width: int = option("In metres.", default=1)
+    workers: int = option("Who digs.", default=1, may_change=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return files.WorkFolder(tmp_path / "a" / "hole", files.EXPERIMENT)
+
+
+def dig(folder, **changes):
+    """Begins, or goes on with, some work."""
+    digging = Digging(log_dir=str(folder.path), **changes)
+    with folder.locked():
+        folder.check(digging)
+        folder.begin(digging.settled(), "figures")
+
+
+def sentence_of(folder, **changes):
+    before = runs.snapshot(folder.path)
+    with pytest.raises(UsageError) as caught:
+        dig(folder, **changes)
+    assert runs.snapshot(folder.path) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Holds a folder's lock until it is killed.
+HOLDING = """
+import sys, time
+from tfcaps import files
+with files.WorkFolder(sys.argv[1], files.EXPERIMENT).locked():
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+
+
+class TestWorkFolder:
+    def test_begins_and_goes_on(self, folder):
+        dig(folder, depth=3)
+        assert json.loads(folder.marker.read_text()) == {"depth": 3, "width": 1}
+        assert (folder.path / "figures").is_dir()
+        dig(folder, depth=3, workers=9, resume=True)
+        assert {path.name for path in folder.path.iterdir()} == {"figures", "experiment.json"}
+
+    def test_without_resume(self, folder):
+        dig(folder)
+        assert sentence_of(folder) == (
+            "Expected --log_dir without an experiment, or --resume to go on with it. "
+            f"Received: --log_dir={folder.path}, which holds an experiment"
+        )
+
+    def test_other_options(self, folder):
+        dig(folder)
+        assert sentence_of(folder, width=2, resume=True) == (
+            f"Expected --width=1, as the experiment in {folder.path} was started with, to go on "
+            "with it. Received: --width=2"
+        )
+
+    def test_option_that_was_not_known_then(self, folder):
+        dig(folder)
+        folder.marker.write_text('{"depth": 1}')
+        dig(folder, width=7, resume=True)
+        assert "Expected --depth=1" in sentence_of(folder, depth=2, resume=True)
+
+    @pytest.mark.parametrize("work", [files.RUN, files.SEARCH])
+    def test_other_work(self, folder, work):
+        marker = folder.path / work.marker
+        marker.parent.mkdir(parents=True)
+        marker.write_text("{}")
+        for resume in (False, True):
+            assert sentence_of(folder, resume=resume) == (
+                f"Expected --log_dir without a {work.noun}. "
+                f"Received: --log_dir={folder.path}, which holds a {work.noun}"
+            )
+
+    @pytest.mark.parametrize("text", ["", "[", "[]x", '{"depth": "x"}', "7"])
+    def test_damaged(self, folder, text):
+        dig(folder)
+        folder.marker.write_text(text)
+        assert sentence_of(folder, resume=True).endswith(
+            f"Received: {folder.marker}, which is damaged"
+        )
+
+    def test_file(self, tmp_path):
+        (tmp_path / "notes").write_text("kept")
+        with pytest.raises(UsageError, match="Expected --log_dir to be a folder"):
+            dig(files.WorkFolder(tmp_path / "notes", files.RUN))
+
+    def test_what_a_killed_process_left_is_removed(self, folder):
+        """Everywhere: a figure that was cut off, and a folder that was being made."""
+        dig(folder)
+        left_overs = [".writing-a.json", "figures/.writing-b.png", "cells/x/.writing-c/1/model.pb"]
+        for name in left_overs:
+            (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.path / name).write_text("half")
+        (folder.path / "cells" / "whole.csv").write_text("1")
+        dig(folder, resume=True)
+        assert set(runs.snapshot(folder.path)) == {"experiment.json", "cells/whole.csv"}
+
+    def test_a_second_process_is_refused_until_the_first_is_gone(self, folder, tmp_path):
+        dig(folder)
+        process = runs.start_code(HOLDING, folder.path)
+        assert process.stdout.readline() == "locked\n"
+        assert sentence_of(folder, resume=True) == (
+            "Expected --log_dir without another process at work. "
+            f"Received: {folder.path}, in which another process works on an experiment"
+        )
+        process.kill()  # it has no chance to tidy up
+        runs.finish(process)
+        assert (folder.path / ".lock").exists()
+        dig(folder, resume=True)
+        assert not list(folder.path.rglob(".*"))
+
+    def test_the_same_process_is_refused_too(self, folder):
+        with (
+            folder.locked(),
+            pytest.raises(files.FolderInUseError),
+            files.WorkFolder(folder.path, files.RUN).locked(),
+        ):
+            pass
+
+    def test_nothing_stays_of_what_was_refused(self, folder, tmp_path):
+        with pytest.raises(ZeroDivisionError), folder.locked():
+            raise ZeroDivisionError
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestWholeFolder:
+    def test_appears_when_it_is_complete(self, tmp_path):
+        with files.whole_folder(tmp_path / "1") as new:
+            new.mkdir()
+            (new / "model").write_text("1")
+            assert not (tmp_path / "1").exists()
+        assert runs.snapshot(tmp_path) == {"1/model": b"1"}
+
+    def test_never_replaces_unless_asked(self, tmp_path):
+        for number, replace in enumerate((False, True)):
+            with files.whole_folder(tmp_path / "1", replace=replace) as new:
+                new.mkdir()
+                (new / "model").write_text(str(number))
+        assert runs.snapshot(tmp_path) == {"1/model": b"1"}
+        with pytest.raises(OSError, match="1"), files.whole_folder(tmp_path / "1") as new:
+            new.mkdir()
+        assert runs.snapshot(tmp_path) == {"1/model": b"1"}
+
+    def test_nothing_stays_of_a_failure(self, tmp_path):
+        with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "1") as new:
+            new.mkdir()
+            raise ZeroDivisionError
+        assert list(tmp_path.iterdir()) == []

@@ -76,12 +76,16 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def _popen(*command: str | os.PathLike) -> subprocess.Popen:
-    # The package need not be installed; nothing else of the caller's surroundings is changed.
+def environment() -> dict[str, str]:
+    """The environment of a process that has this package, whether or not it is installed."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _popen(*command: str | os.PathLike) -> subprocess.Popen:
     return subprocess.Popen(
         [os.fspath(part) for part in command],
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -89,7 +89,7 @@ class OneOf:
             raise UsageError(f"Expected --{self.by} to be one of {known}. Received: {value}")
         for other in self.classes:
             for name in options.fields(other).keys() - options.fields(cls).keys():
-                if not values[name].using_default_value:
+                if _is_given(values, name):
                     raise UsageError(
                         f"Expected --{name} only with --{self.by} among "
                         f"{', '.join(allowed[other])}. Received: {_given(values, name)} "
@@ -145,11 +145,7 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
         UsageError: a value is out of its range, or --resume doesn't say what to go on with.
     """
     cls = asked.chosen(values) if isinstance(asked, OneOf) else asked
-    given = {
-        name: values[name].value
-        for name in options.fields(cls)
-        if not values[name].using_default_value
-    }
+    given = {name: values[name].value for name in options.fields(cls) if _is_given(values, name)}
     if not issubclass(cls, WorkOptions) or given.get("log_dir"):
         return cls(**given)
     if given.get("resume"):
@@ -191,6 +187,11 @@ def _define_flag(field: dataclasses.Field, values: flags.FlagValues, *, is_neede
         )
     for alias in options.of(field).aliases:
         flags.DEFINE_alias(alias, field.name, values, common["module_name"])
+
+
+def _is_given(values: flags.FlagValues, name: str) -> bool:
+    """Whether a flag stood on the command line, or in a flag file, by whichever of its names."""
+    return values[name].present > 0 or not values[name].using_default_value
 
 
 def _given(values: flags.FlagValues, name: str) -> str:

@@ -92,11 +92,10 @@ class ApplicationNetwork(ImageClassifier):
         classes = checks.positive_int("num_classes", num_classes)
         images = keras.Input(shape, name="image")
         pixels = ApplicationPixels(application, dtype=dtype, name="pixels")(images)
-        backbone = _build(application, pixels.shape[1:], dtype)
-        features = keras.layers.Activation("linear", dtype="float32", name="features")(
-            backbone(pixels)
-        )
-        logits = keras.layers.Dense(classes, dtype="float32", name="logits")(features)
+        features = _features(application, pixels, dtype)
+        # Single precision before the classes, whatever the policy is.
+        single = keras.layers.Activation("linear", dtype="float32", name="features")(features)
+        logits = keras.layers.Dense(classes, dtype="float32", name="logits")(single)
         config = {
             "input_shape": shape,
             "num_classes": classes,
@@ -106,12 +105,20 @@ class ApplicationNetwork(ImageClassifier):
         super().__init__(images, logits, config, name)
         self.num_classes = classes
         self.application = application
-        self._backbone_name = backbone.name
+        self._ends = _Ends(pixels, features)
 
-    @property
+    # No property: saving a model looks at each of its attributes, and would save this one, too.
     def backbone(self) -> keras.Model:
         """The network without its classes, from pixels `(B, H, W, 3)` to features `(B, F)`."""
-        return self.get_layer(self._backbone_name)
+        return keras.Model(self._ends.pixels, self._ends.features, name="backbone")
+
+
+class _Ends:
+    """Symbolic tensors inside a network, in a box that Keras doesn't track."""
+
+    def __init__(self, pixels, features):
+        self.pixels = pixels
+        self.features = features
 
 
 def read_weights(model: ImageClassifier, path: str | os.PathLike) -> str:
@@ -154,13 +161,13 @@ def _targets(
     """What a file may be of; a target is made when it is its turn."""
     yield lambda: model, "all weights"
     if isinstance(model, ApplicationNetwork):
-        yield lambda: model.backbone, "all weights but those of the classes"
+        yield model.backbone, "all weights but those of the classes"
 
 
 def _read_model(path: pathlib.Path, target: keras.Model) -> None:
     source = keras.models.load_model(path, compile=False)
     if isinstance(source, ApplicationNetwork) and not isinstance(target, ImageClassifier):
-        source = source.backbone
+        source = source.backbone()
     _assign(source, target)
 
 
@@ -180,18 +187,24 @@ def _assign(source: keras.Model, target: keras.Model) -> None:
         two.assign(one)
 
 
-def _build(application: str, shape: tuple[int, int, int], dtype: str) -> keras.Model:
+def _features(application: str, pixels: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+    """Connects the network's own layers, without a model around them, to symbolic pixels."""
     with _policy(dtype):
         try:
-            return getattr(keras.applications, application)(
-                include_top=False, weights=None, input_shape=shape, pooling="avg"
+            built = getattr(keras.applications, application)(
+                include_top=False,
+                weights=None,
+                input_tensor=pixels,
+                input_shape=tuple(pixels.shape[1:]),
+                pooling="avg",
             )
         except ValueError as error:
             raise UsageError(
                 f"Expected images that {application} can see. "
-                f"Received: {shape[0]}×{shape[1]} pixels, of which Keras says: "
+                f"Received: {pixels.shape[1]}×{pixels.shape[2]} pixels, of which Keras says: "
                 f"{str(error).splitlines()[0].rstrip('.')}"
             ) from error
+    return built.output
 
 
 @contextlib.contextmanager

@@ -1,0 +1,144 @@
+"""Options: what is allowed, how it is told, written down and read back."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfcaps import options
+from tfcaps.errors import UsageError
+from tfcaps.options import Options, WorkOptions, changed, option
+
+COLOURS = ["red", "green"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Paint(Options):
+    colour: str = option("Which one.", default="red", choices=lambda: COLOURS)
+    coats: int = option("How many.", default=2, range=">= 1", may_change=True)
+    share: float = option("Of water.", default=0.5, range="in (0, 1]")
+    rest: float = option("What is left.", default=0.0, range="in [0, 1)")
+    weight: float = option("Any number.", default=-1.0)
+    is_dry: bool = option("Whether one can touch it.", default=False)
+    note: str | None = option("What to know.", default=None)
+    size: int | None = option("In metres.", default=None, range="> 0")
+    layers: tuple[int, ...] = option("Of each coat.", default=(1,), range=">= 0")
+    pair: tuple[int, ...] = option(
+        "Two or more.", default=(1, 2), range=">= 1", least=2, example="3,4"
+    )
+    kinds: tuple[str, ...] = option(
+        "Of brushes.", default=("flat",), choices=("flat", "round"), distinct=True, least=1
+    )
+    sides: tuple[bool, ...] = option("Of it.", default=(True, False), distinct=True, least=1)
+    bounds: tuple[float, ...] = option("Of the light.", default=(0.5,), range="in [0, 1]")
+
+
+def sentence(**values):
+    with pytest.raises(UsageError) as caught:
+        Paint(**values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"colour": "blue"}, "Expected --colour to be one of red, green. Received: blue"),
+        ({"colour": None}, "Expected --colour to be one of red, green. Received: None"),
+        ({"coats": 0}, "Expected --coats >= 1. Received: 0"),
+        ({"coats": "3"}, "Expected --coats to be an integer. Received: 3"),
+        ({"coats": 1.0}, "Expected --coats to be an integer. Received: 1.0"),
+        ({"coats": True}, "Expected --coats to be an integer. Received: True"),
+        ({"coats": None}, "Expected --coats to be an integer. Received: None"),
+        ({"share": 0.0}, "Expected --share in (0, 1]. Received: 0.0"),
+        ({"share": 1.1}, "Expected --share in (0, 1]. Received: 1.1"),
+        ({"share": "half"}, "Expected --share to be a number. Received: half"),
+        ({"rest": -0.1}, "Expected --rest in [0, 1). Received: -0.1"),
+        ({"rest": 1.0}, "Expected --rest in [0, 1). Received: 1.0"),
+        ({"rest": float("nan")}, "Expected --rest in [0, 1). Received: nan"),
+        ({"weight": float("inf")}, "Expected --weight to be finite. Received: inf"),
+        ({"is_dry": 1}, "Expected --is_dry to be true or false. Received: 1"),
+        ({"note": 7}, "Expected --note to be text. Received: 7"),
+        ({"size": 0}, "Expected --size > 0. Received: 0"),
+        ({"layers": (1, -1)}, "Expected --layers to be integers >= 0, separated by commas. "
+                              "Received: 1,-1"),
+        ({"layers": ["1", "x"]}, "Expected --layers to be integers >= 0, separated by commas. "
+                                 "Received: 1,x"),
+        ({"pair": (3,)}, "Expected --pair to be two or more positive integers, such as 3,4. "
+                         "Received: 3"),
+        ({"pair": "3"}, "Expected --pair to be two or more positive integers, such as 3,4. "
+                        "Received: 3"),
+        ({"kinds": ("flat", "flat")}, "Expected --kinds to be distinct ones of flat, round. "
+                                      "Received: flat,flat"),
+        ({"kinds": ()}, "Expected --kinds to be distinct ones of flat, round. Received: "),
+        ({"sides": ("maybe",)}, "Expected --sides to be true, false or both. Received: maybe"),
+        ({"bounds": ["0.1", "big"]}, "Expected --bounds to be numbers in [0, 1], separated by "
+                                     "commas. Received: 0.1,big"),
+        ({"bounds": [1.5]}, "Expected --bounds to be numbers in [0, 1], separated by commas. "
+                            "Received: 1.5"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_value(values, expected):
+    assert sentence(**values) == expected
+
+
+def test_values_come_to_be_of_their_own_type():
+    paint = Paint(
+        **{"coats": np.int64(3), "share": 1, "note": pathlib.Path("a/b"), "layers": [" 4", "0"]},
+        **{"sides": ["True", "f"], "bounds": ["0", 1], "size": None},
+    )
+    assert (paint.coats, type(paint.coats)) == (3, int)
+    assert (paint.share, type(paint.share)) == (1.0, float)
+    assert (paint.note, paint.layers, paint.size) == ("a/b", (4, 0), None)
+    assert (paint.sides, paint.bounds) == ((True, False), (0.0, 1.0))
+
+
+def test_choices_are_asked_for_when_they_are_checked(monkeypatch):
+    assert "Received: blue" in sentence(colour="blue")
+    monkeypatch.setitem(globals(), "COLOURS", ["red", "blue"])
+    assert Paint(colour="blue").colour == "blue"
+
+
+def test_json_and_flags():
+    paint = Paint(note="a b", layers=(1, 2), is_dry=True)
+    assert Paint.from_dict(paint.to_dict()) == paint
+    lines = paint.flag_lines().splitlines()
+    assert "--note=a b" in lines
+    assert "--layers=1,2" in lines
+    assert "--is_dry=true" in lines
+    assert not [line for line in lines if "size" in line]
+    assert paint.flag("size") == "no --size"
+
+
+def test_first_difference():
+    assert Paint(coats=3).first_difference(Paint()) is None
+    assert Paint(coats=3, share=0.25, note="x").first_difference(Paint()) == "share"
+    assert "coats" not in Paint().settled()
+
+
+def test_an_inherited_option_with_other_knowledge():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Varnish(Paint):
+        coats: int = changed(Paint, "coats", default=1, range=">= 0")
+        share: float = changed(Paint, "share")
+
+    assert (Varnish(coats=0).coats, Varnish().share) == (0, 0.5)
+    assert options.of(options.fields(Varnish)["coats"]).may_change
+    assert list(options.fields(Varnish)) == list(options.fields(Paint))
+    with pytest.raises(UsageError, match="--coats >= 1"):
+        Paint(coats=0)
+
+
+def test_table():
+    lines = options.table(Paint).splitlines()
+    assert lines[2] == "| `--colour` | red | Which one (red, green). |"
+    assert lines[3] == "| `--coats` | 2 | How many (>= 1). |"
+    assert "| `--note` |  | What to know. |" in lines
+    assert "| `--pair` | 1,2 | Two or more (>= 1). |" in lines
+
+
+def test_work_needs_a_folder():
+    with pytest.raises(TypeError, match="log_dir"):
+        WorkOptions()

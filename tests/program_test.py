@@ -1,0 +1,177 @@
+"""From flags to options: what programs share."""
+
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+import nas
+from tests import runs
+from tfcaps import evaluation, experiments, explanation, program, training
+from tfcaps.errors import UsageError
+from tfcaps.options import fields, of
+
+NETWORKS = program.OneOf("model", (training.BlockNetworkConfig, training.ImageClassifierConfig))
+# What each program asks for; a new program has to be here.
+ASKED = {
+    "activate_capsule": explanation.ActivationOptions,
+    "auto_tune": nas.SearchConfig,
+    "depth_experiment": experiments.DepthExperiment,
+    "evaluate": evaluation.EvaluationOptions,
+    "explain": explanation.ExplanationOptions,
+    "export_model": training.ExportOptions,
+    "lesion_study": evaluation.LesionOptions,
+    "sign_experiment": experiments.SignExperiment,
+    "train_capsnet": training.CapsuleNetworkConfig,
+    "train_network": NETWORKS,
+}
+# One wrong value of each, and what is said of it.
+WRONG = {
+    "activate_capsule": ("--steps=0", "Expected --steps >= 1. Received: 0"),
+    "auto_tune": ("--rule=best", "Expected --rule to be one of first_stage, all_stages, "
+                                 "grow_and_prune. Received: best"),
+    "depth_experiment": ("--depths=1", "Expected --depths to be distinct integers >= 2. "
+                                       "Received: 1"),
+    "evaluate": ("--attack=magic", "Expected --attack to be ones of fgsm, pgd, deepfool, noise, "
+                                   "fgsm_l2, pgd_l2, deepfool_l2, carlini_wagner. "
+                                   "Received: magic"),
+    "explain": ("--most_relevant=0", "Expected --most_relevant >= 1. Received: 0"),
+    "export_model": ("--version=0", "Expected --version >= 1. Received: 0"),
+    "lesion_study": ("--groups=some", "Expected --groups to be ones of conflicting, "
+                                      "non_conflicting, all. Received: some"),
+    "sign_experiment": ("--capsules=10,x", "Expected --capsules to be distinct positive integers. "
+                                           "Received: 10,x"),
+    "train_capsnet": ("--routing=dynamic", "Expected --routing to be one of attention, em, mean, "
+                                           "rba, sda. Received: dynamic"),
+    "train_network": ("--num_layers=7", "Expected num_layers among 4, 10, 20, 30, 50, 76, 100, "
+                                        "120. Received: 7"),
+}  # fmt: skip
+# A program in this process, which then says what it has imported and what it took.
+WATCHED = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    heavy = {"tensorflow", "keras", "jax"} & set(sys.modules)
+    print(sorted(heavy), used.ru_utime + used.ru_stime)
+"""
+
+
+def test_every_program_is_here():
+    assert {path.name for path in (runs.ROOT / "bin").iterdir()} == set(ASKED) == set(WRONG)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_wrong_value_is_told_at_once(name, tmp_path):
+    """In less than half a second, without TensorFlow, and nothing is written."""
+    argument, sentence = WRONG[name]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, runs.ROOT / "bin" / name, f"--log_dir={tmp_path / 'x'}",
+         argument],
+        capture_output=True,
+        text=True,
+        env=runs.environment(),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip() == sentence
+    heavy, seconds = done.stdout.strip().rsplit(maxsplit=1)
+    assert heavy == "[]"
+    assert float(seconds) < 0.5
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestParse:
+    def test_defaults_and_given(self):
+        config = program.parse(
+            training.CapsuleNetworkConfig,
+            [
+                "--log_dir=x",
+                "--layers=4,10",
+                "--dimensions",
+                "2,3",
+                "--use_bias",
+                "False",
+                "--nomake_skips",
+            ],
+        )
+        assert config == training.CapsuleNetworkConfig(
+            log_dir="x", layers=(4, 10), dimensions=(2, 3), use_bias=False
+        )  # fmt: skip
+
+    def test_flag_file_repeats(self, tmp_path):
+        config = runs.config(tmp_path / "run", use_bias=False, epsilon=0.25)
+        (tmp_path / "flags.txt").write_text(config.flag_lines())
+        repeat = [f"--flagfile={tmp_path / 'flags.txt'}", f"--log_dir={tmp_path / 'run'}"]
+        assert program.parse(training.CapsuleNetworkConfig, repeat) == config
+
+    def test_folder_has_a_name_of_its_own(self):
+        config = program.parse(
+            training.CapsuleNetworkConfig, ["--routing=em", "--dataset=images:a/b/"]
+        )
+        assert config.log_dir.startswith("runs/b-em-20")
+        search = program.parse(nas.SearchConfig, ["--rule=first_stage"])
+        assert search.log_dir.startswith("runs/mnist5k-search-first_stage-20")
+        assert program.parse(experiments.SignExperiment, []).log_dir.startswith("runs/sign-20")
+
+    @pytest.mark.parametrize(
+        "cls", [training.CapsuleNetworkConfig, nas.SearchConfig, experiments.DepthExperiment]
+    )
+    def test_resume_without_a_folder(self, cls):
+        with pytest.raises(UsageError) as caught:
+            program.parse(cls, ["--resume"])
+        assert str(caught.value) == (
+            "Expected --log_dir=FOLDER beside --resume, the folder to go on in. "
+            "Received: --resume alone"
+        )
+
+    def test_another_name(self):
+        assert program.parse(NETWORKS, ["--dtype=float64"]).precision == "float64"
+
+    def test_no_flag(self):
+        with pytest.raises(UsageError, match=r"Expected flags only.*Received: stray"):
+            program.parse(training.CapsuleNetworkConfig, ["stray"])
+        with pytest.raises(flags.Error, match="epochz"):
+            program.parse(training.CapsuleNetworkConfig, ["--epochz=3"])
+
+    def test_routing_of_a_user(self, monkeypatch):
+        from tfcaps.routing import registry
+
+        monkeypatch.setattr(registry._ROUTINGS, "_classes", {"mine": object})
+        config = program.parse(training.CapsuleNetworkConfig, ["--routing=mine"])
+        assert config.routing == "mine"
+
+
+class TestOneOf:
+    def test_the_value_decides(self):
+        config = program.parse(NETWORKS, ["--model=MobileNetV2"])
+        assert type(config) is training.ImageClassifierConfig
+        assert config.epochs == training.ImageClassifierConfig(log_dir="x").epochs
+        assert type(program.parse(NETWORKS, [])) is training.BlockNetworkConfig
+        assert program.parse(NETWORKS, ["--model=fnn", "--num_layers=3"]).blocks == (3,)
+
+    def test_unknown(self):
+        with pytest.raises(UsageError, match=r"one of fnn, vgg, resnet, convnet, .*Received: mlp"):
+            program.parse(NETWORKS, ["--model=mlp"])
+
+    def test_flag_of_the_other(self):
+        with pytest.raises(UsageError) as caught:
+            program.parse(NETWORKS, ["--model=convnet", "--stem=cifar"])
+        assert str(caught.value) == (
+            "Expected --stem only with --model among fnn, vgg, resnet. "
+            "Received: --stem=cifar with --model=convnet"
+        )
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_option_says_what_it_is(name):
+    asked = ASKED[name]
+    for cls in asked.classes if isinstance(asked, program.OneOf) else (asked,):
+        for field in fields(cls).values():
+            known = of(field)
+            assert known.help.endswith("."), field.name
+            if known.range is not None and field.default is not None:
+                values = field.default if isinstance(field.default, tuple) else (field.default,)
+                assert all(known.is_in_range(value) for value in values), field.name
