@@ -174,7 +174,7 @@ def _read_model(path: pathlib.Path, target: keras.Model) -> None:
 def _read_arrays(path: pathlib.Path, target: keras.Model) -> None:
     with warnings.catch_warnings():
         # Keras warns of what it skips; here that is an error.
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         target.load_weights(path)
 
 
