@@ -146,7 +146,7 @@ def read_weights(model: ImageClassifier, path: str | os.PathLike) -> str:
         try:
             read(path, target())
             return words
-        except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, UserWarning):
             # It may have come halfway.
             model.set_weights(before)
     raise UsageError(
