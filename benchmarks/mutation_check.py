@@ -34,7 +34,7 @@ from benchmarks import mutants
 # Area: the folders and files that are mutated, and the tests that matter to all of them; those that
 # a version of the tree doesn't have are left out.
 AREAS = {
-    "routing": (["tfcaps/routing"], ["tests/routing", "tests/layers"]),
+    "routing": (["tfcaps/routing"], ["tests/routing", "tests/layers", "tests/conformance"]),
     "layers": (["tfcaps/layers"], ["tests/layers", "tests/conformance", "tests/models"]),
     "losses": (["tfcaps/losses"], ["tests/losses", "tests/conformance", "tests/models"]),
     "metrics": (
@@ -56,11 +56,15 @@ MEMORY = 24 << 30  # a mutated size must not take the whole machine
 IMPORTED_ONCE = ("tensorflow", "keras", "matplotlib.pyplot", "pytest")
 
 
-def tests_of(tree: Path, area: str, file: str) -> list[str]:
-    """Files and folders of tests: those nearest to a file, if there is one, then its area's."""
-    inside = file.removeprefix("tfcaps/")  # tests/ has no folder of that name
-    own = [f"tests/{inside.removesuffix('.py')}_test.py", file] if file else []
-    return [test for test in [*own, *AREAS[area][1]] if (tree / test).exists()]
+def tests_of(tree: Path, area: str, file: str = "") -> list[str]:
+    """The tests nearest to a file, if there is one, then its area's, then the doctests.
+
+    A module whose doctests come first is imported twice: once by its path, once by the others.
+    """
+    mutated, tests = AREAS[area]
+    inside = file.removeprefix("tfcaps/").removesuffix(".py")  # tests/ has no folder of that name
+    nearest, doctests = ([f"tests/{inside}_test.py"], [file]) if file else ([], mutated)
+    return [test for test in [*nearest, *tests, *doctests] if (tree / test).exists()]
 
 
 class _Tests:
@@ -180,7 +184,7 @@ def main() -> None:
             if mutant["file"]:
                 result = run_mutant(tree, mutant, log)
             else:
-                result = run(tree, tests_of(tree, mutant["area"], ""), log)
+                result = run(tree, tests_of(tree, mutant["area"]), log)
                 if result["outcome"] == "killed":
                     sys.exit(f"Expected unchanged code to pass. Received: {result['by']}, {log}")
                 result["outcome"] = "unchanged"
