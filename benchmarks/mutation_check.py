@@ -51,8 +51,8 @@ AREAS = {
 # In the name of a test or its file: other backends, several devices, whole searches. They take
 # longer than all others together.
 TOO_SLOW = "jax or two_devices or search_test or lesion_test or weight_transfer or test_variants"
-CPU_SECONDS, SECONDS = 400, 1500  # of one mutant; beyond, it hangs
-MEMORY = 24 << 30  # a mutated size must not take the whole machine
+CPU_SECONDS, SECONDS = 300, 1500  # of one mutant; beyond, it hangs
+MEMORY = 12 << 30  # of addresses; a mutated size must not take the whole machine
 IMPORTED_ONCE = ("tensorflow", "keras", "matplotlib.pyplot", "pytest")
 
 
