@@ -10,6 +10,11 @@ def positive_int(name: str, value) -> int:
     return int(value)
 
 
+def renamed(config: dict, former_names: dict[str, str]) -> dict:
+    """A layer's configuration with the names that its arguments have now."""
+    return {former_names.get(name, name): value for name, value in config.items()}
+
+
 def rank(name: str, shape, *, expected: str) -> None:
     """Raises a ValueError unless `shape` has as many axes as `expected` names, e.g. "(B, I, D)"."""
     if len(shape) != expected.count(",") + 1:
