@@ -75,7 +75,7 @@ def train_and_check(
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
-            session.fit(range(epochs), [checks], orders=orders, validate=False)
+            session.train_epochs(range(epochs), [checks], orders=orders, validate=False)
         accuracy = session.evaluate(session.data.validation)["accuracy"]
     return Outcome(
         checks=tuple(checks.numbers),

@@ -45,7 +45,7 @@ def train_on_attacked_images(
     >>> model.compile("adam", loss={"lengths": MarginLoss()})
     >>> train_on_attacked_images(model, steps=2)
     >>> images = np.random.default_rng(0).random((6, 20, 20, 1), "float32")
-    >>> history = model.fit(images, {"lengths": np.eye(3)[[0, 1, 2, 0, 1, 2]]}, verbose=0)
+    >>> loss = model.train_on_batch(images, {"lengths": np.eye(3)[[0, 1, 2, 0, 1, 2]]})
 
     Source: Peer et al., γ-capsules, arXiv 1812.09707.
     """
