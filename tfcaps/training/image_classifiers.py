@@ -18,7 +18,7 @@ PLAIN = "convnet"
 
 
 @functools.cache
-def applications() -> tuple[str, ...]:
+def _applications() -> tuple[str, ...]:
     """The names of `keras.applications`' networks, read off its file without importing Keras."""
     folder = importlib.util.find_spec("keras").submodule_search_locations[0]
     text = pathlib.Path(folder, "applications", "__init__.py").read_text(encoding="utf-8")
@@ -28,9 +28,9 @@ def applications() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != name.lower()))
 
 
-def networks() -> tuple[str, ...]:
+def _networks() -> tuple[str, ...]:
     """The values of --model."""
-    return (PLAIN, *applications())
+    return (PLAIN, *_applications())
 
 
 @KINDS.register("image_classifier")
@@ -45,7 +45,7 @@ class ImageClassifierConfig(RunConfig):
     model: str = option(
         f"{PLAIN}, a few convolutions, or a network of keras.applications.",
         default=PLAIN,
-        choices=networks,
+        choices=_networks,
     )
     weights: str | None = option(
         "File that the network has its weights from: .keras, .weights.h5 or .h5, for a network of "
