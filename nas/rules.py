@@ -329,4 +329,4 @@ class GrowAndPrune(Rule):
 
 
 def _stage_of(name: str) -> int:
-    return int(_STAGE.fullmatch(name)[1])
+    return int(_STAGE.sub(r"\1", name))

@@ -236,8 +236,11 @@ def _train_part(
     drawn = slice(None, None, max(1, len(x) // DRAWN_POINTS))
     networks = [(depth, *member) for member in stack.members for depth in stack.hidden_layers]
     differences = differences.reshape(len(networks), -1)
+    hidden_layers, use_bias, run = np.array(networks).T
     part = _Decisions(
-        *np.array(networks).T,
+        hidden_layers=hidden_layers,
+        use_bias=use_bias,
+        run=run,
         accuracy=np.mean((differences > 0) == (x > 0), axis=1),
         x=x[drawn],
         differences=differences[:, drawn],

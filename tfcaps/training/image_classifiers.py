@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+from typing import Any
 
 from tfcaps import models
 from tfcaps.options import changed, option
@@ -20,7 +21,8 @@ PLAIN = "convnet"
 @functools.cache
 def _applications() -> tuple[str, ...]:
     """The names of `keras.applications`' networks, read off its file without importing Keras."""
-    folder = importlib.util.find_spec("keras").submodule_search_locations[0]
+    spec: Any = importlib.util.find_spec("keras")
+    folder = spec.submodule_search_locations[0]
     text = pathlib.Path(folder, "applications", "__init__.py").read_text(encoding="utf-8")
     imported = [node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
     # Beside each network its module is imported, in small letters.
