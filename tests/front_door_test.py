@@ -73,6 +73,14 @@ class TestPackage:
             if inspect.isclass(value) or inspect.isfunction(value):
                 assert value.__module__ == module, name
 
+    def test_each_function_has_type_hints(self, package):
+        door = importlib.import_module(package)
+        for name in door.__all__:
+            if inspect.isfunction(getattr(door, name)):
+                signature = inspect.signature(getattr(door, name))
+                hints = [value.annotation for value in signature.parameters.values()]
+                assert signature.empty not in [*hints, signature.return_annotation], name
+
     def test_no_name_hides_a_module(self, package):
         assert not set(exported(package)) & set(modules_of(package))
 
