@@ -1,5 +1,6 @@
 """Things known by a name: read off files, registered by users, and one sentence for the rest."""
 
+import importlib
 import sys
 
 import pytest
@@ -51,9 +52,7 @@ def shapes(tmp_path, monkeypatch) -> Registry:
     for name, code in {"registry": REGISTRY, "square": SQUARE, "round": ROUND}.items():
         (folder / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    from shapes_of_a_test.registry import SHAPES
-
-    yield SHAPES
+    yield importlib.import_module("shapes_of_a_test.registry").SHAPES
     for name in [name for name in sys.modules if name.startswith("shapes_of_a_test")]:
         del sys.modules[name]
 
