@@ -1,4 +1,4 @@
-# demo, check, test, lint, bench and format each make .venv when there is none, and bring it up to date when
+# All but clean and help make .venv when there is none, and bring it up to date when
 # what is to be installed has changed.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 
-.PHONY: demo check test lint types bench format clean help
+.PHONY: demo check test lint types bench docs format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    check style, format and who imports whom"
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
+	@echo "make docs    write docs/flags.md from the options of the programs"
 	@echo "make format  bring the code into the format that lint checks"
 	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
 	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
@@ -48,6 +49,9 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(RUN) python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.installed
+	$(RUN) python docs/flags.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
