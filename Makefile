@@ -1,4 +1,4 @@
-# demo, test, lint, bench and format each make .venv when there is none, and bring it up to date when
+# All but clean and help make .venv when there is none, and bring it up to date when
 # what is to be installed has changed.
 
 PYTHON ?= python3
@@ -11,13 +11,17 @@ PIP := PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable
 LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench format clean help
+
+.PHONY: demo check test lint types bench docs format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
+	@echo "make check   lint, types, and the tests that neither start a process nor train: for the daily loop"
 	@echo "make test    run all tests (ARGS=... goes to pytest, e.g. ARGS=tests/routing)"
-	@echo "make lint    check style and format"
+	@echo "make lint    check style, format and who imports whom"
+	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
+	@echo "make docs    write docs/flags.md from the options of the programs"
 	@echo "make format  bring the code into the format that lint checks"
 	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
 	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
@@ -31,6 +35,13 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(RUN) ruff check
 	$(RUN) ruff format --check
+	$(RUN) lint-imports --no-logo
+
+types: $(VENV)/.installed-test
+	$(RUN) mypy
+
+check: lint types
+	$(RUN) python -m pytest -p tests.daily $(ARGS)
 
 format: $(VENV)/.installed-test
 	$(RUN) ruff check --fix
@@ -39,8 +50,11 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	$(RUN) python -m benchmarks $(ARGS)
 
+docs: $(VENV)/.installed
+	$(RUN) python docs/flags.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define CHECK_PYTHON

@@ -7,6 +7,13 @@ from .records import (
     Record as Record,
     lineage as lineage,
 )
-from .rules import RULES as RULES, Rule as Rule
+from .rules import (
+    RULES as RULES,
+    GrowAndPrune as GrowAndPrune,
+    PruneAllStages as PruneAllStages,
+    PruneConflicts as PruneConflicts,
+    PruneFirstStage as PruneFirstStage,
+    Rule as Rule,
+)
 from .search import auto_tune as auto_tune
 from .weight_transfer import inherit as inherit

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from nas.architecture import Architecture
 from nas.rules import RULES, Rule
@@ -124,7 +125,8 @@ class SearchConfig(BlockNetworkConfig):
     @property
     def start(self) -> Architecture:
         """The architecture to begin with."""
-        return Architecture(self.model, self.blocks, self.widths, self.stem)
+        blocks: Any = self.blocks  # how many there are, of which it makes their numbers
+        return Architecture(self.model, blocks, self.widths, self.stem)
 
     def training(
         self, log_dir: str | os.PathLike, architecture: Architecture

@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 
 
-def row(record: Record) -> dict[str, Any]:
+def _row(record: Record) -> dict[str, Any]:
     """A trial as a row of history.csv; a number that isn't known is empty.
 
     `last_entropy` is H of the last block (the larger one of branch and output), `sum_of_entropies`
@@ -64,7 +64,7 @@ def row(record: Record) -> dict[str, Any]:
 
 def write_history(path: pathlib.Path, records: Sequence[Record]) -> None:
     """Writes history.csv, whole or not at all."""
-    files.write_csv(path, [row(record) for record in records])
+    files.write_csv(path, [_row(record) for record in records])
 
 
 def write_figures(
@@ -162,7 +162,7 @@ def write_report(
     changes = _table(
         ["", "before", "after"], _changes(summary, start, final, results, start_results)
     )
-    rows = [row(record) for record in summary.records]
+    rows = [_row(record) for record in summary.records]
     trials = _table(
         list(_COLUMNS.values()), [[str(row[name]) for name in _COLUMNS] for row in rows]
     )
@@ -195,7 +195,7 @@ Repeat it with `bin/auto_tune --flagfile={directory.flags} --log_dir=NEW_FOLDER`
 def _changes(summary, start, final, results, start_results) -> list[list[str]]:
     shape = summary.image_shape, summary.num_classes
     memory = [_peak_memory(each, *shape) for each in (start, final)]
-    programs = {name: make_classifier(name, *shape) for name in {start.to_json(), final.to_json()}}
+    programs = {name: _make_classifier(name, *shape) for name in {start.to_json(), final.to_json()}}
     seconds = measure.medians(programs, _TIMED_BATCHES)
     milliseconds = [1e3 * seconds[each.to_json()] / _BATCH_SIZE for each in (start, final)]
     records = summary.records[0], summary.final
@@ -217,12 +217,12 @@ def _peak_memory(
 ) -> str:
     arguments = architecture.to_json(), image_shape, num_classes
     try:
-        return f"{measure.peak_megabytes(make_classifier, *arguments):,.0f}"
+        return f"{measure.peak_megabytes(_make_classifier, *arguments):,.0f}"
     except concurrent.futures.process.BrokenProcessPool:
         return "more than there is"
 
 
-def make_classifier(
+def _make_classifier(
     architecture: str, image_shape: tuple[int, int, int], num_classes: int
 ) -> Callable[[], object]:
     """A program that classifies a batch, for measurements here and in another process."""

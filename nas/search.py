@@ -49,7 +49,8 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
         return {}
     with folder.locked():
         folder.check(config)
-        return _train(config, folder, _work(config, folder, leads=True))
+        summary: Any = _work(config, folder, leads=True)  # none but for workers
+        return _train(config, folder, summary)
 
 
 def _work(

@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -76,7 +77,8 @@ def train_and_check(
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
             session.train_epochs(range(epochs), [checks], orders=orders, validate=False)
-        accuracy = session.evaluate(session.data.validation)["accuracy"]
+        held_out: Any = session.data.validation  # a search always has some
+        accuracy = session.evaluate(held_out)["accuracy"]
     return Outcome(
         checks=tuple(checks.numbers),
         entropies={tap: tuple(b.entropy for b in found) for tap, found in checks.found.items()},

@@ -147,7 +147,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_make_without_a_target_tells_the_targets():
     told = make().stdout
-    for target in ("demo", "test", "lint", "bench", "format", "clean"):
+    for target in ("demo", "check", "test", "lint", "types", "bench", "docs", "format", "clean"):
         assert re.search(rf"^make {target} ", told, re.MULTILINE), target
 
 

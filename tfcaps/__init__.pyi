@@ -18,9 +18,11 @@ from . import (
     plots as plots,
     process as process,
     program as program,
+    quiet as quiet,
     registry as registry,
     robustness as robustness,
     routing as routing,
+    saving as saving,
     training as training,
 )
 

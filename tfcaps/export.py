@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -36,7 +37,7 @@ class _ServingModule(tf.Module):
         # Only tracked variables are saved; the model's Python side has no use in a server.
         self.model_variables = [variable.value for variable in classifier.variables]
 
-    def signatures(self) -> dict[str, Callable]:
+    def signatures(self) -> dict[str, Any]:
         """The two entry points, traced for every batch size, by their names."""
         images = tf.TensorSpec((None, *self._image_shape), tf.uint8, name="images")
         image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
@@ -181,4 +182,4 @@ def _reason(error: OSError | tf.errors.OpError) -> str:
     """Why a file could not be written, without TensorFlow's names of nodes and part files."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return os.strerror(errno.ENOSPC)
-    return error.strerror if isinstance(error, OSError) else error.message
+    return str(error.strerror if isinstance(error, OSError) else error.message)

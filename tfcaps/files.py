@@ -319,7 +319,7 @@ def _try_lock(path: pathlib.Path) -> int | None:
         pass
     except OSError as error:
         print(
-            f"{path.parent} is not kept from other processes: {os.strerror(error.errno)}.",
+            f"{path.parent} is not kept from other processes: {error.strerror}.",
             file=sys.stderr,
         )
         return handle

@@ -57,7 +57,10 @@ class Option:
         """Whether a number is finite and in the range."""
         if self.range is None:
             return math.isfinite(number)
-        sign, bound, low_end, low, high, high_end = _RANGE.fullmatch(self.range).groups()
+        read = _RANGE.fullmatch(self.range)
+        if read is None:
+            raise ValueError(f"Expected a range such as 'in (0, 1]'. Received: {self.range}")
+        sign, bound, low_end, low, high, high_end = read.groups()
         if sign is not None:
             low, low_end, high, high_end = bound, "[" if sign == ">=" else "(", "inf", ")"
         above = number >= float(low) if low_end == "[" else number > float(low)
@@ -178,7 +181,7 @@ class Options:
 
 def value_type(field: dataclasses.Field) -> tuple[type, bool]:
     """The type of an option's value, or of each of its values, and whether there are several."""
-    annotation = field.type
+    annotation: Any = field.type
     if isinstance(annotation, types.UnionType):
         (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is tuple:

@@ -83,5 +83,7 @@ def _begin() -> None:
 
 
 def _wait_for_end_of_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

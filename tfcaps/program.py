@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -145,7 +146,9 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
         UsageError: a value is out of its range, or --resume doesn't say what to go on with.
     """
     cls = asked.chosen(values) if isinstance(asked, OneOf) else asked
-    given = {name: values[name].value for name in options.fields(cls) if _is_given(values, name)}
+    given: dict[str, Any] = {
+        name: values[name].value for name in options.fields(cls) if _is_given(values, name)
+    }
     if not issubclass(cls, WorkOptions) or given.get("log_dir"):
         return cls(**given)
     if given.get("resume"):
@@ -161,10 +164,10 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
 def _define_flag(field: dataclasses.Field, values: flags.FlagValues, *, is_needed: bool) -> None:
     kind, is_several = options.value_type(field)
     has_default = field.default is not dataclasses.MISSING
-    default = field.default if has_default else None
+    default: Any = field.default if has_default else None
     described = options.description(field)
     # The program's own flags: those that --help shows.
-    common = {"module_name": sys.argv[0], "allow_override": True}
+    common: dict[str, Any] = {"module_name": sys.argv[0], "allow_override": True}
     if is_several:
         default = [options.flag_value(value) for value in default]
         flags.DEFINE(

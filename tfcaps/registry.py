@@ -5,11 +5,11 @@ import importlib.util
 import pathlib
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfcaps.errors import UsageError
 
-_Class = TypeVar("_Class", bound=type)
+_Class = TypeVar("_Class", bound=type[Any])
 
 
 class Registry:
@@ -35,7 +35,7 @@ class Registry:
     def __init__(self, what: str, package: str):
         self.what = what
         self.package = package
-        self._classes: dict[str, type] = {}
+        self._classes: dict[str, type[Any]] = {}
         self._modules: dict[str, str] | None = None
 
     def register(self, name: str) -> Callable[[_Class], _Class]:
@@ -51,7 +51,7 @@ class Registry:
         """All names that `get` takes: those of the package's files first."""
         return tuple({**self._files(), **self._classes})
 
-    def get(self, name: str) -> type:
+    def get(self, name: str) -> type[Any]:
         """The class of a name.
 
         Raises:
@@ -77,7 +77,7 @@ class Registry:
         """The modules of the package by the names that are registered in them."""
         if self._modules is None:
             found = re.compile(r'^@(?:\w+\.)?register\("([^"]+)"\)', re.MULTILINE)
-            spec = importlib.util.find_spec(self.package)
+            spec: Any = importlib.util.find_spec(self.package)
             self._modules = {
                 name: f"{self.package}.{path.stem}"
                 for folder in spec.submodule_search_locations or ()

@@ -19,7 +19,9 @@ def offer_classes() -> None:
     for name in _PACKAGES:
         package = f"{__package__}.{name}"
         for public in importlib.import_module(package).__all__:
-            known.setdefault(f"{__package__}>{public}", _Unimported(package, public))
+            # ClassName, and neither function_name nor CONSTANT.
+            if public[0].isupper() and not public.isupper():
+                known.setdefault(f"{__package__}>{public}", _Unimported(package, public))
 
 
 class _Unimported:

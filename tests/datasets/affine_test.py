@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcaps.datasets.affine import affine, random_affine, random_erasing
+from tfcaps.datasets.affine import _affine, random_affine, random_erasing
 
 IMAGE = np.random.default_rng(0).uniform(0.1, 1.0, (7, 6, 2)).astype("float32")
 
@@ -46,7 +46,7 @@ def transformed(image, angle, scale, offset):
     ids=["identity", "rotation", "scaling", "shift", "all"],
 )
 def test_affine_is_the_interpolation(angle, scale, offset):
-    actual = affine(IMAGE, angle=angle, scale=scale, offset=offset)
+    actual = _affine(IMAGE, angle=angle, scale=scale, offset=offset)
     expected = transformed(IMAGE.astype("float64"), angle, scale, offset)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_affine_by_hand():
     """A dot right of the centre goes up with a quarter turn, twice as far, then one row down."""
     image = np.zeros((7, 7, 1), "float32")
     image[3, 4] = 1.0
-    moved = affine(image, angle=90.0, scale=(2.0, 1.0), offset=(1.0, 0.0))[..., 0].numpy()
+    moved = _affine(image, angle=90.0, scale=(2.0, 1.0), offset=(1.0, 0.0))[..., 0].numpy()
     assert np.unravel_index(np.argmax(moved), moved.shape) == (2, 3)
     np.testing.assert_allclose(moved[:, 3], [0, 0.5, 1, 0.5, 0, 0, 0], atol=1e-5)
 

@@ -95,7 +95,7 @@ def test_stacked_networks_are_what_they_are_alone(name, deepest, monkeypatch):
         for member in range(len(MEMBERS))
         for depth in depths
     }
-    x = sign.points(16)
+    x = sign._points(16)
     before = stack.lengths(np.tile(x, (len(MEMBERS), 1)))
     for alone in networks.values():
         np.testing.assert_allclose(before[alone.place], alone.lengths(x), atol=2e-6)
@@ -173,7 +173,7 @@ class TestInitialWeights:
 
 
 def test_points():
-    x = sign.points(4096)
+    x = sign._points(4096)
     assert x.shape == (4096,) and x.dtype == np.float32
     assert x.min() == -1.0 and x.max() == 1.0 and 0.0 not in x
     np.testing.assert_array_equal(x, -x[::-1])

@@ -134,7 +134,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(tuner, "_POLLING_SECONDS", 0.0)
     monkeypatch.setattr(search.training, "train", pretend_training)
     monkeypatch.setattr(report.measure, "peak_megabytes", lambda *_: 12.0)
-    monkeypatch.setattr(report, "make_classifier", lambda *_: None)
+    monkeypatch.setattr(report, "_make_classifier", lambda *_: None)
     monkeypatch.setattr(report.measure, "medians", lambda programs, _: dict.fromkeys(programs, 1))
     monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: 0.5)
     return monkeypatch

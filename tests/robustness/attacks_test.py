@@ -62,7 +62,7 @@ def test_no_change_needs_only_the_scores(network):
 )
 def test_wrong_arguments(attack, epsilons, sentence):
     with pytest.raises(UsageError, match=sentence):
-        attacks.check(attack, epsilons)
+        attacks._check(attack, epsilons)
 
 
 def test_without_the_library(network, monkeypatch):

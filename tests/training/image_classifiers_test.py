@@ -12,7 +12,7 @@ from tfcaps.datasets import ImageDataset, Split
 from tfcaps.errors import UsageError
 from tfcaps.models import ApplicationNetwork
 from tfcaps.training import ImageClassifierConfig
-from tfcaps.training.image_classifiers import applications
+from tfcaps.training.image_classifiers import _applications
 
 TINY = {
     "filters": (4,),
@@ -42,7 +42,7 @@ def test_names_are_those_of_keras():
         for name, value in vars(keras.applications).items()
         if callable(value) and name != name.lower()
     }
-    assert set(applications()) == found
+    assert set(_applications()) == found
 
 
 def test_what_a_run_leaves(run):

@@ -47,7 +47,7 @@ def random_affine(
     draws = tf.random.stateless_normal([5], _fold(seed, _AFFINE), stddev=_DEVIATION, alg="philox")
     turn, size, width, down, right = tf.unstack(tf.clip_by_value(draws, -1.0, 1.0))
     height_factor = 1.0 + zoom * size
-    return affine(
+    return _affine(
         image,
         angle=rotation * turn,
         scale=(height_factor, height_factor * (1.0 - squish * tf.abs(width))),
@@ -55,7 +55,7 @@ def random_affine(
     )
 
 
-def affine(image: tf.Tensor, *, angle, scale, offset) -> tf.Tensor:
+def _affine(image: tf.Tensor, *, angle, scale, offset) -> tf.Tensor:
     """An image rotated and scaled about its centre, and then shifted.
 
     Bilinear interpolation; what lies outside of the image is 0.
@@ -72,7 +72,7 @@ def affine(image: tf.Tensor, *, angle, scale, offset) -> tf.Tensor:
     Example:
 
     >>> image = tf.constant([[1.0, 2.0], [3.0, 4.0]])[..., None]
-    >>> tf.round(affine(image, angle=90.0, scale=(1.0, 1.0), offset=(0.0, 0.0)))[..., 0].numpy()
+    >>> tf.round(_affine(image, angle=90.0, scale=(1.0, 1.0), offset=(0.0, 0.0)))[..., 0].numpy()
     array([[2., 4.],
            [1., 3.]], dtype=float32)
     """

@@ -222,12 +222,13 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
     }
     if kind not in kinds:
         raise UsageError(f"Expected a preprocessing among {', '.join(kinds)}. Received: {kind}")
-    if kinds[kind] is None:
+    chosen = kinds[kind]
+    if chosen is None:
         known = " or ".join(name for name, entry in _CATALOG.items() if entry.efficient)
         raise UsageError(
             f"Expected --dataset={known} with --augmentation={kind}. Received: {dataset_name}"
         )
-    return kinds[kind]
+    return chosen
 
 
 def _entry(name: str) -> _Entry:

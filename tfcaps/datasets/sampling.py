@@ -1,9 +1,13 @@
 """Which examples go where: subsets and stratified parts, reproducible by their seed."""
 
+from typing import Protocol, TypeVar
+
 import numpy as np
 
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
+
+_Part = TypeVar("_Part", covariant=True)
 
 # One stream of random numbers for each use of a seed, so that the uses don't depend on each other.
 _SUBSET_STREAM, _PART_STREAM, _PROBE_STREAM = 0, 1, 2
@@ -57,7 +61,17 @@ def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
     return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
 
 
-def probe_set(split: Split, count: int, *, seed: int) -> Split:
+class _Examples(Protocol[_Part]):
+    """Some examples, of which parts can be taken."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def take(self, indices: np.ndarray) -> _Part:
+        """The examples at these indices, in their order."""
+
+
+def probe_set(split: _Examples[_Part], count: int, *, seed: int) -> _Part:
     """Draws the examples on which bundle entropy is measured, the same for the same seed.
 
     Args:

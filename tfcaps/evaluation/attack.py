@@ -81,7 +81,10 @@ def _attack(subject: Subject, split: Split, name: str, bounds: list[float]) -> l
     """How many examples the network is wrong on under one attack, for each bound."""
     options = subject.options
     path = subject.folder / f"attack-{name}.json"
-    arguments = {"step_size": options.attack_step_size, "steps": options.attack_steps}
+    arguments: dict[str, Any] = {
+        "step_size": options.attack_step_size,
+        "steps": options.attack_steps,
+    }
     settings = {
         "checkpoint": options.checkpoint,
         "epoch": subject.run.epoch,

@@ -66,7 +66,7 @@ def lesion_study(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Curve]
     Source: Peer et al., Auto-tuning of deep neural networks by conflicting layer removal,
         arXiv 2103.04331.
     """
-    options = LesionOptions(log_dir=log_dir, **choices)
+    options = LesionOptions(log_dir=os.fspath(log_dir), **choices)
     run = _load(log_dir)
     data = run.load_data(data_dir=options.data_dir)
     learning_rate = options.learning_rate or run.config.learning_rate

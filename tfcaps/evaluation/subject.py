@@ -90,7 +90,7 @@ def load_subject(log_dir: str | os.PathLike, **choices: Any) -> Subject:
         UsageError: there is no such run, checkpoint or split, an argument is out of its range, or
             the images have another shape or number of classes than those of the training.
     """
-    options = EvaluationOptions(log_dir=log_dir, **choices)
+    options = EvaluationOptions(log_dir=os.fspath(log_dir), **choices)
     run = _load_run(options)
     data = run.load_data(dataset=options.dataset, data_dir=options.data_dir)
     _check_data(run, data)

@@ -1,4 +1,9 @@
-from .depth import DepthExperiment as DepthExperiment, depth_experiment as depth_experiment
+from .depth import (
+    Cell as Cell,
+    DepthExperiment as DepthExperiment,
+    depth_experiment as depth_experiment,
+    summarize as summarize,
+)
 from .experiment import text_table as text_table
 from .sign import (
     SignExperiment as SignExperiment,

@@ -341,9 +341,11 @@ def _count_classes(config: DepthExperiment, name: str) -> int:
     return len(datasets.load(name, data_dir=config.data_dir).class_names)
 
 
-def _curves(table: list[dict[str, Any]]) -> dict[str, dict[tuple[str, bool], tuple[list, ...]]]:
+def _curves(
+    table: list[dict[str, Any]],
+) -> dict[str, dict[tuple[str, bool], tuple[list, list, list]]]:
     """For each panel and each (routing, skips): depths, means and standard deviations."""
-    panels: dict[str, dict[tuple[str, bool], tuple[list, ...]]] = {}
+    panels: dict[str, dict[tuple[str, bool], tuple[list, list, list]]] = {}
     for row in table:
         if row["mean"] is not None:
             panel = row["dataset"] + ("" if row["use_bias"] else ", no bias")
@@ -371,8 +373,8 @@ def _ends_first(values: list[int]) -> list[int]:
     return order
 
 
-def _describe(run: CapsuleNetworkConfig, results: dict[str, Any]) -> str:
-    accuracy = results["accuracy"]
+def _describe(run: CapsuleNetworkConfig, results: dict[str, Any] | None) -> str:
+    accuracy = results["accuracy"] if results else None
     return (
         f"{run.dataset}, {run.routing}, {'bias' if run.use_bias else 'no bias'}, "
         f"{'skips' if run.make_skips else 'no skips'}, {len(run.layers)} layers, seed {run.seed}: "

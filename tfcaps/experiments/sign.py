@@ -100,7 +100,7 @@ class SignExperiment(Experiment):
         return list(itertools.product(self.routing, self.capsules, self.dimensions))
 
 
-class Decisions(NamedTuple):
+class _Decisions(NamedTuple):
     """What the networks of one routing and width became.
 
     hidden_layers, use_bias, run and accuracy are arrays `(M,)`; differences are `‖v₊‖ − ‖v₋‖`,
@@ -115,10 +115,10 @@ class Decisions(NamedTuple):
     differences: np.ndarray
 
 
-def points(count: int) -> np.ndarray:
+def _points(count: int) -> np.ndarray:
     """So many points on [−1, 1] at equal distances, ±x together and 0 not among them.
 
-    >>> points(4).tolist()
+    >>> _points(4).tolist()
     [-1.0, -0.3333333432674408, 0.3333333432674408, 1.0]
     """
     positive = (np.arange(1, count, 2) / (count - 1)).astype("float32")
@@ -150,7 +150,7 @@ def _write_results(config: SignExperiment, folder: pathlib.Path) -> list[dict[st
     curves: dict[str, list[np.ndarray]] = {}
     for routing, capsules, dim in config.parts():
         with np.load(_part_path(folder, routing, capsules, dim)) as stored:
-            part = Decisions(**stored)
+            part = _Decisions(**stored)
         columns = zip(*part[:4], part.differences, strict=True)
         for hidden_layers, use_bias, run, accuracy, difference in columns:
             values = (routing, bool(use_bias), hidden_layers, capsules, dim, run, accuracy)
@@ -193,7 +193,7 @@ def _train_missing(config: SignExperiment, folder: pathlib.Path) -> None:
     missing.sort(key=work.__getitem__, reverse=True)
     calls = [(config, folder, *part) for part in missing]
     started, done = time.monotonic(), 0
-    ended = share_out(train_part, calls, config.workers)
+    ended = share_out(_train_part, calls, config.workers)
     for number, (_, _, *part) in enumerate(ended, start=1):
         done += work[tuple(part)]
         print(
@@ -203,10 +203,10 @@ def _train_missing(config: SignExperiment, folder: pathlib.Path) -> None:
         )
 
 
-def train_part(
+def _train_part(
     config: SignExperiment, folder: pathlib.Path, routing: str, capsules: int, dim: int
 ) -> None:
-    """Trains all networks of one routing and width, and stores their `Decisions`.
+    """Trains all networks of one routing and width, and stores their `_Decisions`.
 
     Raises:
         UsageError: lengths don't stay finite.
@@ -222,7 +222,7 @@ def train_part(
         learning_rate=config.learning_rate,
         seed=config.seed,
     )
-    x = points(config.examples)
+    x = _points(config.examples)
     for epoch in range(config.epochs):
         stack.train_epoch(x, epoch, config.batch_size)
     differences = stack.differences(x, config.batch_size)
@@ -236,8 +236,11 @@ def train_part(
     drawn = slice(None, None, max(1, len(x) // DRAWN_POINTS))
     networks = [(depth, *member) for member in stack.members for depth in stack.hidden_layers]
     differences = differences.reshape(len(networks), -1)
-    part = Decisions(
-        *np.array(networks).T,
+    hidden_layers, use_bias, run = np.array(networks).T
+    part = _Decisions(
+        hidden_layers=hidden_layers,
+        use_bias=use_bias,
+        run=run,
         accuracy=np.mean((differences > 0) == (x > 0), axis=1),
         x=x[drawn],
         differences=differences[:, drawn],

@@ -45,13 +45,13 @@ class StackedVotes(Votes):
         x = ops.matmul(kernel, ops.transpose(inputs, (0, 2, 3, 1)))
         x = ops.reshape(x, (networks, count, capsules, dim, inputs.shape[1]))
         if centre_weights is None:
-            return OpenStackedVotes(x, ops.zeros_like(x[:, 0]))
+            return _OpenStackedVotes(x, ops.zeros_like(x[:, 0]))
         shares = _examples_last(shares_of(centre_weights))
         centre = ops.stop_gradient(ops.sum(x * shares[:, :, None, None], axis=1))
-        return OpenStackedVotes(x - centre[:, None], centre)
+        return _OpenStackedVotes(x - centre[:, None], centre)
 
 
-class OpenStackedVotes:
+class _OpenStackedVotes:
     """Materialised stacked votes; they are read as `tfcaps.routing.votes.OpenVotes` are.
 
     Args:

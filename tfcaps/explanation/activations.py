@@ -63,7 +63,7 @@ def activation_images(log_dir: str | os.PathLike, **choices: Any) -> dict[str, F
 
     Source: Peer, Stabinger, Rodríguez-Sánchez: γ-capsules, arXiv 1812.09707.
     """
-    options = ActivationOptions(log_dir=log_dir, **choices)
+    options = ActivationOptions(log_dir=os.fspath(log_dir), **choices)
     run = capsule_run.load_capsule_run(log_dir)
     layers = _chosen_layers(run.model, options.layer, options.capsule)
     searches = [_Search(run, name, options.capsule) for name in layers]

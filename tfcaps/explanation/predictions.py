@@ -40,7 +40,7 @@ def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
 
     Sources: see `routing_tree`.
     """
-    options = ExplanationOptions(log_dir=log_dir, **choices)
+    options = ExplanationOptions(log_dir=os.fspath(log_dir), **choices)
     run = capsule_run.load_capsule_run(log_dir)
     chosen = None if options.capsule is None else _class_index(run, options.capsule)
     name, pixels, label = _image(run, options)
@@ -125,7 +125,8 @@ def _image(run: training.Run, options: ExplanationOptions) -> tuple[str, np.ndar
     if options.image is not None:
         pixels = read_image(options.image, run, resize=options.resize)
         return pathlib.Path(options.image).stem, pixels, None
-    test, index = run.load_data(data_dir=options.data_dir).test, options.test_image
+    test = run.load_data(data_dir=options.data_dir).test
+    index = options.test_image or 0  # is given where no file is
     if not 0 <= index < len(test):
         raise UsageError(
             f"Expected --test_image between 0 and {len(test) - 1}, as the test set has "
@@ -201,7 +202,8 @@ def _pixels(tree: RoutingTree, node: int, original: np.ndarray) -> np.ndarray | 
 
 
 def _row_and_column(tree: RoutingTree, node: int) -> tuple[int, int]:
-    return tuple(int(value) for value in np.unravel_index(node, tree.places.shape))
+    row, column = np.unravel_index(node, tree.places.shape)
+    return int(row), int(column)
 
 
 def _node_name(run: training.Run, tree: RoutingTree, column: int, node: int) -> str:

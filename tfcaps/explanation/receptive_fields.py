@@ -30,10 +30,11 @@ class ReceptiveField(NamedTuple):
             start + index * stride
             for start, index, stride in zip(self.start, (row, column), self.stride, strict=True)
         )
-        return tuple(
+        rows, columns = (
             slice(min(max(begin, 0), limit - 1), max(min(begin + size, limit), 1))
             for begin, size, limit in zip(begins, self.size, self.image, strict=True)
         )
+        return rows, columns
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """From values of places (H', W') to pixels (H, W): the mean of the places that see a pixel.
@@ -75,19 +76,19 @@ def receptive_field(layers: Iterable[keras.layers.Layer], image: tuple[int, int]
         kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
         if kernel is None:
             continue
-        arguments = (
-            _pair(kernel),
-            _pair(getattr(layer, "strides", None) or 1),
-            _pair(getattr(layer, "dilation_rate", 1)),
-        )
+        kernels = _pair(kernel)
+        strides = _pair(getattr(layer, "strides", None) or 1)
+        dilations = _pair(getattr(layer, "dilation_rate", 1))
         # Layers without the choice are valid convolutions.
         is_same = getattr(layer, "padding", "valid") == "same"
         axes = [
-            axis.through(*numbers, is_same) for axis, *numbers in zip(axes, *arguments, strict=True)
+            axis.through(size, stride, dilation, is_same)
+            for axis, size, stride, dilation in zip(axes, kernels, strides, dilations, strict=True)
         ]
-    return ReceptiveField(
-        *(tuple(axis[index] for axis in axes) for index in range(4)), image=tuple(image)
-    )
+    vertical, horizontal = axes
+    places, size, stride, start = zip(vertical, horizontal, strict=True)
+    height, width = image
+    return ReceptiveField(places, size, stride, start, (height, width))
 
 
 class _Axis(NamedTuple):
@@ -112,4 +113,5 @@ class _Axis(NamedTuple):
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    vertical, horizontal = (value, value) if isinstance(value, int) else value
+    return vertical, horizontal

@@ -1,13 +1,6 @@
 """Checks of constructor arguments that several layers share."""
 
-from tfcaps.errors import UsageError
-
-
-def positive_int(name: str, value) -> int:
-    """Returns `value` as an int, or raises a ValueError that names the argument."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
-        raise UsageError(f"Expected {name} to be a positive integer. Received: {value!r}")
-    return int(value)
+from tfcaps.errors import UsageError, positive_int as positive_int
 
 
 def renamed(config: dict, former_names: dict[str, str]) -> dict:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -30,7 +31,7 @@ class LayerOutputs:
     def __init__(self, model: keras.Model, layers: Sequence[str | keras.Layer] | None = None):
         self.model = model
         # Kept, as some networks make a new one each time they are asked.
-        self._inspector = getattr(model, "inspector", None)
+        self._inspector: Any = getattr(model, "inspector", None)
         taps = _inspector_taps(self._inspector)
         self._layers = {}
         if layers is None:

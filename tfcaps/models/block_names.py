@@ -37,7 +37,7 @@ def stage_of(name: str) -> int:
     >>> stage_of(block_name(2, 1))
     2
     """
-    return int(_BLOCK_NAME.fullmatch(name)[1])
+    return int(_BLOCK_NAME.sub(r"\1", name))
 
 
 def block_counts(num_layers: int) -> tuple[int, ...]:

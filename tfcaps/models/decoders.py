@@ -1,11 +1,17 @@
 """The network that draws an image from its capsules."""
 
 import math
+from typing import Any
 
 import keras
 
 
-def decoder(capsules_shape, image_shape, name="decoder", dtype=None) -> keras.Model:
+def decoder(
+    capsules_shape: tuple[int, int],
+    image_shape: tuple[int, int, int],
+    name: str = "decoder",
+    dtype: Any = None,
+) -> keras.Model:
     """Reconstruction network: flattened capsules → 512 ReLU → 1024 ReLU → pixels in [0, 1].
 
     Args:

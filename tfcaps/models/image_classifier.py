@@ -53,7 +53,10 @@ def check_image_shape(shape) -> tuple[int, int, int]:
     """
     if len(shape) != 3:
         raise UsageError(f"Expected images of shape (H, W, C). Received: {tuple(shape)}")
-    return tuple(checks.positive_int("every size of an image", size) for size in shape)
+    height, width, channels = (
+        checks.positive_int("every size of an image", size) for size in shape
+    )
+    return height, width, channels
 
 
 def policy_name(dtype) -> str:

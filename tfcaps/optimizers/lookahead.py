@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.ops import outside_of_graphs
 
 
@@ -46,7 +45,7 @@ class Lookahead(keras.optimizers.Optimizer):
     """
 
     def __init__(self, inner, sync_period=6, slow_step=0.5, name="lookahead"):
-        checks.positive_int("sync_period", sync_period)
+        positive_int("sync_period", sync_period)
         if not 0 < slow_step <= 1:
             raise UsageError(f"Expected slow_step in (0, 1]. Received: {slow_step}")
         inner = keras.optimizers.get(inner)

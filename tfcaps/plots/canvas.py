@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Two colours of Okabe and Ito's palette: told apart under every common colour blindness.
 BLUE = "#0072B2"
@@ -24,10 +25,9 @@ def new_figure(width: float, height: float, *, pictures: bool = False) -> Figure
 
     `pictures` says that what it will hold has a fixed proportion of height to width.
     """
-    layout = "compressed" if pictures else "constrained"
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, compress=pictures)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
     figure.set_facecolor("white")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure
 
 

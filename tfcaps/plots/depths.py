@@ -1,6 +1,7 @@
 """Accuracy against the number of layers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,14 +54,14 @@ def depth_curves(panels: Mapping[str, Mapping[tuple[str, bool], Curve]]) -> Figu
     rows = -(-len(panels) // columns)
     figure = canvas.new_figure(0.6 + 4.6 * columns, 0.7 + 3.5 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    handles = {}
+    handles: dict[str, Any] = {}
     for axis, (title, curves) in zip(axes.flat, panels.items()):  # noqa: B905
         handles |= _draw_panel(axis, title, curves)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        list(handles.values()),
+        list(handles),
         loc="outside upper center",
         ncols=min(4, len(handles)),
         frameon=False,
@@ -100,7 +101,8 @@ def _draw_panel(axes: Axes, title: str, curves: Mapping[tuple[str, bool], Curve]
         )
     axes.set_title(title, fontsize=canvas.TITLE_SIZE, loc="left", parse_math=False)
     axes.set_xlabel("Capsule layers", fontsize=canvas.LABEL_SIZE)
-    if axes.get_subplotspec().is_first_col():
+    place: Any = axes.get_subplotspec()  # each of these axes has one
+    if place.is_first_col():
         axes.set_ylabel("Test accuracy", fontsize=canvas.LABEL_SIZE)
     axes.tick_params(labelsize=canvas.TICK_SIZE, labelleft=True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -9,7 +9,7 @@ from tfcaps.plots import canvas
 
 
 def dimension_sweep(
-    grid: np.ndarray, values: Sequence[float], *, title: str | None = None
+    grid: np.ndarray, values: Sequence[float] | np.ndarray, *, title: str | None = None
 ) -> Figure:
     """Draws reconstructions of one capsule with one dimension at a time changed.
 

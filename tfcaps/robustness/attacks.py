@@ -76,7 +76,7 @@ def attacked_images(
     """
     import tensorflow as tf
 
-    check(attack, epsilons)
+    _check(attack, epsilons)
     _, name, takes_steps = _ATTACKS[attack]
     foolbox = _foolbox()
     arguments: dict[str, Any] = {}
@@ -106,7 +106,7 @@ def attacked_images(
         yield attacked, is_wrong
 
 
-def check(attack: str, epsilons: Sequence[float]) -> None:
+def _check(attack: str, epsilons: Sequence[float]) -> None:
     """Checks what can be checked without images.
 
     Raises:

@@ -70,7 +70,7 @@ def train_on_attacked_images(
 
 
 def cross_entropy(
-    scores: Callable[[tf.Tensor], tf.Tensor], one_hot: tf.Tensor
+    scores: Callable[..., tf.Tensor], one_hot: tf.Tensor
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Softmax cross-entropy of a network's scores, as a function of its images.
 

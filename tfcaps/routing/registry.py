@@ -1,5 +1,6 @@
 """Names of routings."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tfcaps.registry import Registry
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 _ROUTINGS = Registry("a routing", "tfcaps.routing")
 
 
-def register(name: str):
+def register(name: str) -> Callable[[type], type]:
     """Class decorator: makes a routing known under a short name and to Keras' serialisation."""
 
     def decorate(cls):

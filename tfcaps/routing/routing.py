@@ -78,7 +78,7 @@ class Routing(keras.layers.Layer):
         return {**config, "iterations": self.iterations}
 
 
-def softmax_over_outputs(logits):
+def softmax_over_outputs(logits: keras.KerasTensor) -> keras.KerasTensor:
     """Coupling coefficients of logits `(..., O, I)`: a softmax over the output capsules."""
     return _softmax(logits)
 

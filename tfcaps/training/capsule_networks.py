@@ -118,7 +118,7 @@ class CapsuleNetworkConfig(RunConfig):
 
     def routing_config(self) -> dict[str, Any]:
         """The routing with its own arguments, as `tfcaps.routing.get` takes it."""
-        own = {
+        own: dict[str, dict[str, Any]] = {
             "em": {
                 "inverse_temperature": self.inverse_temperature,
                 "inverse_temperature_decay": self.inverse_temperature_decay,

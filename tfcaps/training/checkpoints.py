@@ -44,7 +44,7 @@ def restore(folder: pathlib.Path) -> tuple[keras.Model | None, int]:
     for path in reversed(paths):
         model = _load(path)
         if model is not None:
-            return model, epoch_of(path)
+            return model, _epoch_of(path)
         print(f"{path} is damaged; going back to the checkpoint before it.", file=sys.stderr)
     if paths:
         raise UsageError(
@@ -67,10 +67,10 @@ def best(folder: pathlib.Path) -> keras.Model | None:
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
     """The path of the newest checkpoint."""
-    return max(_epochs(folder), default=None, key=epoch_of)
+    return max(_epochs(folder), default=None, key=_epoch_of)
 
 
-def epoch_of(path: pathlib.Path) -> int:
+def _epoch_of(path: pathlib.Path) -> int:
     """How many epochs a checkpoint's model was trained."""
     return int(path.stem.removeprefix("epoch-"))
 
@@ -84,7 +84,7 @@ def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _epochs(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(folder.glob("epoch-*.keras"), key=epoch_of)
+    return sorted(folder.glob("epoch-*.keras"), key=_epoch_of)
 
 
 def _load(path: pathlib.Path, **arguments) -> keras.Model | None:

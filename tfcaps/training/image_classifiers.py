@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+from typing import Any
 
 from tfcaps import models
 from tfcaps.options import changed, option
@@ -18,9 +19,10 @@ PLAIN = "convnet"
 
 
 @functools.cache
-def applications() -> tuple[str, ...]:
+def _applications() -> tuple[str, ...]:
     """The names of `keras.applications`' networks, read off its file without importing Keras."""
-    folder = importlib.util.find_spec("keras").submodule_search_locations[0]
+    spec: Any = importlib.util.find_spec("keras")
+    folder = spec.submodule_search_locations[0]
     text = pathlib.Path(folder, "applications", "__init__.py").read_text(encoding="utf-8")
     imported = [node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
     # Beside each network its module is imported, in small letters.
@@ -28,9 +30,9 @@ def applications() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != name.lower()))
 
 
-def networks() -> tuple[str, ...]:
+def _networks() -> tuple[str, ...]:
     """The values of --model."""
-    return (PLAIN, *applications())
+    return (PLAIN, *_applications())
 
 
 @KINDS.register("image_classifier")
@@ -45,7 +47,7 @@ class ImageClassifierConfig(RunConfig):
     model: str = option(
         f"{PLAIN}, a few convolutions, or a network of keras.applications.",
         default=PLAIN,
-        choices=networks,
+        choices=_networks,
     )
     weights: str | None = option(
         "File that the network has its weights from: .keras, .weights.h5 or .h5, for a network of "

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import keras
 
@@ -12,7 +13,6 @@ from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import ExportOptions, RunConfig
 from tfcaps.training.run_directory import RunDirectory
-from tfcaps.training.task import Data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
 
     def load_data(
         self, *, dataset: str | None = None, data_dir: str | os.PathLike | None = None
-    ) -> Data:
+    ) -> Any:
         """The data as the training had them: what was held out stays held out.
 
         Args:
@@ -50,7 +50,7 @@ class Run:
         config = dataclasses.replace(
             self.config,
             dataset=dataset or self.config.dataset,
-            data_dir=data_dir or self.config.data_dir,
+            data_dir=os.fspath(data_dir) if data_dir else self.config.data_dir,
         )
         return config.task().load()
 

@@ -30,11 +30,25 @@ class Examples(Protocol):
 class Data(Protocol):
     """What a training learns from, and is judged by."""
 
-    name: str
-    class_names: tuple[str, ...]
-    train: Examples
-    validation: Examples | None
-    test: Examples
+    @property
+    def name(self) -> str:
+        """What it was loaded by."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The K classes."""
+
+    @property
+    def train(self) -> Examples:
+        """What a network learns from."""
+
+    @property
+    def validation(self) -> Examples | None:
+        """What decisions rest on; None: nothing was held out."""
+
+    @property
+    def test(self) -> Examples:
+        """What the reported accuracy is of."""
 
 
 class Task(abc.ABC, Generic[Config]):

@@ -1,0 +1,84 @@
+"""`make check` leaves out what starts processes or trains, whichever way it does."""
+
+import collections
+import re
+
+from tests import runs
+
+TESTS = """
+import multiprocessing, os, subprocess, sys
+from concurrent import futures
+
+import pytest
+
+
+def nothing():
+    pass
+
+
+@pytest.fixture(scope="session")
+def started():
+    return subprocess.run([sys.executable, "-c", ""])
+
+
+def test_by_a_fixture(started):
+    pass
+
+
+def test_by_a_fixture_again(started):
+    pass
+
+
+def test_spawned():
+    multiprocessing.get_context("spawn").Process(target=nothing).start()
+
+
+def test_forked():
+    if not os.fork():
+        os._exit(0)
+
+
+def test_pool():
+    with futures.ProcessPoolExecutor(1) as pool:
+        pool.submit(nothing).result()
+
+
+def test_caught():
+    try:
+        os.system("true")
+    except Exception:
+        pass
+
+
+def test_training():
+    from tfcaps.training import loop
+
+    loop.Session.fit(None, range(1), [])
+
+
+def test_neither():
+    assert nothing() is None
+
+
+def test_wrong():
+    assert nothing()
+"""
+
+
+def test_daily(tmp_path):
+    (tmp_path / "made_up_test.py").write_text(TESTS)
+    code, output, errors = runs.finish(
+        runs.start_code(
+            "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))",
+            *("-p", "tests.daily", "-q", "-rfs", "--rootdir", tmp_path, "-c", "/dev/null"),
+            *("-p", "no:cacheprovider", "-n", "2", tmp_path / "made_up_test.py"),
+        )
+    )
+    assert code == 1, errors
+    assert "1 failed, 1 passed, 7 skipped" in output
+    assert re.findall(r"^FAILED .*::(\w+)", output, re.MULTILINE) == ["test_wrong"]
+    skipped = re.findall(r"^SKIPPED \[(\d)\] .*: (.*): not in make check$", output, re.MULTILINE)
+    counts = collections.Counter()
+    for count, reason in skipped:
+        counts[reason] += int(count)
+    assert counts == {"starts a process": 6, "trains a network": 1}
