@@ -14,8 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "flags.md"
 _HEAD = """# Flags
 
-All flags of all programs. `make docs` writes this page from the fields that the programs are made of; what is to be changed
-here is changed there. A flag file has the same flags, one a line: `--flagfile=FILE`.
+All flags of all programs. `make docs` writes this page from the fields that the programs are
+made of; what is to be changed here is changed there. A flag file has the same flags, one a line:
+`--flagfile=FILE`.
 """
 
 
