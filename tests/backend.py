@@ -73,6 +73,15 @@ def forward(function: Callable, variables: Sequence[keras.Variable] = ()) -> Cal
     return lambda *arguments: compiled([v.value for v in variables], arguments)
 
 
+def jitted(function: Callable, variables: Sequence[keras.Variable] = ()) -> Callable:
+    """The function as the backend compiles it; it is traced once for each shape of its inputs."""
+    if IS_JAX:
+        return forward(function, variables)
+    import tensorflow as tf
+
+    return tf.function(function)
+
+
 def compilers() -> dict[str, Callable[[Callable], Callable]]:
     """Ways of running a function that must give what it gives in the other tests.
 

@@ -7,10 +7,16 @@ import subprocess
 import sys
 
 TESTS = pathlib.Path(__file__).parents[1]
+# All of metrics, but what is about TensorFlow's graphs.
+METRICS = (
+    *(f"metrics/{name}_test.py" for name in ("bundles", "calibration", "d_score", "scores")),
+    *("metrics/layer_bundles_test.py", "metrics/t_score_test.py"),
+    "conformance/objects_test.py",
+)
 # Two processes side by side, of about the same length, and the least number of tests in each
 SUITES = {
     ("routing",): 200,
-    ("ops_test.py", "losses", "layers", "conformance/layers_test.py"): 200,
+    ("ops_test.py", "losses", "layers", "conformance/layers_test.py", *METRICS): 350,
 }
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",

@@ -39,6 +39,7 @@ CASES = {
         )
         for name in routing.names()
     },
+    "depthwise": Case(lambda **k: layers.DepthwisePrimaryCapsule(2, 3, **k), (4, 3, 6), (2, 3)),
     "dense without bias": Case(
         lambda **k: layers.DenseCapsule(1, 4, use_bias=False, **k), (2, 3), (1, 4), (1, 2)
     ),
@@ -62,6 +63,9 @@ CASES = {
     "length": Case(layers.CapsuleLength, (3, 4), (3,)),
     "mask": Case(layers.CapsuleMask, (3, 4), (3, 4)),
 }
+
+# Base classes, which have no call of their own.
+BASES = {layers.RoutedCapsule}
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -120,6 +124,15 @@ def model_of(case: Case, layer: keras.layers.Layer) -> keras.Model:
 def assert_all_close(actual, expected, tolerance: float = 1e-6):
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_allclose(backend.numpy(a), backend.numpy(e), rtol=0, atol=tolerance)
+
+
+def test_every_layer_is_here():
+    public = {
+        cls
+        for cls in (getattr(layers, name) for name in layers.__all__)
+        if issubclass(cls, keras.layers.Layer)
+    }
+    assert public - BASES == {type(case.make()) for case in CASES.values()}
 
 
 # Shapes
@@ -223,6 +236,20 @@ def test_compiled(case, compiler):
 
 
 @each_case
+def test_is_not_traced_again_for_inputs_of_the_same_shape(case):
+    layer, traces = shared(case), []
+
+    def traced(x):
+        traces.append(x.shape)
+        return layer(x, **case.call_arguments)
+
+    compiled = backend.jitted(traced, layer.variables)
+    compiled(sample(case))
+    compiled(2.0 * sample(case))
+    assert len(traces) == 1
+
+
+@each_case
 def test_gradient_is_finite_and_reaches_everything(case):
     layer, x = shared(case), sample(case)
     weights = np.random.default_rng(1).normal(size=(BATCH, *case.output_shape)).astype("float32")
@@ -246,7 +273,7 @@ def test_gradient_is_finite_and_reaches_everything(case):
 
 DENSE = {"capsules": 3, "dim": 4}
 CONV = {"capsules": 3, "dim": 4}
-PRIMARY = {"channels": 3, "dim": 4}
+PRIMARY = {"capsules": 3, "dim": 4}
 BAD_SIZES = [
     *((layers.DenseCapsule, DENSE, name) for name in DENSE),
     *((layers.ConvCapsule, CONV, name) for name in [*CONV, "kernel_size", "strides"]),

@@ -52,16 +52,19 @@ def test_places_have_capsules_of_their_own():
     assert score_of(with_lengths(lengths)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.skipif(ON_JAX, reason="JAX has no float64 unless told to")
-@pytest.mark.parametrize(("mean", "step"), [(0.9, 2.0**-12), (100.0, 2.0**-9)])
+# JAX has no float64 unless it is told so: of large means it loses the deviation.
+@pytest.mark.parametrize(
+    ("mean", "step"), [(0.9, 2.0**-12)] if ON_JAX else [(0.9, 2.0**-12), (100.0, 2.0**-9)]
+)
 def test_small_deviation_from_a_large_mean_over_many_examples(mean, step):
     mean = np.float32(mean)
     lengths = np.full((100_000, 1), mean, "float32")
     lengths[::2] += np.float32(2 * step)
     deviation = lengths.astype("float64").std()
     assert deviation == pytest.approx(step, rel=1e-3)
-    found = score_of(*[lengths[..., None]] * 10)
-    assert found == pytest.approx(deviation, rel=1e-4)
+    parts, tolerance = (1, 0.2) if ON_JAX else (10, 1e-4)
+    found = score_of(*[lengths[..., None]] * parts)
+    assert found == pytest.approx(deviation, rel=tolerance)
 
 
 def test_sums_add_up_over_replicas():
@@ -100,10 +103,11 @@ def test_wrong_shapes():
         score_of(np.ones((4, 3, 2)), np.ones((4, 2, 2)))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
-def test_first_seen_inside_a_graph():
-    import tensorflow as tf
+if not ON_JAX:  # about TensorFlow's graphs
 
-    metric = DScore()
-    tf.function(metric.update_state)(tf.constant(with_lengths([[0.2], [0.4]]), tf.float32))
-    assert score_of(metric=metric) == pytest.approx(0.1, rel=1e-5)
+    def test_first_seen_inside_a_graph():
+        import tensorflow as tf
+
+        metric = DScore()
+        tf.function(metric.update_state)(tf.constant(with_lengths([[0.2], [0.4]]), tf.float32))
+        assert score_of(metric=metric) == pytest.approx(0.1, rel=1e-5)

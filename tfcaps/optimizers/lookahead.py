@@ -148,4 +148,5 @@ class Lookahead(keras.optimizers.Optimizer):
 
 def _value_of(variable):
     """An initializer that gives a variable's present value."""
-    return lambda shape, dtype=None: ops.cast(ops.convert_to_tensor(variable), dtype)
+    # A copy: JAX hands buffers over to its compiled steps, each of them once.
+    return lambda shape, dtype=None: ops.copy(ops.cast(ops.convert_to_tensor(variable), dtype))
