@@ -59,6 +59,7 @@ setup(
             "setuptools>=65,<85",
         ],
         "robustness": ["foolbox>=3.3.4,<3.4"],
+        "mutation": ["cosmic-ray>=8.7,<9"],
         "nlp": ["keras-hub>=0.22,<0.33", "tokenizers>=0.21,<0.24"],
     },
     classifiers=[

@@ -7,21 +7,19 @@ a class here, or in another file of this package, and to register it.
 
 import abc
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.architecture import Architecture, grow, prune
 from nas.records import COMPLETED, FAILED, KEEP, PRUNE, RUNNING, START, Decision, Proposal, Record
 from tfcaps.errors import UsageError
-from tfcaps.models.block_names import KINDS, block_name
+from tfcaps.models.block_names import KINDS, block_name, stage_of
 from tfcaps.registry import Registry
 
 if TYPE_CHECKING:
     from nas.configuration import SearchConfig
 
 RULES = Registry("a rule", "nas")
-_STAGE = re.compile(r"stage(\d+)_block(\d+)")
 
 
 class Rule(abc.ABC):
@@ -123,7 +121,7 @@ class PruneFirstStage(PruneConflicts):
     def unwanted(self, record):
         conflicting = record.conflicting_blocks
         for stage in range(1, len(record.proposal.architecture.blocks) + 1):
-            yield [name for name in conflicting if _stage_of(name) == stage]
+            yield [name for name in conflicting if stage_of(name) == stage]
 
 
 @RULES.register("all_stages")
@@ -326,7 +324,3 @@ class GrowAndPrune(Rule):
             visited=state.visited | {grown[best].proposal.architecture.counts},
             births={**state.births, newest: state.round},
         )
-
-
-def _stage_of(name: str) -> int:
-    return int(_STAGE.sub(r"\1", name))

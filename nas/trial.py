@@ -76,7 +76,7 @@ def train_and_check(
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
-            session.fit(range(epochs), [checks], orders=orders, validate=False)
+            session.train_epochs(range(epochs), [checks], orders=orders, validate=False)
         held_out: Any = session.data.validation  # a search always has some
         accuracy = session.evaluate(held_out)["accuracy"]
     return Outcome(

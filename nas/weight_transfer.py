@@ -34,7 +34,7 @@ def inherit(
     Source: the identity is that of arXiv 2103.04331's residual blocks without their branch.
     """
     _copy(child.variables, parent.variables)
-    new = [name for name in child.removable_blocks if name not in parent.block_names]
+    new = [name for name in child.identity_blocks if name not in parent.block_names]
     if init == "zero":
         models.zero_branches(child, new)
     else:

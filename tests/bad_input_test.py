@@ -252,7 +252,7 @@ class TestNaN:
     def test_later(self, quick, small_run, tmp_path, monkeypatch):
         """Weights become NaN in the second epoch, after its first step."""
         run = runs.stopped_after(1, small_run, tmp_path / "run")
-        program = importlib.import_module("tfcaps.training.train")
+        program = importlib.import_module("tfcaps.training.loop")
 
         class Poison(program.Progress):
             def on_train_batch_end(self, batch, logs=None):

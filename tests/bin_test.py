@@ -258,8 +258,8 @@ class TestEvaluate:
     @pytest.mark.parametrize(
         ("flags", "sentence"),
         [
-            (["--attack=fgsm", "--epsilons=-0.1"], "every epsilon >= 0.*Received: -0.1"),
-            (["--attack=nonsense"], "among fgsm, pgd, deepfool.*Received: nonsense"),
+            (["--attack=fgsm", "--epsilons=-0.1"], "--epsilons to be numbers >= 0.*Received: -0.1"),
+            (["--attack=nonsense"], "ones of fgsm, pgd, deepfool.*Received: nonsense"),
             (["--attack=fgsm", "--epsilons=a"], "--epsilons to be numbers.*Received: a"),
             (["--dataset=images:/nowhere"], "/nowhere"),
         ],

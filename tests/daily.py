@@ -75,7 +75,7 @@ def _replaced(function: Callable, reason: str) -> Callable:
 
 
 def _watch_trainings(loop) -> None:
-    loop.Session.fit = _replaced(loop.Session.fit, "trains a network")
+    loop.Session.train_epochs = _replaced(loop.Session.train_epochs, "trains a network")
 
 
 sys.addaudithook(_watch)

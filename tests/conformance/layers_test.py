@@ -245,7 +245,7 @@ def test_gradient_is_finite_and_reaches_everything(case):
 # Bad arguments: the message repeats the value
 
 DENSE = {"capsules": 3, "dim": 4}
-CONV = {"out_capsules": 3, "out_dimension": 4}
+CONV = {"capsules": 3, "dim": 4}
 PRIMARY = {"channels": 3, "dim": 4}
 BAD_SIZES = [
     *((layers.DenseCapsule, DENSE, name) for name in DENSE),

@@ -11,19 +11,19 @@ import tensorflow as tf
 from tests import runs
 from tfcaps import training
 from tfcaps.errors import UsageError
-from tfcaps.explanation import ActivationImages, activation_images
+from tfcaps.explanation import ActivationOptions, activation_images
 from tfcaps.models import ConvCapsNet
 
 # The package has the function of this name.
-MODULE = importlib.import_module("tfcaps.explanation.activation_images")
-SMALL = ActivationImages(starts=3, best=2, steps=4, step_size=0.05, batch_size=7)
+MODULE = importlib.import_module("tfcaps.explanation.activations")
+SMALL = {"starts": 3, "best": 2, "steps": 4, "step_size": 0.05, "batch_size": 7}
 
 
 @pytest.fixture(scope="module")
 def searched(full_run, tmp_path_factory):
     """A copy of a run, with the images of all of its layers."""
     run = shutil.copytree(full_run, tmp_path_factory.mktemp("searched") / "run")
-    return run, activation_images(run, settings=SMALL)
+    return run, activation_images(run, **SMALL)
 
 
 def objective(run, layer, capsule, x):
@@ -77,16 +77,16 @@ def test_files(searched):
 def test_a_layer_that_is_there_is_not_searched_again(searched, capsys, monkeypatch):
     run, found = searched
     monkeypatch.setattr(MODULE._Search, "run_all", None)
-    again = activation_images(run, settings=SMALL)
+    again = activation_images(run, **SMALL)
     assert "capsules_1 is there already." in capsys.readouterr().out
     np.testing.assert_array_equal(again["capsules_1"].images, found["capsules_1"].images)
     with pytest.raises(TypeError):  # other settings: there is something to do
-        activation_images(run, settings=ActivationImages(starts=3, best=1, steps=4))
+        activation_images(run, starts=3, best=1, steps=4)
 
 
 def test_one_capsule_is_what_it_is_among_all(searched):
     run, found = searched
-    alone = activation_images(run, layer="capsules_2", capsule=7, settings=SMALL)["capsules_2"]
+    alone = activation_images(run, layer="capsules_2", capsule=7, **SMALL)["capsules_2"]
     np.testing.assert_allclose(alone.lengths[0], found["capsules_2"].lengths[7], rtol=1e-3)
     assert (run / "activation_images" / "capsules_2-capsule-7.png").exists()
 
@@ -98,8 +98,9 @@ def test_maps_are_searched_at_their_centre(searched, monkeypatch):
     model = ConvCapsNet((20, 20, 1), layers=(2, 10), dimensions=(4, 4), use_reconstruction=False)
     changed = training.Run(**{**vars(loaded), "model": model})
     monkeypatch.setattr(MODULE.capsule_run, "load_capsule_run", lambda _: changed)
-    settings = ActivationImages(starts=1, best=1, steps=1, seed=5)
-    found = activation_images(run, layer="capsules_1", capsule=1, settings=settings)["capsules_1"]
+    found = activation_images(
+        run, layer="capsules_1", capsule=1, starts=1, best=1, steps=1, seed=5
+    )["capsules_1"]
     inputs = tf.image.per_image_standardization(found.images)
     maps = np.asarray(model.inspector(inputs)["capsules"]["capsules_1"])
     assert maps.shape[1:3] == (7, 7)
@@ -136,5 +137,5 @@ def test_capsules_that_do_not_exist(small_run, arguments, sentence):
 )
 def test_wrong_settings(changes, sentence):
     with pytest.raises(UsageError) as caught:
-        ActivationImages(**changes)
+        ActivationOptions(log_dir="x", **changes)
     assert sentence in str(caught.value)

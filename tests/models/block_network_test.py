@@ -143,7 +143,7 @@ class TestArchitecture:
         names += ("stage3_block12", "stage3_block1", "stage3_block3")
         assert model.block_names == model.residual_blocks == names
         # The third one halves the maps; its stage needs as many channels as there are.
-        assert model.removable_blocks == (*names[:2], *names[3:])
+        assert model.identity_blocks == (*names[:2], *names[3:])
         assert model.get_layer("stage3_block12").strides == 2
         expected = [f"{name}/{tap}" for name in names for tap in ("branch", "output")]
         assert list(model.inspector(IMAGES)) == expected
@@ -152,11 +152,11 @@ class TestArchitecture:
     def test_first_block_that_is_left_has_the_stride(self):
         model = network(blocks=(1, (2, 3)))
         assert model.get_layer("stage2_block2").strides == 2
-        assert model.removable_blocks == ("stage1_block1", "stage2_block3")
+        assert model.identity_blocks == ("stage1_block1", "stage2_block3")
 
     def test_plain_networks_have_no_branches(self):
         for kind in ("fnn", "vgg"):
-            assert network(kind).residual_blocks == network(kind).removable_blocks == ()
+            assert network(kind).residual_blocks == network(kind).identity_blocks == ()
 
     @pytest.mark.parametrize("num_layers", [4, 10, 20, 30, 50, 76, 100, 120])
     def test_named_depths(self, num_layers):
@@ -246,7 +246,7 @@ class TestIdentity:
 
     def test_gaussian_branches(self):
         model = network(blocks=(40, 1), widths=(16, 4))
-        names = [name for name in model.removable_blocks if name != "stage1_block2"]
+        names = [name for name in model.identity_blocks if name != "stage1_block2"]
         before = backend.weights(model.get_layer("stage1_block2").bn2)
         drawn = []
         for _ in range(2):

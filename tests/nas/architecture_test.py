@@ -50,7 +50,7 @@ def test_names_are_those_of_the_network():
     architecture = Architecture("resnet", ((2, 5), (1, 3)), (4, 6), "cifar")
     model = architecture.build((8, 8, 1), 3)
     assert architecture.block_names == model.block_names
-    assert architecture.removable_blocks == model.removable_blocks
+    assert architecture.removable_blocks == model.identity_blocks
     assert model.get_config()["blocks"] == architecture.blocks
     assert model.output.shape == (None, 3)
 

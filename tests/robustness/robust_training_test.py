@@ -142,3 +142,35 @@ def test_two_replicas(expected, tmp_path):
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     for index, weights in enumerate(expected["weights"]):
         np.testing.assert_allclose(found[f"arr_{index}"], weights, atol=1e-5)
+
+
+class TestAfterATraining:
+    """The compiled step of an earlier `fit` is not the one that attacks."""
+
+    def trained(self, *attacks, first_fit):
+        """Weights after one more step, under the last of some attacks."""
+        keras.utils.set_random_seed(0)
+        model = CapsNet((18, 18, 1), (2, 3), (4, 4), use_reconstruction=False)
+        model.compile(keras.optimizers.SGD(0.5), loss={"lengths": MarginLoss()})
+        start = model.get_weights()
+        for index, attack in enumerate(attacks):
+            if first_fit or index:
+                model.fit(IMAGES, {"lengths": ONE_HOT}, batch_size=6, verbose=0)
+                model.set_weights(start)
+            train_on_attacked_images(model, steps=2, step_size=0.2, **attack)
+        model.fit(IMAGES, {"lengths": ONE_HOT}, batch_size=6, verbose=0)
+        return model.get_weights()
+
+    def test_it_is_attacked_as_without(self):
+        expected = self.trained({"epsilon": 0.4}, first_fit=False)
+        plain = self.trained({"epsilon": 0.0}, first_fit=False)
+        found = self.trained({"epsilon": 0.4}, first_fit=True)
+        for one, two in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+        assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(found, plain, strict=True))
+
+    def test_the_last_attack_is_the_only_one(self):
+        expected = self.trained({"epsilon": 0.1}, first_fit=False)
+        found = self.trained({"epsilon": 0.4}, {"epsilon": 0.1}, first_fit=True)
+        for one, two in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-6)

@@ -35,6 +35,9 @@ class StackedVotes(Votes):
         _, count, capsules, dim, _ = kernel.shape
         super().__init__((inputs, kernel), (capsules, count, dim))
 
+    def check_read(self):
+        """Each reading is differentiated by itself, so there may be any number."""
+
     def open(self, *, linear, quadratic=0, centre_weights=None):
         inputs, kernel = self.tensors
         networks, count, capsules, dim, input_dim = kernel.shape

@@ -3,6 +3,11 @@
 from tfcaps.errors import UsageError, positive_int as positive_int
 
 
+def renamed(config: dict, former_names: dict[str, str]) -> dict:
+    """A layer's configuration with the names that its arguments have now."""
+    return {former_names.get(name, name): value for name, value in config.items()}
+
+
 def rank(name: str, shape, *, expected: str) -> None:
     """Raises a ValueError unless `shape` has as many axes as `expected` names, e.g. "(B, I, D)"."""
     if len(shape) != expected.count(",") + 1:

@@ -9,6 +9,9 @@ from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
 from tfcaps.routing import ArrayVotes
 
+# How layers that were saved by version 0.1.0 call their arguments.
+_FORMER_NAMES = {"out_capsules": "capsules", "out_dimension": "dim"}
+
 
 @keras.saving.register_keras_serializable(package="tfcaps")
 class ConvCapsule(RoutedCapsule):
@@ -19,8 +22,8 @@ class ConvCapsule(RoutedCapsule):
     its capsules below the kernel, which is the length itself for a 1×1 kernel.
 
     Args:
-        out_capsules: number of output capsule types O.
-        out_dimension: output capsule dimension E.
+        capsules: number of output capsule types O.
+        dim: output capsule dimension E.
         kernel_size: side of the kernel in places. Default 3.
         strides: Default 1.
         padding: "same" or "valid". Default "same".
@@ -54,8 +57,8 @@ class ConvCapsule(RoutedCapsule):
 
     def __init__(
         self,
-        out_capsules,
-        out_dimension,
+        capsules,
+        dim,
         kernel_size=3,
         strides=1,
         padding="same",
@@ -66,16 +69,14 @@ class ConvCapsule(RoutedCapsule):
         **kwargs,
     ):
         super().__init__(
-            out_capsules,
-            out_dimension,
+            capsules,
+            dim,
             routing=routing,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        self.out_capsules = self._output_capsules
-        self.out_dimension = self._output_dim
         self.kernel_size = checks.positive_int("kernel_size", kernel_size)
         self.strides = checks.positive_int("strides", strides)
         if padding not in ("same", "valid"):
@@ -98,7 +99,7 @@ class ConvCapsule(RoutedCapsule):
                 self.kernel_size,
                 self.kernel_size,
                 dim,
-                self.out_capsules * self.out_dimension,
+                self.capsules * self.dim,
             ),
             initializer=self.kernel_initializer,
         )
@@ -114,9 +115,7 @@ class ConvCapsule(RoutedCapsule):
             maps, ops.convert_to_tensor(self.kernel), strides=self.strides, padding=self.padding
         )
         _, height, width, _ = ops.shape(votes)
-        votes = ops.reshape(
-            votes, (batch, types, height, width, self.out_capsules, self.out_dimension)
-        )
+        votes = ops.reshape(votes, (batch, types, height, width, self.capsules, self.dim))
         votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
         return self._route(ArrayVotes(votes), self._mean_length(inputs), return_coupling)
 
@@ -132,9 +131,9 @@ class ConvCapsule(RoutedCapsule):
             batch,
             self._output_size(height),
             self._output_size(width),
-            self.out_capsules,
+            self.capsules,
             types,
-            self.out_dimension,
+            self.dim,
         )
 
     def _output_size(self, size):
@@ -146,9 +145,11 @@ class ConvCapsule(RoutedCapsule):
     def get_config(self):
         return {
             **super().get_config(),
-            "out_capsules": self.out_capsules,
-            "out_dimension": self.out_dimension,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
             "padding": self.padding,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(checks.renamed(config, _FORMER_NAMES))

@@ -67,8 +67,6 @@ class DenseCapsule(RoutedCapsule):
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        self.capsules = self._output_capsules
-        self.dim = self._output_dim
 
     def build(self, input_shape):
         if len(input_shape) < 3:
@@ -101,6 +99,3 @@ class DenseCapsule(RoutedCapsule):
     def _flat_shape(input_shape):
         batch, *places, dim = input_shape
         return batch, None if None in places else math.prod(places), dim
-
-    def get_config(self):
-        return {**super().get_config(), "capsules": self.capsules, "dim": self.dim}

@@ -7,22 +7,25 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.ops import squash
 
+# How layers that were saved by version 0.1.0 call their arguments.
+_FORMER_NAMES = {"channels": "capsules"}
+
 
 @keras.saving.register_keras_serializable(package="tfcaps")
 class PrimaryCapsule(keras.layers.Layer):
     """Primary capsules: a convolution whose channels are grouped into squashed vectors.
 
-    `u = squash(reshape(conv(x)))`, a valid convolution of `channels · dim` filters without
+    `u = squash(reshape(conv(x)))`, a valid convolution of `capsules · dim` filters without
     activation.
 
     Args:
-        channels: number of capsule types, one map each.
+        capsules: number of capsule types, one map each.
         dim: capsule dimension D.
         kernel_size: side of the convolution's kernel in pixels. Default 9.
         strides: stride in pixels. Default 2.
         kernel_initializer: Default "he_normal".
 
-    Input shape: `(B, H, W, C)`. Output shape: `(B, H'·W'·channels, dim)` with
+    Input shape: `(B, H, W, C)`. Output shape: `(B, H'·W'·capsules, dim)` with
     `H' = (H − kernel_size) // strides + 1`, likewise W'.
 
     Raises:
@@ -31,7 +34,7 @@ class PrimaryCapsule(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
-    >>> capsules = PrimaryCapsule(channels=4, dim=8)(np.zeros((2, 20, 20, 3), "float32"))
+    >>> capsules = PrimaryCapsule(capsules=4, dim=8)(np.zeros((2, 20, 20, 3), "float32"))
     >>> tuple(capsules.shape)                        # 6·6·4 capsules
     (2, 144, 8)
 
@@ -39,16 +42,16 @@ class PrimaryCapsule(keras.layers.Layer):
     """
 
     def __init__(
-        self, channels, dim, kernel_size=9, strides=2, kernel_initializer="he_normal", **kwargs
+        self, capsules, dim, kernel_size=9, strides=2, kernel_initializer="he_normal", **kwargs
     ):
         super().__init__(**kwargs)
-        self.channels = checks.positive_int("channels", channels)
+        self.capsules = checks.positive_int("capsules", capsules)
         self.dim = checks.positive_int("dim", dim)
         self.kernel_size = checks.positive_int("kernel_size", kernel_size)
         self.strides = checks.positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.convolution = keras.layers.Conv2D(
-            self.channels * self.dim,
+            self.capsules * self.dim,
             self.kernel_size,
             strides=self.strides,
             kernel_initializer=self.kernel_initializer,
@@ -68,19 +71,23 @@ class PrimaryCapsule(keras.layers.Layer):
     def call(self, inputs):
         maps = self.convolution(inputs)
         batch, height, width, _ = ops.shape(maps)
-        return squash(ops.reshape(maps, (batch, height * width * self.channels, self.dim)))
+        return squash(ops.reshape(maps, (batch, height * width * self.capsules, self.dim)))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = self.convolution.compute_output_shape(input_shape)
         known = height is not None and width is not None
-        return batch, height * width * self.channels if known else None, self.dim
+        return batch, height * width * self.capsules if known else None, self.dim
 
     def get_config(self):
         return {
             **super().get_config(),
-            "channels": self.channels,
+            "capsules": self.capsules,
             "dim": self.dim,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(checks.renamed(config, _FORMER_NAMES))

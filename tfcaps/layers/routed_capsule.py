@@ -4,11 +4,14 @@ import keras
 from keras import ops
 
 from tfcaps import routing as routings
+from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 
 
 class RoutedCapsule(keras.layers.Layer):
     """Base class: owns the routing, the bias and the initialiser of the vote kernel.
+
+    A routing that is given as an instance is copied, so that it may be given to several layers.
 
     A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
     """
@@ -17,9 +20,9 @@ class RoutedCapsule(keras.layers.Layer):
         self, capsules, dim, *, routing, use_bias, kernel_initializer, bias_initializer, **kwargs
     ):
         super().__init__(**kwargs)
-        self._output_capsules = checks.positive_int("the number of capsules", capsules)
-        self._output_dim = checks.positive_int("the capsule dimension", dim)
-        self.routing = routings.get(routing)
+        self.capsules = checks.positive_int("the number of capsules", capsules)
+        self.dim = checks.positive_int("the capsule dimension", dim)
+        self.routing = _own(routing)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(
             keras.initializers.RandomNormal(stddev=0.2)
@@ -30,7 +33,7 @@ class RoutedCapsule(keras.layers.Layer):
         self.bias = None
 
     def _build_routing(self, votes_shape):
-        shape = (self._output_capsules, self._output_dim)
+        shape = (self.capsules, self.dim)
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=shape, initializer=self.bias_initializer)
         if not self.routing.built:
@@ -41,6 +44,7 @@ class RoutedCapsule(keras.layers.Layer):
     def _route(self, votes, activations, return_coupling):
         bias = None if self.bias is None else ops.cast(self.bias, "float32")
         capsules, coupling = self.routing.route(votes, ops.cast(activations, "float32"), bias)
+        votes.check_read()
         capsules = ops.cast(capsules, self.compute_dtype)
         return (capsules, ops.cast(coupling, self.compute_dtype)) if return_coupling else capsules
 
@@ -57,8 +61,26 @@ class RoutedCapsule(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
+            "capsules": self.capsules,
+            "dim": self.dim,
             "routing": routings.serialize(self.routing),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
+
+
+def _own(identifier):
+    """A routing for one layer, which no other layer has.
+
+    Raises:
+        UsageError: it is an instance that has weights already, which a copy would not have.
+    """
+    if not isinstance(identifier, routings.Routing):
+        return routings.get(identifier)
+    if identifier.weights:
+        raise UsageError(
+            "Expected a routing without weights, as each layer gets a copy of its own. "
+            f"Received: {identifier.name}, which has {len(identifier.weights)}"
+        )
+    return type(identifier).from_config(identifier.get_config())

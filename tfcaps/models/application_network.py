@@ -12,6 +12,7 @@ from keras import ops
 
 from tfcaps.errors import UsageError
 from tfcaps.layers import checks
+from tfcaps.models.arguments import argument
 from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
 _MAX_PIXEL = 255.0
@@ -87,6 +88,8 @@ class ApplicationNetwork(ImageClassifier):
     Source: https://keras.io/api/applications, with the papers of the networks.
     """
 
+    application = argument("application", "Name of the network.")
+
     def __init__(self, input_shape, num_classes, application, dtype=None, name=None):
         shape, dtype = check_image_shape(input_shape), policy_name(dtype)
         classes = checks.positive_int("num_classes", num_classes)
@@ -103,8 +106,6 @@ class ApplicationNetwork(ImageClassifier):
             "dtype": dtype,
         }
         super().__init__(images, logits, config, name)
-        self.num_classes = classes
-        self.application = application
         self._ends = _Ends(pixels, features)
 
     # No property: saving a model looks at each of its attributes, and would save this one, too.
@@ -146,7 +147,7 @@ def read_weights(model: ImageClassifier, path: str | os.PathLike) -> str:
         try:
             read(path, target())
             return words
-        except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, UserWarning):
             # It may have come halfway.
             model.set_weights(before)
     raise UsageError(

@@ -1,9 +1,12 @@
 """How block networks and their parts are called; nothing here imports Keras."""
 
+import re
+
 from tfcaps.errors import UsageError
 
 KINDS = ("fnn", "vgg", "resnet")
 STEMS = ("imagenet", "cifar")
+_BLOCK_NAME = re.compile(r"stage(\d+)_block(\d+)")
 # The papers' names of depths: blocks of the four stages.
 _BLOCK_COUNTS = {
     4: (1, 0, 0, 0),
@@ -26,6 +29,15 @@ def block_name(stage: int, number: int) -> str:
     'stage2_block1'
     """
     return f"stage{stage}_block{number}"
+
+
+def stage_of(name: str) -> int:
+    """The stage of a block, by its name.
+
+    >>> stage_of(block_name(2, 1))
+    2
+    """
+    return int(_BLOCK_NAME.sub(r"\1", name))
 
 
 def block_counts(num_layers: int) -> tuple[int, ...]:

@@ -10,14 +10,16 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import checks
 from tfcaps.layers.plain_block import BATCH_NORMALIZATION, PlainBlock
 from tfcaps.layers.residual_block import ResidualBlock
+from tfcaps.models.arguments import argument
 from tfcaps.models.block_names import KINDS, STEMS, block_name
+from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
 # Images up to this many pixels wide would be too small for the last stages after a pooling.
 _WIDEST_UNPOOLED = 50
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
-class BlockNetwork(keras.Model):
+class BlockNetwork(ImageClassifier):
     """A stem, stages of blocks, and a dense layer: images `(B, H, W, C)` to logits `(B, K)`.
 
     In the convolutional kinds, "vgg" of `PlainBlock`s and "resnet" of `ResidualBlock`s, the first
@@ -52,7 +54,7 @@ class BlockNetwork(keras.Model):
     (5, 10)
     >>> model.residual_blocks
     ('stage1_block1', 'stage1_block2', 'stage2_block1')
-    >>> model.removable_blocks                     # the third changes stride and channels
+    >>> model.identity_blocks                     # the third changes stride and channels
     ('stage1_block1', 'stage1_block2')
 
     Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
@@ -71,18 +73,22 @@ class BlockNetwork(keras.Model):
     ):
         blocks, widths = _check_stages(blocks, widths)
         config = {
-            "input_shape": _check_image_shape(input_shape),
+            "input_shape": check_image_shape(input_shape),
             "num_classes": checks.positive_int("num_classes", num_classes),
             "kind": _check_choice("kind", kind, KINDS),
             "blocks": blocks,
             "widths": widths,
             "stem": _check_choice("stem", stem, STEMS),
-            "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
+            "dtype": policy_name(dtype),
         }
         parts = _Parts(config)
-        super().__init__(inputs=parts.images, outputs=parts.logits, name=name)
-        self._config = {**config, "name": self.name}
+        super().__init__(parts.images, parts.logits, config, name)
         self._parts = parts
+
+    kind = argument("kind", '"fnn", "vgg" or "resnet".')
+    blocks = argument("blocks", "The blocks' numbers, for each stage.")
+    widths = argument("widths", "Filters, or units, of each stage.")
+    stem = argument("stem", '"imagenet" or "cifar".')
 
     @property
     def block_names(self) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ class BlockNetwork(keras.Model):
         return tuple(block.name for block in self._parts.residual_blocks)
 
     @property
-    def removable_blocks(self) -> tuple[str, ...]:
+    def identity_blocks(self) -> tuple[str, ...]:
         """Names of the residual blocks that leave nothing behind: their shortcut is the identity.
 
         Without one of them the network is what it is with the block's branch switched off.
@@ -104,12 +110,6 @@ class BlockNetwork(keras.Model):
         return tuple(block.name for block in blocks if block.has_identity_shortcut)
 
     # Cached: saving a model looks at each of its attributes, these among them.
-
-    @functools.cached_property
-    def classifier(self) -> keras.Model:
-        """Model from images `(B, H, W, C)` to class probabilities `(B, K)`."""
-        scores = keras.layers.Softmax(dtype=self.output.dtype, name="scores")(self.output)
-        return keras.Model(self.input, scores, name="classifier")
 
     @functools.cached_property
     def inspector(self) -> keras.Model:
@@ -130,13 +130,6 @@ class BlockNetwork(keras.Model):
         keep = keras.Input((len(self.residual_blocks),), name="keep")
         logits, _ = self._parts.connect(self.input, keep=keep)
         return keras.Model({"image": self.input, "keep": keep}, logits, name="lesionable")
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
 
 
 class _Parts:
@@ -253,9 +246,9 @@ def zero_branches(model: BlockNetwork, names: Iterable[str]) -> None:
         names: of the blocks.
 
     Raises:
-        UsageError: one of them is no removable block.
+        UsageError: one of them has another shortcut.
     """
-    for block in _removable(model, names):
+    for block in _identities(model, names):
         for weight in (block.bn2.gamma, block.bn2.beta):
             weight.assign(keras.ops.zeros_like(weight))
 
@@ -272,10 +265,10 @@ def gaussian_branches(
         stddev: standard deviation of γ. Default 1.
 
     Raises:
-        UsageError: one of them is no removable block.
+        UsageError: one of them has another shortcut.
     """
     seeds = keras.random.SeedGenerator(seed)
-    for block in _removable(model, names):
+    for block in _identities(model, names):
         gamma, beta = block.bn2.gamma, block.bn2.beta
         gamma.assign(keras.random.normal(gamma.shape, 0.0, stddev, gamma.dtype, seeds))
         beta.assign(keras.ops.zeros_like(beta))
@@ -306,8 +299,8 @@ def count_flops(model: BlockNetwork) -> int:
     return 2 * total
 
 
-def _removable(model: BlockNetwork, names: Iterable[str]) -> list[ResidualBlock]:
-    allowed = model.removable_blocks
+def _identities(model: BlockNetwork, names: Iterable[str]) -> list[ResidualBlock]:
+    allowed = model.identity_blocks
     names = list(names)
     for name in names:
         if name not in allowed:
@@ -322,12 +315,6 @@ def _check_choice(name, value, choices):
     if value not in choices:
         raise UsageError(f"Expected {name} to be one of {', '.join(choices)}. Received: {value!r}")
     return value
-
-
-def _check_image_shape(shape):
-    if len(shape) != 3:
-        raise UsageError(f"Expected images of shape (H, W, C). Received: {tuple(shape)}")
-    return tuple(checks.positive_int("every size of an image", size) for size in shape)
 
 
 def _check_stages(blocks, widths):

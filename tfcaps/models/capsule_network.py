@@ -7,6 +7,7 @@ import keras
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
+from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
@@ -85,10 +86,18 @@ class CapsuleNetwork(keras.Model):
         )
         inputs, outputs = _ends(images, taps[-1].capsules, config)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
-        self.use_reconstruction = use_reconstruction
-        self.mask = mask
         self._config = {**config, "name": self.name}
         self._taps = _Taps(images, taps)
+
+    image_shape = argument("input_shape", "`(H, W, C)` of the images.")
+    capsules = argument("layers", "Capsules per layer; `layers` are Keras' own.")
+    dimensions = argument("dimensions", "Capsule dimension per layer.")
+    routing = argument("routing", "The routing's configuration, as `routing.get` takes it.")
+    use_bias = argument("use_bias", "Whether routed capsules have a bias.")
+    skip_distance = argument("skip_distance", "k of the residual connections, or None.")
+    use_reconstruction = argument("use_reconstruction", "Whether there is a decoder.")
+    mask = argument("mask", "What the decoder sees.")
+    kernel_initializer = argument("kernel_initializer", "Its configuration, or None.")
 
     @staticmethod
     def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
@@ -108,7 +117,9 @@ class CapsuleNetwork(keras.Model):
         """
         raise NotImplementedError("A capsule network has to define `connect`.")
 
-    @property
+    # Cached: saving a model looks at each of its attributes, these among them.
+
+    @functools.cached_property
     def classifier(self) -> keras.Model:
         """Model from images `(B, H, W, C)` to lengths `(B, K)`."""
         return keras.Model(self._taps.images, self.output["lengths"], name="classifier")
@@ -118,7 +129,7 @@ class CapsuleNetwork(keras.Model):
         """Model from class capsules `(B, K, E)` to images, or None."""
         return self.get_layer("decoder") if self.use_reconstruction else None
 
-    @property
+    @functools.cached_property
     def inspector(self) -> keras.Model:
         """Model from images to `{"capsules": {layer: …}, "couplings": {layer: …}}`."""
         taps = self._taps.taps

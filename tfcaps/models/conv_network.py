@@ -4,6 +4,7 @@ import keras
 
 from tfcaps.errors import UsageError
 from tfcaps.layers import checks
+from tfcaps.models.arguments import argument
 from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
 
@@ -32,6 +33,8 @@ class ConvNetwork(ImageClassifier):
     ((5, 3), (4, 8))
     """
 
+    filters = argument("filters", "Of each convolution.")
+
     def __init__(self, input_shape, num_classes, filters=(32, 64, 128), dtype=None, name=None):
         filters = tuple(checks.positive_int("every number of filters", each) for each in filters)
         if not filters:
@@ -59,5 +62,3 @@ class ConvNetwork(ImageClassifier):
         logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
         config = {"input_shape": shape, "num_classes": classes, "filters": filters, "dtype": dtype}
         super().__init__(images, logits, config, name)
-        self.num_classes = classes
-        self.filters = filters

@@ -7,13 +7,14 @@ import keras
 
 from tfcaps.errors import UsageError
 from tfcaps.layers import checks
+from tfcaps.models.arguments import argument
 
 
 class ImageClassifier(keras.Model):
     """Base class: a functional model from images `(B, H, W, C)` to logits `(B, K)`.
 
     A subclass checks its arguments, connects its layers, and ends its constructor with
-    `super().__init__(images, logits, config, name)`; the arguments become attributes.
+    `super().__init__(images, logits, config, name)`.
 
     Args:
         images: symbolic images.
@@ -25,6 +26,9 @@ class ImageClassifier(keras.Model):
     def __init__(self, images, logits, config: dict[str, Any], name=None):
         super().__init__(inputs=images, outputs=logits, name=name)
         self._config = {**config, "name": self.name}
+
+    image_shape = argument("input_shape", "`(H, W, C)` of the images.")
+    num_classes = argument("num_classes", "K.")
 
     # Cached: saving a model looks at each of its attributes, these among them.
     @functools.cached_property

@@ -22,7 +22,8 @@ def train_on_attacked_images(
     lengths, as they are at inference; all else of a train step stays as it is. With the usual
     targets the loss is the margin loss at x_adv plus the reconstruction error to the clean image.
 
-    The attack belongs to this object's training, not to the network: checkpoints and exported
+    It may be called before or after a `fit`, and again with another attack, which then is the only
+    one. The attack belongs to this object's training, not to the network: checkpoints and exported
     models don't know of it, and a loaded model is told once more. `evaluate` is as ever.
 
     Args:
@@ -44,7 +45,7 @@ def train_on_attacked_images(
     >>> model.compile("adam", loss={"lengths": MarginLoss()})
     >>> train_on_attacked_images(model, steps=2)
     >>> images = np.random.default_rng(0).random((6, 20, 20, 1), "float32")
-    >>> history = model.fit(images, {"lengths": np.eye(3)[[0, 1, 2, 0, 1, 2]]}, verbose=0)
+    >>> loss = model.train_on_batch(images, {"lengths": np.eye(3)[[0, 1, 2, 0, 1, 2]]})
 
     Source: Peer et al., γ-capsules, arXiv 1812.09707.
     """
@@ -64,6 +65,8 @@ def train_on_attacked_images(
         return plain_step(model, (inputs, targets, weights))
 
     model.train_step = train_step
+    # An earlier `fit` left a compiled function of the step that was there before.
+    model.train_function = None
 
 
 def cross_entropy(

@@ -63,7 +63,9 @@ class Routing(keras.layers.Layer):
                 f"Expected votes of shape (..., O, I, E). Received: {tuple(votes.shape)}"
             )
         bias = None if bias is None else ops.cast(bias, "float32")
-        capsules, coupling = self.route(ArrayVotes(votes), ops.cast(activations, "float32"), bias)
+        array_votes = ArrayVotes(votes)
+        capsules, coupling = self.route(array_votes, ops.cast(activations, "float32"), bias)
+        array_votes.check_read()
         return ops.cast(capsules, votes.dtype), ops.cast(coupling, votes.dtype)
 
     def compute_output_shape(self, votes_shape, activations_shape=None, bias_shape=None):

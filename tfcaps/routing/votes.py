@@ -17,6 +17,7 @@ import functools
 
 from keras import ops
 
+from tfcaps.errors import UsageError
 from tfcaps.ops import compiled
 
 # From this input dimension on a matrix product per input capsule beats a fused sum of products.
@@ -36,6 +37,14 @@ class Votes(abc.ABC):
         self.output_capsules, self.input_capsules, self.dim = shape[-3:]
 
     @abc.abstractmethod
+    def check_read(self):
+        """Checks, when a routing is done, that it read the votes as often as it had announced.
+
+        Raises:
+            UsageError: it did so less often.
+        """
+
+    @abc.abstractmethod
     def open(self, *, linear, quadratic=0, centre_weights=None):
         """Materialises the votes for reading.
 
@@ -52,6 +61,14 @@ class Votes(abc.ABC):
 
 class SlotVotes(Votes):
     """Votes whose readings are differentiated together."""
+
+    def __init__(self, tensors, shape):
+        super().__init__(tensors, shape)
+        self._opened = []
+
+    def check_read(self):
+        for opened in self._opened:
+            opened.check_read()
 
     @abc.abstractmethod
     def _materialize(self, *tensors):
@@ -91,9 +108,11 @@ class SlotVotes(Votes):
 
         x, centre, *factors = ops.custom_gradient(materialize)(*self.tensors, *shares)
         slots = list(zip(factors[:count], factors[count:], strict=True))
-        return OpenVotes(
+        opened = OpenVotes(
             ops.stop_gradient(x), ops.stop_gradient(centre), slots[:linear], slots[linear:]
         )
+        self._opened.append(opened)
+        return opened
 
 
 class ArrayVotes(SlotVotes):
@@ -167,8 +186,27 @@ class OpenVotes:
     def __init__(self, array, centre, linear, quadratic):
         self.array = array
         self.centre = centre
-        self._linear = linear
-        self._quadratic = quadratic
+        self._announced = len(linear), len(quadratic)
+        self._linear = list(linear)
+        self._quadratic = list(quadratic)
+
+    def check_read(self):
+        """See `Votes.check_read`."""
+        if self._linear or self._quadratic:
+            raise self._wrong_number("fewer")
+
+    def _slot(self, slots):
+        """The next free slot, for one reading."""
+        if not slots:
+            raise self._wrong_number("more")
+        return slots.pop()
+
+    def _wrong_number(self, received):
+        linear, quadratic = self._announced
+        return UsageError(
+            f"Expected {linear} readings of the votes and {quadratic} of their squares, as many as "
+            f"the routing opened them for. Received: {received}"
+        )
 
     def uniform_coupling(self):
         """`c = 1/O`, shape `(..., O, I)`."""
@@ -176,15 +214,15 @@ class OpenVotes:
 
     def weighted_sum(self, weights):
         """`s[..., o, :] = Σ_i w[..., o, i] x[..., o, i, :]`, shape `(..., O, E)`."""
-        return _weighted_sum(self.array, weights, *self._linear.pop())
+        return _weighted_sum(self.array, weights, *self._slot(self._linear))
 
     def agreement(self, vectors):
         """`l[..., o, i] = x[..., o, i, :] · q[..., o, :]`, shape `(..., O, I)`."""
-        return _agreement(self.array, vectors, *self._linear.pop())
+        return _agreement(self.array, vectors, *self._slot(self._linear))
 
     def squared_lengths(self):
         """`l[..., o, i] = ‖x[..., o, i, :]‖²`, shape `(..., O, I)`."""
-        return _squared_lengths(self.array, *self._quadratic.pop())
+        return _squared_lengths(self.array, *self._slot(self._quadratic))
 
     @functools.cached_property
     def _squares(self):
@@ -192,12 +230,12 @@ class OpenVotes:
 
     def moments(self, weights):
         """`(Σ_i w x, Σ_i w x²)` over the input capsules, shapes `(..., O, E)`; one reading each."""
-        slots = (*self._linear.pop(), *self._quadratic.pop())
+        slots = (*self._slot(self._linear), *self._slot(self._quadratic))
         return _moments(self.array, self._squares, weights, *slots)
 
     def energies(self, linear, quadratic):
         """`l[..., o, i] = Σ_e (q x + p x²)`, q and p `(..., O, E)`; one reading each."""
-        slots = (*self._linear.pop(), *self._quadratic.pop())
+        slots = (*self._slot(self._linear), *self._slot(self._quadratic))
         return _energies(self.array, self._squares, linear, quadratic, *slots)
 
 

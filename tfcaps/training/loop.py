@@ -1,4 +1,4 @@
-"""The one loop: whatever is trained here goes through `Session.fit`, with its guards."""
+"""The one loop: whatever is trained here goes through `Session.train_epochs`, with its guards."""
 
 import contextlib
 import dataclasses
@@ -76,7 +76,7 @@ class Session:
             self.used_examples, config.batch_size, config.steps_per_epoch or None
         )
 
-    def fit(
+    def train_epochs(
         self,
         epochs: range,
         callbacks: Sequence[keras.callbacks.Callback],
@@ -303,7 +303,7 @@ def _fit(run: _Run) -> list[dict[str, float]]:
     recorder = Recorder(run.directory, run.rows, keep_all=config.save_ckpts)
     probe = run.task.arrays(data, _head(data.validation or data.train, _PROBE_SIZE))
     first_ones = {name: values[:_TRIED] for name, values in probe.items()}
-    run.fit(
+    run.train_epochs(
         range(run.epochs_done, config.epochs),
         [
             Progress(min(run.used_examples, run.steps * config.batch_size), config.batch_size),
