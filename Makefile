@@ -16,7 +16,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
-	@echo "make check   lint, types, and the tests that neither start a process nor train: for the daily loop"
+	@echo "make check   lint, types, and the tests that start no process, train nothing and are quick: for the daily loop"
 	@echo "make test    run all tests (ARGS=... goes to pytest, e.g. ARGS=tests/routing)"
 	@echo "make lint    check style, format and who imports whom"
 	@echo "make types   check the types of arguments and results"
