@@ -111,7 +111,7 @@ def resnet_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resnet") / "run"
     config = training.BlockNetworkConfig(
         log_dir=folder,
-        **{"blocks": (2, 1), "widths": (4, 4), "train_examples": 64, "batch_size": 32},
+        **{"blocks": (3,), "widths": (4,), "train_examples": 64, "batch_size": 32},
         **{"epochs": 1, "test": False, "validation_fraction": 0.0, "conflicting_samples_size": 0},
     )
     training.train(config)
