@@ -2,6 +2,7 @@
 
 import doctest
 import functools
+import pkgutil
 import re
 import runpy
 import shlex
@@ -189,6 +190,16 @@ def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#\s]+)", text(page)):
         if not target.startswith("https://"):
             assert (runs.ROOT / page).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_things_exist(page):
+    content = text(page)
+    for name in re.findall(r"`((?:tfcaps|nas)(?:\.\w+)+)", content):
+        pkgutil.resolve_name(name)
+    if page != "docs/adding.md":  # where files are examples
+        for path in re.findall(r"`((?:tfcaps|nas|tests|benchmarks|docs)/[\w/]+\.\w+)`", content):
+            assert (runs.ROOT / path).exists(), path
 
 
 def test_tree_is_complete():
