@@ -198,7 +198,9 @@ def test_named_things_exist(page):
     for name in re.findall(r"`((?:tfcaps|nas)(?:\.\w+)+)", content):
         pkgutil.resolve_name(name)
     if page != "docs/adding.md":  # where files are examples
-        for path in re.findall(r"`((?:tfcaps|nas|tests|benchmarks|docs)/[\w/]+\.\w+)`", content):
+        for path in re.findall(
+            r"`((?:tfcaps|nas|tests|benchmarks|docs)/[a-z\d_/]+\.\w+)`", content
+        ):
             assert (runs.ROOT / path).exists(), path
 
 
