@@ -1,5 +1,6 @@
 """Whole searches: what they leave, cut off at any moment, with several workers, wrong input."""
 
+import contextlib
 import csv
 import json
 import math
@@ -128,6 +129,9 @@ def made_up(monkeypatch):
     monkeypatch.setattr(training.BlockNetworkTask, "compile", lambda *_, **__: None)
     monkeypatch.setattr(keras.models, "load_model", read_network)
     monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
+    # Nothing is trained, so there is nothing to free, which takes most of the time otherwise.
+    monkeypatch.setattr(keras.backend, "clear_session", lambda: None)
+    monkeypatch.setattr(trial.gc, "collect", lambda: 0)
     monkeypatch.setattr(trial, "count_flops", lambda model: 100 * model.count_params())
     monkeypatch.setattr(trial, "train_and_check", pretend)
     monkeypatch.setattr(trial.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
@@ -138,6 +142,12 @@ def made_up(monkeypatch):
     monkeypatch.setattr(report.measure, "medians", lambda programs, _: dict.fromkeys(programs, 1))
     monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: 0.5)
     return monkeypatch
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leaves out the pictures, which take longer than searches that are made up."""
+    monkeypatch.setattr(report, "write_figures", lambda *_: None)
 
 
 class TestMadeUp:
@@ -168,7 +178,7 @@ class TestMadeUp:
         assert "--rule=grow_and_prune\n" in repeated
         assert "log_dir" not in repeated
 
-    def test_cut_off_at_each_file(self, made_up, tmp_path):
+    def test_cut_off_at_each_file(self, made_up, no_figures, tmp_path):
         """Each session ends at its third file, before or after it is written."""
         whole = search.auto_tune(config(tmp_path / "whole", max_trials=4))
         write, calls = files.write_text, []
@@ -197,7 +207,7 @@ class TestMadeUp:
         assert found == whole
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_more_trials(self, made_up, tmp_path):
+    def test_more_trials(self, made_up, no_figures, tmp_path):
         whole = search.auto_tune(config(tmp_path / "whole", max_trials=5))
         first = search.auto_tune(config(tmp_path / "parts", max_trials=3))
         assert first["reason"] == "there were --max_trials=3 trials"
@@ -206,7 +216,7 @@ class TestMadeUp:
         assert again["architecture"] == whole["architecture"]
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_trial_that_crashes_once(self, made_up, tmp_path, capsys):
+    def test_trial_that_crashes_once(self, made_up, no_figures, tmp_path, capsys):
         whole = search.auto_tune(config(tmp_path / "whole"))
         calls = []
 
@@ -221,7 +231,7 @@ class TestMadeUp:
         assert "  failed: MemoryError: of the device\n" in capsys.readouterr().out
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_trials_that_diverge(self, made_up, tmp_path, capsys):
+    def test_trials_that_diverge(self, made_up, no_figures, tmp_path, capsys):
         """Growth does, training on doesn't."""
 
         def diverging(session, **named):
@@ -239,7 +249,7 @@ class TestMadeUp:
         name = failed[0]["trial"]
         assert f"- Trial {name} failed: Expected a finite loss. Received: nan in epoch 1" in text
 
-    def test_start_that_diverges(self, made_up, tmp_path):
+    def test_start_that_diverges(self, made_up, no_figures, tmp_path):
         def diverging(*_, **__):
             raise UsageError("Expected a finite loss. Received: nan in epoch 1")
 
@@ -252,7 +262,7 @@ class TestMadeUp:
         )
         assert history_of(tmp_path)[0]["status"] == "failed"
 
-    def test_full_disk_decides_nothing(self, made_up, tmp_path):
+    def test_full_disk_decides_nothing(self, made_up, no_figures, tmp_path):
         whole = search.auto_tune(config(tmp_path / "whole"))
         write = TrialFolder.write_network
         calls = []
@@ -269,7 +279,7 @@ class TestMadeUp:
         assert search.auto_tune(config(tmp_path / "parts", resume=True)) == whole
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
-    def test_network_that_is_lost(self, made_up, tmp_path):
+    def test_network_that_is_lost(self, made_up, no_figures, tmp_path):
         search.auto_tune(config(tmp_path, max_trials=2))
         (network,) = [TrialFolder(tmp_path / "search", "0").network]
         network.write_bytes(network.read_bytes()[:20])
@@ -322,11 +332,11 @@ class TestBadInput:
         sentence = sentence_of_config(tmp_path / "new", **changes)
         assert [part for part in parts if part not in sentence] == []
 
-    def test_without_resume(self, made_up, tmp_path):
+    def test_without_resume(self, made_up, no_figures, tmp_path):
         search.auto_tune(config(tmp_path, max_trials=1))
         assert "--resume to go on with it" in sentence_of(tmp_path)
 
-    def test_another_configuration(self, made_up, tmp_path):
+    def test_another_configuration(self, made_up, no_figures, tmp_path):
         search.auto_tune(config(tmp_path, max_trials=1))
         sentence = sentence_of(tmp_path, resume=True, grace=5, tolerance=0.1)
         assert sentence == (
@@ -335,7 +345,7 @@ class TestBadInput:
         )
 
     @pytest.mark.parametrize("name", ["search.json", "state.json"])
-    def test_damaged(self, made_up, tmp_path, name):
+    def test_damaged(self, made_up, no_figures, tmp_path, name):
         search.auto_tune(config(tmp_path, max_trials=1))
         path = tmp_path / "search" / name
         path.write_text(path.read_text()[:-30])
@@ -401,16 +411,31 @@ def wait_until(condition, *processes):
         time.sleep(0.02)
 
 
+@pytest.fixture
+def no_final_training():
+    """As `SEARCH` has it, for searches in this process."""
+    with leaving_out_the_final_training():
+        yield
+
+
+@contextlib.contextmanager
+def leaving_out_the_final_training():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_train", lambda config, folder, summary: {})
+        patch.setattr(search, "_accuracy_at_budget", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "whole"
-    code, _, errors = runs.finish(start(folder, max_trials=5))
-    assert code == 0, errors
+    with leaving_out_the_final_training():
+        search.auto_tune(config(folder, max_trials=5))
     assert len(history_of(folder)) >= 4
     return folder
 
 
-def test_killed_and_resumed(uninterrupted, tmp_path):
+def test_killed_and_resumed(uninterrupted, no_final_training, tmp_path, capsys):
     """SIGKILL at two moments in the middle of a trial: the same decisions, the same numbers."""
     folder = tmp_path / "search"
     for done in (1, 2):
@@ -419,16 +444,13 @@ def test_killed_and_resumed(uninterrupted, tmp_path):
         time.sleep(random.Random(done).random())
         process.kill()
         assert runs.finish(process)[0] == -signal.SIGKILL
-    code, output, errors = runs.finish(start(folder, max_trials=5, resume=True))
-    assert code == 0, errors
-    assert "Resuming after " in output
+    search.auto_tune(config(folder, max_trials=5, resume=True))
+    assert "Resuming after " in capsys.readouterr().out
     assert history_of(folder) == history_of(uninterrupted)
 
 
-def test_trials_in_processes_of_their_own(uninterrupted, tmp_path, monkeypatch, capfd):
+def test_trials_in_processes_of_their_own(uninterrupted, no_final_training, tmp_path, capfd):
     """The same numbers; one whose process is killed is tried again."""
-    monkeypatch.setattr(search, "_train", lambda config, folder, summary: {})
-    monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: None)
     killed = []
 
     def kill_one():
