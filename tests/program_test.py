@@ -8,7 +8,7 @@ from absl import flags
 
 import nas
 from tests import runs
-from tfcaps import evaluation, experiments, explanation, program, training
+from tfcaps import evaluation, experiments, explanation, program, routing, training
 from tfcaps.errors import UsageError
 from tfcaps.options import fields, of
 
@@ -29,8 +29,8 @@ ASKED = {
 # One wrong value of each, and what is said of it.
 WRONG = {
     "activate_capsule": ("--steps=0", "Expected --steps >= 1. Received: 0"),
-    "auto_tune": ("--rule=best", "Expected --rule to be one of first_stage, all_stages, "
-                                 "grow_and_prune. Received: best"),
+    "auto_tune": ("--rule=best", f"Expected --rule to be one of {', '.join(nas.RULES.names())}. "
+                                 "Received: best"),
     "depth_experiment": ("--depths=1", "Expected --depths to be distinct integers >= 2. "
                                        "Received: 1"),
     "evaluate": ("--attack=magic", "Expected --attack to be ones of fgsm, pgd, deepfool, noise, "
@@ -42,8 +42,8 @@ WRONG = {
                                       "non_conflicting, all. Received: some"),
     "sign_experiment": ("--capsules=10,x", "Expected --capsules to be distinct positive integers. "
                                            "Received: 10,x"),
-    "train_capsnet": ("--routing=dynamic", "Expected --routing to be one of attention, em, mean, "
-                                           "rba, sda. Received: dynamic"),
+    "train_capsnet": ("--routing=dynamic", f"Expected --routing to be one of "
+                                           f"{', '.join(routing.names())}. Received: dynamic"),
     "train_network": ("--num_layers=7", "Expected num_layers among 4, 10, 20, 30, 50, 76, 100, "
                                         "120. Received: 7"),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Checks of constructor arguments that several layers share."""
 
-from tfcaps.errors import UsageError, positive_int as positive_int
+from tfcaps.errors import UsageError
 
 
 def renamed(config: dict, former_names: dict[str, str]) -> dict:

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcaps.errors import UsageError
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
 from tfcaps.ops import safe_norm
@@ -77,8 +77,8 @@ class ConvCapsule(RoutedCapsule):
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        self.kernel_size = checks.positive_int("kernel_size", kernel_size)
-        self.strides = checks.positive_int("strides", strides)
+        self.kernel_size = positive_int("kernel_size", kernel_size)
+        self.strides = positive_int("strides", strides)
         if padding not in ("same", "valid"):
             raise UsageError(f"Expected padding to be 'same' or 'valid'. Received: {padding!r}")
         self.padding = padding

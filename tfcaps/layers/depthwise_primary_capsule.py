@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcaps.errors import UsageError
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.routing.self_attention import exponential_squash
 
@@ -39,8 +39,8 @@ class DepthwisePrimaryCapsule(keras.layers.Layer):
 
     def __init__(self, capsules, dim, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.capsules = checks.positive_int("capsules", capsules)
-        self.dim = checks.positive_int("dim", dim)
+        self.capsules = positive_int("capsules", capsules)
+        self.dim = positive_int("dim", dim)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):

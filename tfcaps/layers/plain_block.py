@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from tfcaps.errors import positive_int
 from tfcaps.layers import checks
 
 # Keras' own 0.99 needs hundreds of steps before inference sees what training saw; a network is
@@ -40,8 +41,8 @@ class PlainBlock(keras.layers.Layer):
 
     def __init__(self, filters, strides=1, kernel_initializer="he_normal", **kwargs):
         super().__init__(**kwargs)
-        self.filters = checks.positive_int("filters", filters)
-        self.strides = checks.positive_int("strides", strides)
+        self.filters = positive_int("filters", filters)
+        self.strides = positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.conv1 = self._convolution("conv1", size=3, strides=self.strides)
         self.bn1 = self._normalization("bn1")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcaps.errors import UsageError
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.ops import squash
 
@@ -45,10 +45,10 @@ class PrimaryCapsule(keras.layers.Layer):
         self, capsules, dim, kernel_size=9, strides=2, kernel_initializer="he_normal", **kwargs
     ):
         super().__init__(**kwargs)
-        self.capsules = checks.positive_int("capsules", capsules)
-        self.dim = checks.positive_int("dim", dim)
-        self.kernel_size = checks.positive_int("kernel_size", kernel_size)
-        self.strides = checks.positive_int("strides", strides)
+        self.capsules = positive_int("capsules", capsules)
+        self.dim = positive_int("dim", dim)
+        self.kernel_size = positive_int("kernel_size", kernel_size)
+        self.strides = positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.convolution = keras.layers.Conv2D(
             self.capsules * self.dim,

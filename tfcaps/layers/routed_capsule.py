@@ -4,8 +4,7 @@ import keras
 from keras import ops
 
 from tfcaps import routing as routings
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 
 
 class RoutedCapsule(keras.layers.Layer):
@@ -20,8 +19,8 @@ class RoutedCapsule(keras.layers.Layer):
         self, capsules, dim, *, routing, use_bias, kernel_initializer, bias_initializer, **kwargs
     ):
         super().__init__(**kwargs)
-        self.capsules = checks.positive_int("the number of capsules", capsules)
-        self.dim = checks.positive_int("the capsule dimension", dim)
+        self.capsules = positive_int("the number of capsules", capsules)
+        self.dim = positive_int("the capsule dimension", dim)
         self.routing = _own(routing)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(

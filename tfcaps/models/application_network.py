@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import keras
 from keras import ops
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.models.arguments import argument
 from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
@@ -92,7 +91,7 @@ class ApplicationNetwork(ImageClassifier):
 
     def __init__(self, input_shape, num_classes, application, dtype=None, name=None):
         shape, dtype = check_image_shape(input_shape), policy_name(dtype)
-        classes = checks.positive_int("num_classes", num_classes)
+        classes = positive_int("num_classes", num_classes)
         images = keras.Input(shape, name="image")
         pixels = ApplicationPixels(application, dtype=dtype, name="pixels")(images)
         features = _features(application, pixels, dtype)

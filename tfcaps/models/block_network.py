@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import keras
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers.plain_block import BATCH_NORMALIZATION, PlainBlock
 from tfcaps.layers.residual_block import ResidualBlock
 from tfcaps.models.arguments import argument
@@ -74,7 +73,7 @@ class BlockNetwork(ImageClassifier):
         blocks, widths = _check_stages(blocks, widths)
         config = {
             "input_shape": check_image_shape(input_shape),
-            "num_classes": checks.positive_int("num_classes", num_classes),
+            "num_classes": positive_int("num_classes", num_classes),
             "kind": _check_choice("kind", kind, KINDS),
             "blocks": blocks,
             "widths": widths,
@@ -321,7 +320,7 @@ def _check_stages(blocks, widths):
     """Checks blocks and widths, and returns tuples: the numbers of a stage's blocks, its width."""
     blocks = tuple(blocks)
     stages = tuple(_block_numbers(entry) for entry in blocks)
-    widths = tuple(checks.positive_int("every entry of widths", width) for width in widths)
+    widths = tuple(positive_int("every entry of widths", width) for width in widths)
     received = ",".join(str(entry) for entry in blocks)
     if not any(stages):
         raise UsageError(f"Expected at least one block. Received: blocks={received}")
@@ -336,7 +335,7 @@ def _check_stages(blocks, widths):
 def _block_numbers(entry: int | Sequence[int]) -> tuple[int, ...]:
     """The numbers of one stage's blocks; a count n stands for 1..n."""
     if isinstance(entry, Sequence) and not isinstance(entry, str):
-        numbers = tuple(checks.positive_int("every number of a block", n) for n in entry)
+        numbers = tuple(positive_int("every number of a block", n) for n in entry)
         if len(set(numbers)) < len(numbers):
             raise UsageError(f"Expected distinct numbers of a stage's blocks. Received: {entry!r}")
         return numbers

@@ -2,8 +2,7 @@
 
 import keras
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.models.arguments import argument
 from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
@@ -36,11 +35,11 @@ class ConvNetwork(ImageClassifier):
     filters = argument("filters", "Of each convolution.")
 
     def __init__(self, input_shape, num_classes, filters=(32, 64, 128), dtype=None, name=None):
-        filters = tuple(checks.positive_int("every number of filters", each) for each in filters)
+        filters = tuple(positive_int("every number of filters", each) for each in filters)
         if not filters:
             raise UsageError("Expected at least one convolution. Received: filters=()")
         shape, dtype = check_image_shape(input_shape), policy_name(dtype)
-        classes = checks.positive_int("num_classes", num_classes)
+        classes = positive_int("num_classes", num_classes)
         images = keras.Input(shape, name="image")
         x = images
         for index, count in enumerate(filters, start=1):

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 from tfcaps.models.arguments import argument
 
 
@@ -53,9 +52,7 @@ def check_image_shape(shape) -> tuple[int, int, int]:
     """
     if len(shape) != 3:
         raise UsageError(f"Expected images of shape (H, W, C). Received: {tuple(shape)}")
-    height, width, channels = (
-        checks.positive_int("every size of an image", size) for size in shape
-    )
+    height, width, channels = (positive_int("every size of an image", size) for size in shape)
     return height, width, channels
 
 

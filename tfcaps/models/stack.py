@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import keras
 
-from tfcaps.errors import UsageError
-from tfcaps.layers import checks
+from tfcaps.errors import UsageError, positive_int
 
 
 class Tap(NamedTuple):
@@ -69,8 +68,8 @@ def check_sizes(layers, dimensions):
     if len(layers) < 2:
         raise UsageError(f"Expected at least 2 layers. Received: {layers}")
     return (
-        tuple(checks.positive_int("every entry of layers", count) for count in layers),
-        tuple(checks.positive_int("every entry of dimensions", dim) for dim in dimensions),
+        tuple(positive_int("every entry of layers", count) for count in layers),
+        tuple(positive_int("every entry of dimensions", dim) for dim in dimensions),
     )
 
 
@@ -78,7 +77,7 @@ def check_skip_distance(skip_distance):
     """Checks a skip distance, which may be None."""
     if skip_distance is None:
         return None
-    return checks.positive_int("skip_distance", skip_distance)
+    return positive_int("skip_distance", skip_distance)
 
 
 def check_image_size(image_shape, smallest):
