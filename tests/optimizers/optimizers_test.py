@@ -232,6 +232,18 @@ def test_slots_are_saved_and_restored(tmp_path, examples, jit):
         np.testing.assert_array_equal(one, two)
 
 
+def test_saved_before_the_first_step(tmp_path, examples):
+    """There is nothing to be lost, as Keras says of the inner optimizer."""
+    model = network()
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="Skipping variable loading"):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        fit(each, examples, 2)
+    for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [

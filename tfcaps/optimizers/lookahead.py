@@ -95,11 +95,18 @@ class Lookahead(keras.optimizers.Optimizer):
         return [*self._variables, *self.inner.variables]
 
     def save_own_variables(self, store):
-        # Without the inner optimizer's, which saves its own.
+        # Without the inner optimizer's, which saves its own; before the first step there are none.
+        if not self.built:
+            return
         for index, variable in enumerate(self._variables):
             store[str(index)] = variable.numpy()
 
     def load_own_variables(self, store):
+        if not store.keys():
+            # Keras builds an optimizer before it reads the weights that the slow ones begin with.
+            for slow, variable in zip(self._slow, self._trainable_variables, strict=True):
+                slow.assign(_value_of(variable)(slow.shape, slow.dtype))
+            return
         if len(store.keys()) != len(self._variables):
             raise ValueError(
                 f"Expected {len(self._variables)} variables of {self.name}. "
