@@ -155,15 +155,16 @@ class TestRunDirectory:
         assert "epoch-0001.keras, epoch-0002.keras, epoch-0003.keras" in sentence
 
 
-def test_truncated_checkpoint(quick, small_run, earlier_run, capsys):
+def test_truncated_checkpoint(quick, plain_run, tmp_path, capsys):
+    earlier_run = shutil.copytree(plain_run, tmp_path / "run")
     path = earlier_run / "checkpoints" / "epoch-0003.keras"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    training.train(runs.config(earlier_run, resume=True))
+    training.train(runs.plain(earlier_run, resume=True))
     output = capsys.readouterr()
     assert f"{path} is damaged; going back to the checkpoint before it." in output.err
     assert f"Resuming after epoch 2 of {earlier_run}." in output.out
-    final = [training.load_run(folder).model.get_weights() for folder in (earlier_run, small_run)]
+    final = [training.load_run(folder).model.get_weights() for folder in (earlier_run, plain_run)]
     for one, two in zip(*final, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -210,13 +211,13 @@ class TestFullDisk:
         for one, two in zip(*(model.get_weights() for model in models), strict=True):
             np.testing.assert_array_equal(one, two)
 
-    def test_of_an_event_file(self, small_run, tmp_path):
-        run = runs.stopped_after(1, small_run, tmp_path / "run")
+    def test_of_an_event_file(self, plain_run, tmp_path):
+        run = runs.stopped_after(1, plain_run, tmp_path / "run")
         shutil.rmtree(run / "tensorboard")
         (run / "tensorboard").write_text("no folder can be made here")
         before = runs.snapshot(run / "checkpoints")
         with pytest.raises(UsageError) as caught:
-            training.train(runs.config(run, resume=True))
+            training.train(runs.plain(run, resume=True))
         assert str(caught.value) == (
             f"Cannot write event files: {run / 'tensorboard'} is not a directory; "
             "what was written before is intact"
@@ -249,9 +250,9 @@ class TestNaN:
             )
         assert not list((tmp_path / "checkpoints").iterdir())
 
-    def test_later(self, quick, small_run, tmp_path, monkeypatch):
+    def test_later(self, quick, plain_run, tmp_path, monkeypatch):
         """Weights become NaN in the second epoch, after its first step."""
-        run = runs.stopped_after(1, small_run, tmp_path / "run")
+        run = runs.stopped_after(1, plain_run, tmp_path / "run")
         program = importlib.import_module("tfcaps.training.loop")
 
         class Poison(program.Progress):
@@ -262,10 +263,10 @@ class TestNaN:
         before = runs.snapshot(run / "checkpoints")
         metrics = (run / "metrics.csv").read_bytes()
         with pytest.raises(UsageError) as caught:
-            training.train(runs.config(run, resume=True))
+            training.train(runs.plain(run, resume=True))
         assert str(caught.value) == (
             "Expected finite numbers. Received: the loss nan in epoch 2; "
-            "lower --learning_rate (now 0.003); the last good checkpoint is "
+            "lower --learning_rate (now 0.004); the last good checkpoint is "
             f"{run / 'checkpoints' / 'epoch-0001.keras'}"
         )
         assert runs.snapshot(run / "checkpoints") == before

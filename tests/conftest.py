@@ -22,16 +22,19 @@ def seeded():
 @pytest.fixture
 def quick(monkeypatch):
     """Leaves out the pictures, which take most of a tiny training's time."""
-    from tfcaps.training import CapsuleNetworkTask, loop
+    from tfcaps.training import CapsuleNetworkTask, ImageTask, loop
 
     monkeypatch.setattr(loop, "_write_figures", lambda *_: None)
-    monkeypatch.setattr(CapsuleNetworkTask, "figures", lambda *_, **__: ({}, {}))
+    for task in (CapsuleNetworkTask, ImageTask):
+        monkeypatch.setattr(task, "figures", lambda *_, **__: ({}, {}))
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training without decoder; tests change copies of it only."""
-    return _train(_shared(tmp_path_factory) / "small" / "run")
+    from tests import runs
+
+    return _train(runs.config(_shared(tmp_path_factory) / "small" / "run"))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +42,15 @@ def full_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a finished training with decoder; tests change copies of it only."""
     from tests import runs
 
-    return _train(_shared(tmp_path_factory) / "full" / "run", **runs.FULL)
+    return _train(runs.config(_shared(tmp_path_factory) / "full" / "run", **runs.FULL))
+
+
+@pytest.fixture(scope="session")
+def plain_run(tmp_path_factory) -> pathlib.Path:
+    """The directory of a finished training of `runs.plain`; tests change copies of it only."""
+    from tests import runs
+
+    return _train(runs.plain(_shared(tmp_path_factory) / "plain" / "run"))
 
 
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
@@ -48,15 +59,15 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
-def _train(folder: pathlib.Path, **changes) -> pathlib.Path:
+def _train(config) -> pathlib.Path:
     """Trains in the first worker that asks; the others wait for it."""
-    from tests import runs
     from tfcaps import training
 
+    folder = pathlib.Path(config.log_dir)
     folder.parent.mkdir(exist_ok=True)
     with filelock.FileLock(folder.parent / "lock"):
         if not (folder / "results.json").exists():  # is written last of all
             # Another worker's, which failed.
             shutil.rmtree(folder, ignore_errors=True)
-            training.train(runs.config(folder, **changes))
+            training.train(config)
     return folder

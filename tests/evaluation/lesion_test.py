@@ -268,7 +268,7 @@ class TestBadInput:
         assert "Expected --max_removed <= 3, the number of blocks in the largest" in sentence
         assert sentence.endswith("Received: 4")
 
-    def test_no_residual_network(self, tmp_path):
+    def test_no_residual_network(self, quick, tmp_path):
         run = train(tmp_path / "run", model="vgg", epochs=1, blocks=(1,), widths=(2,))
         sentence = sentence_of(run)
         assert sentence.startswith("Expected --log_dir to be the directory of a residual network's")

@@ -397,6 +397,10 @@ def start(log_dir, **changes):
     return runs.start_code(SEARCH, json.dumps(config(log_dir, **changes).to_dict()))
 
 
+# Real trials, in the second round of which somebody has decided about the first one.
+SMALL = {"blocks": (1, 1), "max_trials": 5}
+
+
 def trials_done(folder):
     path = folder / "history.csv"
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
@@ -430,7 +434,7 @@ def leaving_out_the_final_training():
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "whole"
     with leaving_out_the_final_training():
-        search.auto_tune(config(folder, max_trials=5))
+        search.auto_tune(config(folder, **SMALL))
     assert len(history_of(folder)) >= 4
     return folder
 
@@ -439,12 +443,12 @@ def test_killed_and_resumed(uninterrupted, no_final_training, tmp_path, capsys):
     """SIGKILL at two moments in the middle of a trial: the same decisions, the same numbers."""
     folder = tmp_path / "search"
     for done in (1, 2):
-        process = start(folder, max_trials=5, resume=done > 1)
+        process = start(folder, **SMALL, resume=done > 1)
         wait_until(lambda done=done: trials_done(folder) >= done, process)
         time.sleep(random.Random(done).random())
         process.kill()
         assert runs.finish(process)[0] == -signal.SIGKILL
-    search.auto_tune(config(folder, max_trials=5, resume=True))
+    search.auto_tune(config(folder, **SMALL, resume=True))
     assert "Resuming after " in capsys.readouterr().out
     assert history_of(folder) == history_of(uninterrupted)
 
@@ -461,7 +465,7 @@ def test_trials_in_processes_of_their_own(uninterrupted, no_final_training, tmp_
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    search.auto_tune(config(tmp_path, max_trials=2, isolate_trials=True))
+    search.auto_tune(config(tmp_path, **{**SMALL, "max_trials": 2}, isolate_trials=True))
     killer.join()
     assert len(killed) == 1
     assert "  failed: RuntimeError: Expected a result. Received: the end of its process" in (
@@ -480,7 +484,7 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
     processes = {}
     for name in ("chief", "worker-1", "worker-2"):
         monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
-        processes[name] = start(folder, max_trials=5, distributed=True, worker_timeout=6.0)
+        processes[name] = start(folder, **SMALL, distributed=True, worker_timeout=6.0)
 
     def ongoing():
         try:
@@ -509,7 +513,7 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
 
 def test_real_trials(tmp_path):
     """What is measured depends on the seed only, and conflicts end trials of the prunings."""
-    whole = config(tmp_path, rule="all_stages", blocks=(2, 2), model="vgg", epochs=1)
+    whole = config(tmp_path, rule="all_stages", blocks=(1, 1), model="vgg", epochs=1)
     with loop.surroundings(whole):
         runner = trial.TrialRunner(whole, whole.task().load())
         proposal = Proposal(0, "start", whole.start)

@@ -83,14 +83,14 @@ def test_the_numbers_are_those_of_the_saved_network(run):
         )
 
 
-def test_a_resumed_run_has_the_same_numbers(run, tmp_path):
+def test_a_resumed_run_has_the_same_numbers(quick, run, tmp_path):
     stopped = runs.stopped_after(1, run, tmp_path / "run")
     training.train(config(stopped, resume=True))
     for again, row in zip(read_rows(stopped), read_rows(run), strict=True):
         assert {**again, "seconds": 0} == {**row, "seconds": 0}
 
 
-def test_only_the_last_layer(tmp_path):
+def test_only_the_last_layer(quick, tmp_path):
     training.train(config(tmp_path, all_conflict_layers=False, epochs=1, test=False))
     names = [name for name in read_rows(tmp_path)[0] if name.startswith("entropy/")]
     assert names == [f"entropy/{LAYERS[-1]}"]
@@ -112,8 +112,8 @@ def test_a_probe_set_larger_than_the_data(tmp_path):
     assert not (tmp_path / "run.json").exists()
 
 
-def test_several_runs(tmp_path):
-    summary = training.train_several(config(tmp_path, epochs=1, conflicting_samples_size=0), 2)
+def test_several_runs(quick, tmp_path):
+    summary = training.train_several(runs.plain(tmp_path, epochs=1), 2)
     each = [json.loads((tmp_path / f"run-{run}" / "results.json").read_text()) for run in (1, 2)]
     assert [result["seed"] for result in each] == [0, 1]
     accuracies = [result["test_accuracy"] for result in each]

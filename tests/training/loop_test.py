@@ -234,11 +234,11 @@ class TestResume:
         assert found == results(run) == results(small_run)
         assert found["test_accuracy"] is not None
 
-    def test_with_more_epochs_goes_on(self, quick, small_run, tmp_path):
-        run = shutil.copytree(small_run, tmp_path / "run")
+    def test_with_more_epochs_goes_on(self, quick, plain_run, tmp_path):
+        run = shutil.copytree(plain_run, tmp_path / "run")
         first = runs.snapshot(run / "serving" / "1")
-        train(runs.config(run, resume=True, epochs=4))
-        assert rows(run)[:3] == rows(small_run)
+        train(runs.plain(run, resume=True, epochs=4))
+        assert rows(run)[:3] == rows(plain_run)
         assert [row["epoch"] for row in rows(run)] == ["1", "2", "3", "4"]
         assert results(run)["epochs"] == 4
         steps, _ = events(run / "tensorboard" / "train")
@@ -251,14 +251,14 @@ class TestResume:
         images = datasets.load("mnist5k").test.images[:8]
         inputs, _ = loaded.preprocessing.evaluate(images)
         found = served_scores(run / "serving" / "2", images)
-        expected = loaded.model.classifier(inputs, training=False)
+        expected = tf.nn.softmax(loaded.model(inputs, training=False))
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert not np.allclose(found, served_scores(run / "serving" / "1", images), atol=1e-5)
 
         # Killed after the last checkpoint, before anything was made of it.
-        shutil.copy(small_run / "results.json", run / "results.json")
+        shutil.copy(plain_run / "results.json", run / "results.json")
         shutil.rmtree(run / "serving" / "2")
-        train(runs.config(run, resume=True, epochs=4))
+        train(runs.plain(run, resume=True, epochs=4))
         np.testing.assert_array_equal(served_scores(run / "serving" / "2", images), found)
         assert results(run)["epochs"] == 4
 
@@ -278,14 +278,12 @@ class TestResume:
         same_numbers(run, tmp_path / "whole")
 
 
-def test_learning_rate_falls_and_a_resumed_run_has_the_same(quick, tmp_path):
-    changes = {"learning_rate": 0.004, "learning_rate_decay": 0.5, "test": False}
-    train(runs.config(tmp_path / "whole", **changes))
-    found = [float(row["learning_rate"]) for row in rows(tmp_path / "whole")]
+def test_learning_rate_falls_and_a_resumed_run_has_the_same(quick, plain_run, tmp_path):
+    found = [float(row["learning_rate"]) for row in rows(plain_run)]
     assert found == pytest.approx([0.004, 0.002, 0.001])
-    run = runs.stopped_after(1, tmp_path / "whole", tmp_path / "run")
-    train(runs.config(run, resume=True, **changes))
-    same_numbers(run, tmp_path / "whole")
+    run = runs.stopped_after(1, plain_run, tmp_path / "run")
+    train(runs.plain(run, resume=True))
+    same_numbers(run, plain_run)
 
 
 def test_robust_training_needs_pixels_as_they_are(tmp_path):
@@ -301,10 +299,11 @@ def test_robust_training_needs_pixels_as_they_are(tmp_path):
 def test_robust_training_learns_from_attacked_images(quick, tmp_path):
     """An attack of no size is a plain training; one of a size makes the same images harder."""
     changes = {"epochs": 1, "test": False, "augmentation": "none", "attack_steps": 2}
+    changes |= {"train_examples": 40, "batch_size": 16}
     losses = {}
     for name, own in {
-        "plain": {},
-        "zero": {"robust": True, "epsilon": 0.0},
+        "plain": {"enable_tf_function": False},
+        "zero": {"robust": True, "epsilon": 0.0, "enable_tf_function": False},
         "attacked": {"robust": True, "epsilon": 0.3, "attack_step_size": 0.15},
     }.items():
         train(runs.config(tmp_path / name, **changes, **own))
@@ -400,6 +399,8 @@ import pathlib, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from nas import search
+from nas.configuration import SearchConfig
 from tests import runs
 from tfcaps import training
 from tfcaps.training import devices, loop
@@ -410,14 +411,34 @@ folder = pathlib.Path(sys.argv[1])
 # Batches of 32, 32 and 2, so each device has equally much to do.
 changes = {"train_examples": 66, "validation_fraction": 0.0, "epochs": 2}
 training.train(runs.config(folder / "one", **changes))
-devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+both = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+devices.strategy = lambda: both
 training.train(runs.config(folder / "two", **changes))
 runs.stopped_after(1, folder / "two", folder / "resumed")
 training.train(runs.config(folder / "resumed", resume=True, **changes))
 
+# Bundle entropy, during a training and in a search.
+blocks = {
+    "blocks": (1, 1), "widths": (2, 3), "stem": "cifar", "image_size": 8, "train_examples": 150,
+    "validation_fraction": 0.4, "augmentation": "none", "conflicting_samples_size": 30, "epochs": 1,
+}
+training.train(training.BlockNetworkConfig(
+    log_dir=str(folder / "bundles"), batch_size=30, test=False, **blocks
+))
+search._train = lambda config, folder, summary: {}
+blocks = {
+    **blocks, "rule": "grow_and_prune", "check_epochs": 1, "max_trials": 2, "isolate_trials": False
+}
+search.auto_tune(SearchConfig(log_dir=str(folder / "search"), batch_size=30, **blocks))
+try:
+    search.auto_tune(SearchConfig(log_dir=str(folder / "no_search"), batch_size=15, **blocks))
+except Exception as error:
+    print("Search:", error)
+
 # 65 examples to learn from and 65 held out: two devices can't share the 65th.
-training.train(runs.config(
-    folder / "odd", train_examples=130, validation_fraction=0.5, batch_size=64, epochs=1, test=False
+training.train(training.ImageClassifierConfig(
+    log_dir=str(folder / "odd"), filters=(2,), train_examples=130, validation_fraction=0.5,
+    batch_size=64, epochs=1, test=False
 ))
 try:
     training.train(runs.config(folder / "three", batch_size=33))
@@ -433,13 +454,27 @@ def test_two_devices_come_to_the_numbers_of_one(tmp_path):
     assert (
         "Expected --batch_size to be a multiple of 2, the number of devices. Received: 33" in output
     )
+    assert (
+        "Search: Expected --batch_size to be a multiple of 2, the number of devices. Received: 15\n"
+        in output
+    )
+    assert not (tmp_path / "no_search").exists()
+    with (tmp_path / "search" / "history.csv").open(newline="") as file:
+        trials = list(csv.DictReader(file))
+    assert [(trial["role"], trial["status"]) for trial in trials] == [
+        *(("start", "completed"), ("keep", "completed"))
+    ]
+    (bundles,) = rows(tmp_path / "bundles")
+    entropies = {name: float(x) for name, x in bundles.items() if name.startswith("entropy/")}
+    assert len(entropies) == 4  # of two blocks' branches and outputs
+    assert np.isfinite(list(map(float, bundles.values()))).all()
     same_numbers(tmp_path / "resumed", tmp_path / "two")
     (odd,) = rows(tmp_path / "odd")
     assert np.isfinite(float(odd["loss"]))
     loaded = training.load_run(tmp_path / "odd")
     held_out = datasets.load("mnist5k", train_examples=130, validation_fraction=0.5).validation
     inputs, _ = loaded.preprocessing.evaluate(held_out.images)
-    right = np.argmax(loaded.model.classifier(inputs, training=False), axis=-1) == held_out.labels
+    right = np.argmax(loaded.model(inputs, training=False), axis=-1) == held_out.labels
     assert float(odd["val_accuracy"]) == pytest.approx(np.mean(right), abs=1e-6)
     for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
