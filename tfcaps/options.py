@@ -11,7 +11,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tfcaps.errors import UsageError
@@ -173,11 +173,6 @@ class Options:
         may_change = {name for name, field in fields(self).items() if of(field).may_change}
         return {name: value for name, value in self.to_dict().items() if name not in may_change}
 
-    def first_difference(self, earlier: "Options") -> str | None:
-        """The first option that forbids to go on with what was made with `earlier`, or None."""
-        before = earlier.to_dict()
-        return next((n for n, value in self.settled().items() if value != before[n]), None)
-
 
 def value_type(field: dataclasses.Field) -> tuple[type, bool]:
     """The type of an option's value, or of each of its values, and whether there are several."""
@@ -302,13 +297,8 @@ def _from_text(kind: type, value: Any) -> Any:
 
 
 def _wrong(name: str, allowed: str, value: Any) -> UsageError:
-    received = ",".join(map(flag_value, value)) if isinstance(value, (list, tuple)) else value
+    received = flag_value(value) if isinstance(value, (list, tuple)) else value
     return UsageError(f"Expected --{name} {allowed}. Received: {received}")
-
-
-def joined(values: Iterable[Any]) -> str:
-    """Values as a flag has them: separated by commas."""
-    return ",".join(map(flag_value, values))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import dataclasses
 from tfcaps import models, optimizers
 from tfcaps.errors import UsageError
 from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts
-from tfcaps.options import changed, fields, joined, of, option
+from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
@@ -65,12 +65,12 @@ class BlockNetworkConfig(RunConfig):
         widths = self.widths or self._doubled_widths(len(blocks))
         if len(widths) != len(blocks):
             raise UsageError(
-                f"Expected as many entries in --widths as in --blocks={joined(blocks)}. "
-                f"Received: --widths={joined(widths)}"
+                f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
+                f"Received: --widths={flag_value(widths)}"
             )
         if not any(blocks):
             raise UsageError(
-                f"Expected --blocks with at least one block. Received: {joined(blocks)}"
+                f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
             )
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)

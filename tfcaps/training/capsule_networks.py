@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcaps import initializers as capsule_initializers, losses, metrics, models, robustness
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, joined, option
+from tfcaps.options import changed, flag_value, option
 from tfcaps.routing import registry as routings
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
@@ -105,8 +105,8 @@ class CapsuleNetworkConfig(RunConfig):
         if len(self.layers) != len(self.dimensions):
             raise UsageError(
                 "Expected as many entries in --dimensions as in --layers. Received: "
-                f"{len(self.layers)} in --layers={joined(self.layers)} and "
-                f"{len(self.dimensions)} in --dimensions={joined(self.dimensions)}"
+                f"{len(self.layers)} in --layers={flag_value(self.layers)} and "
+                f"{len(self.dimensions)} in --dimensions={flag_value(self.dimensions)}"
             )
 
     @property
