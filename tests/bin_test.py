@@ -215,7 +215,7 @@ class TestAutoTune:
         with pytest.raises(UsageError, match="or --resume to go on with it"):
             auto_tune(program.parse(SearchConfig, arguments))
         code, output, errors = run("auto_tune", *arguments, "--resume")
-        assert code == 0, errors
+        assert (code, errors) == (0, "")
         assert "Resuming after" in output
         results = json.loads((folder / "best" / "results.json").read_text())
         assert f"Test accuracy: {results['test_accuracy']:.2%}" in output

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfcaps import quiet
 from tfcaps.errors import UsageError
 
 # Keras is imported where it is needed: a measured process begins small and in no time.
@@ -104,7 +105,9 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
     """
     context = multiprocessing.get_context("spawn")
     # Not context.Pool: it would wait for ever for a process that was killed.
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=context, initializer=quiet.hide_start_of_tensorflow
+    ) as pool:
         return pool.submit(_peak_of, make_program, args).result()
 
 
