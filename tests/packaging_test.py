@@ -45,7 +45,8 @@ def imported_modules(*folders: str) -> set[str]:
     found = set()
     for folder in folders:
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and path.suffix in ("", ".py"):
+            is_hidden = any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+            if path.is_file() and path.suffix in ("", ".py") and not is_hidden:
                 for node in ast.walk(ast.parse(path.read_text())):
                     if isinstance(node, ast.Import):
                         found |= {alias.name.split(".")[0] for alias in node.names}

@@ -21,6 +21,8 @@ SUITES = {
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",
     "JAX_PLATFORMS": "cpu",
+    # Not below the tests, where these processes begin.
+    "HYPOTHESIS_STORAGE_DIRECTORY": str(TESTS.parent / ".hypothesis"),
     # Most of the time goes into compiling functions that run once.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
