@@ -19,6 +19,7 @@ _SECONDS = 3.0
 _STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 # What the test that runs was ended for; None: nothing yet; "": no test runs.
 _ended: str | None = ""
+_is_interruptible = False
 
 
 @pytest.hookimpl(wrapper=True)
@@ -26,7 +27,7 @@ def pytest_runtest_protocol():
     """Outside of tests pytest-xdist starts its own processes."""
     global _ended
     _ended = None
-    signal.signal(signal.SIGPROF, lambda *_: _skip("takes long"))
+    signal.signal(signal.SIGPROF, lambda *_: _is_interruptible and _skip("takes long"))
     # Repeated until it is heard: Python drops what a destructor raises.
     signal.setitimer(signal.ITIMER_PROF, _SECONDS, 0.5)
     try:
@@ -37,10 +38,24 @@ def pytest_runtest_protocol():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown():
-    """What tests share is taken down however long that takes."""
-    signal.setitimer(signal.ITIMER_PROF, 0.0)
-    return (yield)
+def pytest_runtest_setup():
+    """What a test needs, and the test itself, may be ended; not so pytest's own work on it."""
+    return (yield from _interruptible())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """See `pytest_runtest_setup`."""
+    return (yield from _interruptible())
+
+
+def _interruptible():
+    global _is_interruptible
+    _is_interruptible = True
+    try:
+        return (yield)
+    finally:
+        _is_interruptible = False
 
 
 @pytest.hookimpl(wrapper=True)
