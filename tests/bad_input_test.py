@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import runs
+from tests import forks, runs
 from tfcaps import training
 from tfcaps.errors import UsageError
 
@@ -183,7 +183,7 @@ class TestFullDisk:
         before = runs.snapshot(run)
         size = (run / "checkpoints" / "epoch-0001.keras").stat().st_size
         code, output, errors = runs.finish(
-            runs.start_code(
+            forks.start_code(
                 FULL_DISK,
                 str(size // 2),
                 runs.ROOT / "bin" / "train_capsnet",

@@ -1,5 +1,6 @@
 """What holds for all tests, and trainings that several of them look at."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -9,6 +10,13 @@ import pytest
 
 # Before TensorFlow is imported: its notices on the machine's processor are no test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What XLA compiles here runs a few times: the machine code need not be good.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+def pytest_collection_finish():
+    """Spares the search for garbage, one after each trial of a search, all that was imported."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

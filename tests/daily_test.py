@@ -79,6 +79,7 @@ def test_wrong():
 
 def test_daily(tmp_path):
     (tmp_path / "made_up_test.py").write_text(TESTS)
+    (tmp_path / "conftest.py").write_text("from tests import daily\ndaily._SECONDS = 0.5\n")
     code, output, errors = runs.finish(
         runs.start_code(
             "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))",

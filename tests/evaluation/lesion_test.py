@@ -3,23 +3,20 @@
 import csv
 import itertools
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from tests import forks, runs
 from tfcaps import datasets, training
 from tfcaps.errors import UsageError
 from tfcaps.evaluation import lesion
 from tfcaps.metrics import Bundles
 from tfcaps.models.block_network import BlockNetwork
 
-ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = tuple(f"stage{stage}_block{block}" for stage, block in [(1, 1), (1, 2), (1, 3), (2, 1)])
 CONFLICTING = BLOCKS[1:]
 EXAMPLES = 150  # of the test set
@@ -303,18 +300,15 @@ class TestBadInput:
 
 def test_program(run):
     """With the bundle entropy that there really is."""
-    command = [sys.executable, ROOT / "bin" / "lesion_study", f"--log_dir={run}", "--draws=2"]
-    flags = ["--max_removed=1", f"--test_examples={EXAMPLES}", "--groups=all"]
-    environment = {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, *flags],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
+    code, output, errors = runs.finish(
+        forks.start(
+            *("lesion_study", f"--log_dir={run}", "--draws=2", "--max_removed=1"),
+            *(f"--test_examples={EXAMPLES}", "--groups=all"),
+        )
     )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^all: 1 removed, 2 draws, \d+\.\d\d ± \d+\.\d\d %$", done.stdout, re.M)
-    assert f"All of it is in {run / 'lesion_study'}" in done.stdout
+    assert (code, errors) == (0, "")
+    assert re.search(r"^all: 1 removed, 2 draws, \d+\.\d\d ± \d+\.\d\d %$", output, re.M)
+    assert f"All of it is in {run / 'lesion_study'}" in output
     content = json.loads((run / "lesion_study" / "study.json").read_text())
     assert list(content["entropies"]) == list(BLOCKS)
     assert content["settings"]["conflicting_samples_size"] == 300

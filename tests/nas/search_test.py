@@ -23,7 +23,7 @@ from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.records import Proposal
 from nas.trial import Outcome
-from tests import runs
+from tests import forks, runs
 from tfcaps import datasets, files, training
 from tfcaps.errors import UsageError
 from tfcaps.training import loop
@@ -394,7 +394,7 @@ print(search.auto_tune(SearchConfig.from_dict(json.loads(sys.argv[1]))))
 
 
 def start(log_dir, **changes):
-    return runs.start_code(SEARCH, json.dumps(config(log_dir, **changes).to_dict()))
+    return forks.start_code(SEARCH, json.dumps(config(log_dir, **changes).to_dict()))
 
 
 # Real trials, in the second round of which somebody has decided about the first one.

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests import runs
+from tests import forks, runs
 from tfcaps.errors import UsageError
 from tfcaps.optimizers import Lookahead, RectifiedAdam
 
@@ -332,9 +332,11 @@ def test_elsewhere_the_numbers_are_the_same(tmp_path, examples, surroundings, mo
     model = network(jit_compile=False)
     model.set_weights([np.full(w.shape, 0.1 * i) for i, w in enumerate(model.get_weights())])
     fit(model, examples, 3)
+    start = forks.start_code
     if surroundings == "jax":
         monkeypatch.setenv("KERAS_BACKEND", "jax")
-    code, _, errors = runs.finish(runs.start_code(OTHER_SURROUNDINGS, tmp_path / "weights.npz"))
+        start = runs.start_code
+    code, _, errors = runs.finish(start(OTHER_SURROUNDINGS, tmp_path / "weights.npz"))
     assert code == 0, errors
     with np.load(tmp_path / "weights.npz") as found:
         for one, two in zip(model.get_weights(), found.values(), strict=True):

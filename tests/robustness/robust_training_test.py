@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import runs
+from tests import forks, runs
 from tfcaps.errors import UsageError
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet
@@ -136,7 +136,7 @@ np.savez(__import__("sys").argv[1], *model.get_weights(), loss=loss)
 
 def test_two_replicas(expected, tmp_path):
     """Each attacks its part of the batch; together they do what one does with all of it."""
-    code, _, errors = runs.finish(runs.start_code(REPLICAS, tmp_path / "found.npz"))
+    code, _, errors = runs.finish(forks.start_code(REPLICAS, tmp_path / "found.npz"))
     assert code == 0, errors
     found = np.load(tmp_path / "found.npz")
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)

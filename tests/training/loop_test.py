@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfcaps
-from tests import runs
+from tests import forks, runs
 from tfcaps import datasets, training
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, train
@@ -448,7 +448,7 @@ except Exception as error:
 
 
 def test_two_devices_come_to_the_numbers_of_one(tmp_path):
-    code, output, errors = runs.finish(runs.start_code(DEVICES, tmp_path))
+    code, output, errors = runs.finish(forks.start_code(DEVICES, tmp_path))
     assert code == 0, errors
     assert "Resuming after epoch 1" in output
     assert (
