@@ -14,6 +14,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
+# Importing them changes the process.
+collect_ignore = ["daily.py", "imported.py"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: some tests wait for what they have started, or for a shared training."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_finish():
     """Spares the search for garbage, one after each trial of a search, all that was imported."""
     gc.freeze()

@@ -17,9 +17,18 @@ import wrapt
 _SECONDS = 3.0
 # https://docs.python.org/3/library/audit_events.html
 _STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+_Process = multiprocessing.process.BaseProcess
 # What the test that runs was ended for; None: nothing yet; "": no test runs.
 _ended: str | None = ""
 _is_interruptible = False
+
+
+def pytest_configure():
+    """Watches all that comes."""
+    sys.addaudithook(_watch)
+    # What multiprocessing spawns raises no event.
+    _Process.start = _replaced(_Process.start, "starts a process")
+    wrapt.register_post_import_hook(_watch_trainings, "tfcaps.training.loop")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,10 +100,3 @@ def _replaced(function: Callable, reason: str) -> Callable:
 
 def _watch_trainings(loop) -> None:
     loop.Session.train_epochs = _replaced(loop.Session.train_epochs, "trains a network")
-
-
-sys.addaudithook(_watch)
-# What multiprocessing spawns raises no event.
-_Process = multiprocessing.process.BaseProcess
-_Process.start = _replaced(_Process.start, "starts a process")
-wrapt.register_post_import_hook(_watch_trainings, "tfcaps.training.loop")

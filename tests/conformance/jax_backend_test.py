@@ -25,6 +25,10 @@ ENVIRONMENT = {
     "HYPOTHESIS_STORAGE_DIRECTORY": str(TESTS.parent / ".hypothesis"),
     # Most of the time goes into compiling functions that run once.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    # The second time, two thirds of it are saved.
+    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
 
