@@ -120,11 +120,49 @@ def em(
     *,
     iterations: int = 2,
     beta_a: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """EM routing of vector capsules with the relative cost, written with means over votes."""
+    *leading, out_capsules, in_capsules, dimension = votes.shape
+    if bias is not None:
+        votes = votes + bias[:, None, :]
+    assignment = np.full((*leading, out_capsules, in_capsules), 1.0 / out_capsules)
+    for r in range(1, iterations + 1):
+        w = assignment * activations[..., None, :]
+        total = np.sum(w, axis=-1)
+        p = w / (total[..., None] + EPSILON)
+        mu = _weighted_sum(p, votes)
+        deviations = np.square(votes - mu[..., None, :])
+        spread = _weighted_sum(p, deviations)
+        floor = np.mean(1e-2 * spread + 1e-6 * mu**2, axis=(-2, -1), keepdims=True) + 1e-16
+        variance = spread + floor
+        share = total / (np.mean(total, axis=-1, keepdims=True) + EPSILON)
+        cost = np.mean(np.log(np.sqrt(variance)), axis=-1) - np.log(share + 1e-3) / dimension
+        if out_capsules > 1:
+            cost = cost - np.mean(cost, axis=-1, keepdims=True)
+        else:
+            cost = cost - np.mean(np.log(np.sqrt(variance + np.square(mu))), axis=-1)
+        log_a = -np.logaddexp(0.0, 16.0 * (cost - beta_a))
+        if r < iterations:
+            energy = 0.5 * np.log(variance)[..., None, :] + deviations / (
+                2.0 * variance[..., None, :]
+            )
+            assignment = softmax(log_a[..., None] - np.mean(energy, axis=-1), axis=-2)
+    capsules = np.exp(log_a)[..., None] * mu / np.linalg.norm(mu, axis=-1, keepdims=True)
+    return capsules, assignment
+
+
+def published_em(
+    votes: np.ndarray,
+    activations: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    iterations: int = 2,
+    beta_a: np.ndarray,
     beta_u: np.ndarray,
     inverse_temperature: float = 0.01,
     inverse_temperature_decay: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EM routing of vector capsules: output a · μ/‖μ‖, coupling R of the last M step.
+    """EM routing with the published cost: output a · μ/‖μ‖, coupling R of the last M step.
 
     The inverse temperature of iteration r, from 1, is λ_r = λ · (1 - 0.95^r).
     """
@@ -231,6 +269,7 @@ def attention(
 ROUTINGS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "rba": rba,
     "em": em,
+    "em-published": published_em,
     "sda": sda,
     "sda-batch": sda_batch,
     "mean": mean,

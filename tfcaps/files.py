@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfcaps.errors import UsageError
-from tfcaps.options import WorkOptions, flag
+from tfcaps.options import WorkOptions, fields, flag, of
 
 _PREFIX = ".writing-"
 _LOCK = ".lock"
@@ -244,9 +244,12 @@ class WorkFolder:
         """
         stored = self.read()
         try:
-            known = {name: stored[name] for name in options.settled() if name in stored}
+            known = {
+                name: stored.get(name, of(fields(options)[name]).before or value)
+                for name, value in options.settled().items()
+            }
             return dataclasses.replace(options, **known)
-        except (UsageError, TypeError):
+        except (UsageError, TypeError, AttributeError):
             raise self.damaged() from None
 
     def read(self) -> Any:

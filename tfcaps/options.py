@@ -38,6 +38,7 @@ class Option:
         distinct: whether a list's values have to differ. Default False.
         example: shown in messages on a wrong list.
         aliases: other names of the flag.
+        before: what was done before there was this option, if not what it asks for by default.
     """
 
     help: str
@@ -48,6 +49,7 @@ class Option:
     distinct: bool = False
     example: str | None = None
     aliases: tuple[str, ...] = ()
+    before: Any = None
 
     def allowed(self) -> tuple[str, ...]:
         """The choices as they are now; () where any value of the type will do."""

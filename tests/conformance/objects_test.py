@@ -19,7 +19,7 @@ CASES = {
         optimizers.RectifiedAdam(0.25), sync_period=3
     ),
     "routing rba": lambda: routing.AgreementRouting(3),
-    "routing em": lambda: routing.EMRouting(3, inverse_temperature=0.5),
+    "routing em": lambda: routing.EMRouting(3, cost="published", inverse_temperature=0.5),
     "routing sda": lambda: routing.ScaledDistanceRouting(3, scale="batch"),
     "routing attention": lambda: routing.SelfAttentionRouting(use_prior=True),
     "routing mean": lambda: routing.MeanRouting(3),

@@ -18,7 +18,7 @@ class TestOneRoutingForTwoLayers:
 
     @pytest.mark.parametrize("sizes", [(3, 3), (3, 6)])
     def test_layers_are_what_they_are_alone(self, sizes):
-        routing = EMRouting(iterations=3, inverse_temperature=0.5)
+        routing = EMRouting(iterations=3, cost="published", inverse_temperature=0.5)
         first, second = (DenseCapsule(size, 4, routing=routing) for size in sizes)
         outputs = second(first(CAPSULES))
         assert outputs.shape == (2, sizes[1], 4)
@@ -49,7 +49,7 @@ class TestOneRoutingForTwoLayers:
         )
 
     def test_learnt_weights_are_not_dropped(self):
-        routing = EMRouting()
+        routing = EMRouting(cost="published")
         routing(np.ones((1, 2, 3, 4), "float32"), np.ones((1, 3), "float32"))
         with pytest.raises(UsageError) as caught:
             DenseCapsule(2, 4, routing=routing)

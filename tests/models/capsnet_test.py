@@ -62,7 +62,8 @@ def draw(model, capsules: np.ndarray) -> np.ndarray:
 
 
 def assert_close(actual, expected):
-    np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=1e-5)
+    # EM weighs small differences of variances, layer after layer.
+    np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize(

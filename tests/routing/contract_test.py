@@ -17,7 +17,7 @@ from tests import backend, reference
 from tfcaps import routing
 
 BATCH, PLACES, OUT, IN, D, E = 2, (1, 2), 3, 4, 3, 5
-VARIANTS = (*routing.names(), "sda-batch", "attention-prior")
+VARIANTS = (*routing.names(), "em-published", "sda-batch", "attention-prior")
 HUGE, TINY = 1e4, 1e-20
 # Logits are made, then changed, then used.
 ITERATIONS = 3
@@ -26,10 +26,14 @@ ITERATIONS = 3
 def make(variant: str, **options) -> routing.Routing:
     """A fresh routing; "sda-batch" is "sda" with one distance scale for the batch.
 
+    "em-published" is "em" with the published cost.
+
     "attention-prior" is "attention" with a prior, which is zero as long as nothing is learnt.
     """
     if variant == "attention-prior":
         return routing.SelfAttentionRouting(use_prior=True, **options)
+    if variant == "em-published":
+        return routing.EMRouting(cost="published", **options)
     if variant == "sda-batch":
         return routing.ScaledDistanceRouting(scale="batch", **options)
     return type(routing.get(variant))(**options)
@@ -224,7 +228,7 @@ def test_value_is_the_formula(variant, kind, iterations):
 def test_em_schedule():
     """At 1 the output's length is far from 1/2, so that an error in the cost shows."""
     options = {"inverse_temperature": 1.0, "inverse_temperature_decay": 0.5}
-    assert_is_the_formula("em", draw(CONVOLUTIONAL), **options)
+    assert_is_the_formula("em-published", draw(CONVOLUTIONAL), **options)
 
 
 @pytest.mark.parametrize("through", ["capsules", "coupling"])
@@ -569,7 +573,25 @@ def test_bad_iterations(variant, iterations):
 def test_bad_em_schedule(bad):
     ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
-        make("em", **bad)
+        make("em-published", **bad)
+
+
+@pytest.mark.parametrize("name", ["inverse_temperature", "inverse_temperature_decay"])
+def test_em_schedule_is_of_the_published_cost(name):
+    with pytest.raises(ValueError, match=f"{name} with cost='published' only. Received: 0.5"):
+        make("em", **{name: 0.5})
+
+
+def test_bad_em_cost():
+    with pytest.raises(ValueError, match=r"one of relative, published\. Received: 'sum'"):
+        make("em", cost="sum")
+
+
+def test_em_before_there_were_two_costs():
+    """What was saved then is published EM."""
+    config = make("em-published", inverse_temperature=0.5).get_config()
+    del config["cost"]
+    assert routing.EMRouting.from_config(config).cost == "published"
 
 
 def test_bad_scale():
@@ -583,11 +605,34 @@ def test_two_iterations_by_default(variant):
 
 
 def test_em_weights_are_one_each_per_output_capsule():
-    shapes = {name: value.shape for name, value in backend.weights(built("em")).items()}
-    assert shapes == {"beta_a": (OUT,), "beta_u": (OUT,)}
+    published, relative = (
+        {name: value.shape for name, value in backend.weights(built(variant)).items()}
+        for variant in ("em-published", "em")
+    )
+    assert published == {"beta_a": (OUT,), "beta_u": (OUT,)}
+    assert relative == {"beta_a": (OUT,)}
+
+
+@pytest.mark.parametrize("out", [1, 2, 10])
+def test_em_of_equal_clusters_makes_all_equally_active(out):
+    """1/O each; and 1/2 where there is one only, whose votes are as far apart as they are long."""
+    votes = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 1, 8, 4).astype("float32")
+    capsules, _ = built("em", out)(np.repeat(votes, out, axis=1), np.ones((1, 8), "float32"),
+                                   bias=np.full((out, 4), 1e-3, "float32"))  # fmt: skip
+    lengths = np.linalg.norm(backend.numpy(capsules), axis=-1)
+    np.testing.assert_allclose(lengths, 1 / max(out, 2), rtol=5e-3)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_em_does_not_see_the_size_of_votes(size):
+    data = draw(ARRAY, capsules=50)
+    larger = dataclasses.replace(data, parts=[data.parts[0] * np.float32(size)])
+    larger.bias = data.bias * np.float32(size)
+    for one, other in zip(evaluate("em", data)[:2], evaluate("em", larger)[:2], strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-3)
 
 
 def test_em_weights_start_normal_with_deviation_one_fifth():
-    for value in backend.weights(built("em", 500)).values():
+    for value in backend.weights(built("em-published", 500)).values():
         assert abs(np.mean(value)) < 0.04
         assert 0.18 < np.std(value) < 0.22

@@ -69,6 +69,7 @@ def test_make_skips(make_skips, count):
         (
             {
                 "routing": "em",
+                "em_cost": "published",
                 "inverse_temperature": 0.5,
                 "inverse_temperature_decay": 0.25,
             },

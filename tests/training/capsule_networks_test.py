@@ -23,6 +23,7 @@ OTHER = {
     "routing": "sda",
     "iterations": 5,
     "scale": "batch",
+    "em_cost": "published",
     "inverse_temperature": 0.02,
     "inverse_temperature_decay": 0.0,
     "use_prior": True,
@@ -103,7 +104,11 @@ def test_flag_file_has_no_flags_without_value():
 @pytest.mark.parametrize("name", OTHER)
 def test_which_flags_may_change_on_resume(name):
     earlier = CapsuleNetworkConfig(
-        log_dir="runs/mine", routing="em", layers=(9, 9, 9, 9, 10), dimensions=(8, 8, 8, 8, 16)
+        log_dir="runs/mine",
+        routing="em",
+        em_cost="published" if name.startswith("inverse") else None,
+        layers=(9, 9, 9, 9, 10),
+        dimensions=(8, 8, 8, 8, 16),
     )
     changes = {name: OTHER[name]}
     if name in ("layers", "dimensions"):
@@ -111,7 +116,24 @@ def test_which_flags_may_change_on_resume(name):
     later = dataclasses.replace(earlier, **changes)
     before = earlier.settled()
     changed = [known for known, value in later.settled().items() if value != before[known]]
-    assert changed == ([] if name in FREE_ON_RESUME else [name])
+    expected = [name]
+    if name == "em_cost":  # whose schedule comes with it
+        expected += ["inverse_temperature", "inverse_temperature_decay"]
+    assert changed == ([] if name in FREE_ON_RESUME else expected)
+
+
+def test_a_schedule_asks_for_the_published_cost():
+    """As it did in flag files that were written before there was another one."""
+
+    def of(**changes):
+        config = CapsuleNetworkConfig(log_dir="x", routing="em", **changes)
+        return config.em_cost, config.inverse_temperature, config.inverse_temperature_decay
+
+    assert of() == ("relative", None, None)
+    assert of(em_cost="published") == ("published", 0.001, 0.95)
+    assert of(inverse_temperature=0.01) == ("published", 0.01, 0.95)
+    with pytest.raises(UsageError, match="--inverse_temperature_decay with --em_cost=published"):
+        of(em_cost="relative", inverse_temperature_decay=0.5)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +148,7 @@ def test_which_flags_may_change_on_resume(name):
             {
                 "name": "em",
                 "iterations": 3,
+                "cost": "published",
                 "inverse_temperature": 0.5,
                 "inverse_temperature_decay": 0.25,
             },
@@ -138,6 +161,7 @@ def test_routing_gets_its_own_arguments(routing, expected):
         routing=routing,
         iterations=3,
         scale="batch",
+        em_cost="published",
         inverse_temperature=0.5,
         inverse_temperature_decay=0.25,
         use_prior=True,

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfcaps import datasets, files, plots, training
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import Experiment, share_out, time_left
+from tfcaps.experiments.experiment import Experiment, em_cost, share_out, time_left
 from tfcaps.options import changed, option
 from tfcaps.routing.registry import names as routing_names
 from tfcaps.training import CapsuleNetworkConfig
@@ -94,6 +94,7 @@ class DepthExperiment(Experiment):
     primary_capsules: int = option("Channels of the primary layer.", default=32, range=">= 1")
     capsules: int = option("Capsules of each hidden layer.", default=16, range=">= 1")
     iterations: int = changed(CapsuleNetworkConfig, "iterations")
+    em_cost: str = em_cost()
     skip_dist: int = changed(CapsuleNetworkConfig, "skip_dist")
     use_reconstruction: bool = changed(CapsuleNetworkConfig, "use_reconstruction")
     train_examples: int = changed(
@@ -171,7 +172,7 @@ class Cell(NamedTuple):
             **{
                 name: getattr(experiment, name)
                 for name in (
-                    *("iterations", "skip_dist", "use_reconstruction", "train_examples"),
+                    *("iterations", "em_cost", "skip_dist", "use_reconstruction", "train_examples"),
                     *("epochs", "batch_size", "learning_rate", "augmentation", "data_dir"),
                     "kernel_initializer",
                 )

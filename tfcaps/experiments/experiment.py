@@ -12,6 +12,16 @@ from tfcaps import files, process
 from tfcaps.options import WorkOptions, changed, flag_value, option
 
 
+def em_cost() -> Any:
+    """The option of experiments with EM among their routings."""
+    return option(
+        "Of em: what a cluster costs, relative to the others or as published.",
+        default="relative",
+        choices=("relative", "published"),
+        before="published",
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(WorkOptions):
     """Base class of an experiment's choices; a field is the flag of the same name.

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcaps import files, plots
 from tfcaps.errors import UsageError
-from tfcaps.experiments.experiment import Experiment, share_out, time_left
+from tfcaps.experiments.experiment import Experiment, em_cost, share_out, time_left
 from tfcaps.options import changed, option
 from tfcaps.routing import registry as routings
 from tfcaps.training import CapsuleNetworkConfig
@@ -71,6 +71,7 @@ class SignExperiment(Experiment):
         may_change=True,
     )
     iterations: int = changed(CapsuleNetworkConfig, "iterations")
+    em_cost: str = em_cost()
     runs: int = option(
         "Networks per combination, each with initial weights of its own.", default=3, range=">= 1"
     )
@@ -218,7 +219,11 @@ def _train_part(
         [Member(*values) for values in itertools.product(config.use_bias, range(config.runs))],
         capsules,
         dim,
-        {"name": routing, "iterations": config.iterations},
+        {
+            "name": routing,
+            "iterations": config.iterations,
+            **({"cost": config.em_cost} if routing == "em" else {}),
+        },
         learning_rate=config.learning_rate,
         seed=config.seed,
     )

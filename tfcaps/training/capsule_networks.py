@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     import keras
 
 
+# What the schedule of EM's published cost is, unless it is asked for.
+_SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
+
+
 @KINDS.register("capsule_network")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CapsuleNetworkConfig(RunConfig):
     """All choices of one training of a capsule network; a field is the flag of the same name.
 
     Learning rate 1e-4 of Adam, batches of 128 and 30 epochs are the defaults of arXiv 1905.08744
-    and 2104.07393. Of EM's inverse temperature the published 0.01 is too large for wide layers, see
-    docs/results.md.
+    and 2104.07393. Of the inverse temperature of EM's published cost the published 0.01 is too
+    large for wide layers, see docs/results.md.
 
     Raises:
         UsageError: a value is out of its range.
@@ -48,11 +52,21 @@ class CapsuleNetworkConfig(RunConfig):
         default="sample",
         choices=("sample", "batch"),
     )
-    inverse_temperature: float = option(
-        "Of em: the limit of its schedule; published: 0.01.", default=0.001, range="> 0"
+    em_cost: str | None = option(
+        "Of em: what a cluster costs, relative to the others or as published (default: relative; "
+        "with an inverse temperature: published).",
+        default=None,
+        choices=("relative", "published"),
     )
-    inverse_temperature_decay: float = option(
-        "Of em: 0 starts at the limit.", default=0.95, range="in [0, 1)"
+    inverse_temperature: float | None = option(
+        "Of em's published cost: the limit of its schedule (default: 0.001; published: 0.01).",
+        default=None,
+        range="> 0",
+    )
+    inverse_temperature_decay: float | None = option(
+        "Of em's published cost: 0 starts at the limit (default: 0.95).",
+        default=None,
+        range="in [0, 1)",
     )
     use_prior: bool = option(
         "Of attention: whether a prior of the couplings is learnt; ConvCapsNet can't have one.",
@@ -109,6 +123,19 @@ class CapsuleNetworkConfig(RunConfig):
                 f"{len(self.dimensions)} in --dimensions={flag_value(self.dimensions)}"
             )
 
+        self._settle_em_cost()
+
+    def _settle_em_cost(self) -> None:
+        """A schedule asks for the published cost: before there was another one, it was enough."""
+        given = [name for name in _SCHEDULE if getattr(self, name) is not None]
+        if self.em_cost is None:
+            object.__setattr__(self, "em_cost", "published" if given else "relative")
+        if self.em_cost == "published":
+            for name in _SCHEDULE.keys() - given:
+                object.__setattr__(self, name, _SCHEDULE[name])
+        elif given:
+            self.expect(given[0], False, "with --em_cost=published only")
+
     @property
     def run_name(self) -> str:
         return f"{self.dataset_name}-{self.routing}"
@@ -118,11 +145,9 @@ class CapsuleNetworkConfig(RunConfig):
 
     def routing_config(self) -> dict[str, Any]:
         """The routing with its own arguments, as `tfcaps.routing.get` takes it."""
+        schedule = {name: getattr(self, name) for name in _SCHEDULE}
         own: dict[str, dict[str, Any]] = {
-            "em": {
-                "inverse_temperature": self.inverse_temperature,
-                "inverse_temperature_decay": self.inverse_temperature_decay,
-            },
+            "em": {"cost": self.em_cost, **(schedule if self.em_cost == "published" else {})},
             "sda": {"scale": self.scale},
             "attention": {"use_prior": self.use_prior},
         }
