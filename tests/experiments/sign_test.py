@@ -106,7 +106,7 @@ def test_stacked_networks_are_what_they_are_alone(name, deepest, monkeypatch):
     for (member, depth), alone in networks.items():
         order = np.random.default_rng([3, alone.run, 0]).permutation(16)
         alone.train(x[order].reshape(2, 8))
-        np.testing.assert_allclose(after[alone.place], alone.lengths(x), atol=2e-5)
+        np.testing.assert_allclose(after[alone.place], alone.lengths(x), atol=2e-4)
         for layer, (kernel, bias, *_) in zip(
             alone.layers, stack.weights(member, depth), strict=True
         ):

@@ -61,9 +61,10 @@ def draw(model, capsules: np.ndarray) -> np.ndarray:
     return x.reshape((len(x), *IMAGE))
 
 
-def assert_close(actual, expected):
-    # EM weighs small differences of variances, layer after layer.
-    np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=5e-5)
+def assert_close(actual, expected, routing="rba"):
+    # Each layer of EM makes more of a rounding: it compares variances of very few votes here.
+    atol = 1e-4 if routing == "em" else 1e-5
+    np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -87,17 +88,17 @@ def test_forward_pass(network, routing):
     primary, outputs, couplings = forward(model, routing, dimensions, additions)
     actual = model(IMAGES)
     assert set(actual) == {"lengths", "reconstruction"}
-    assert_close(actual["lengths"], reference.lengths(outputs[-1]))
-    assert_close(actual["reconstruction"], draw(model, outputs[-1]))
-    assert_close(model.classifier(IMAGES), reference.lengths(outputs[-1]))
+    assert_close(actual["lengths"], reference.lengths(outputs[-1]), routing)
+    assert_close(actual["reconstruction"], draw(model, outputs[-1]), routing)
+    assert_close(model.classifier(IMAGES), reference.lengths(outputs[-1]), routing)
     inspected = model.inspector(IMAGES)
     names = [f"capsules_{index + 1}" for index in range(len(outputs))]
     assert set(inspected["couplings"]) == set(names)
     assert set(inspected["capsules"]) == {"primary_capsules", *names}
     assert_close(inspected["capsules"]["primary_capsules"], primary)
     for name, capsules, coupling in zip(names, outputs, couplings, strict=True):
-        assert_close(inspected["capsules"][name], capsules)
-        assert_close(inspected["couplings"][name], coupling)
+        assert_close(inspected["capsules"][name], capsules, routing)
+        assert_close(inspected["couplings"][name], coupling, routing)
 
 
 def test_without_bias_and_decoder():

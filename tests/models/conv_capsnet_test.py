@@ -50,15 +50,17 @@ def test_forward_pass(network, skip_distance, routing):
     model = models.ConvCapsNet(IMAGE, sizes, dimensions, routing, skip_distance=skip_distance)
     outputs, couplings = forward(model, routing, sizes, additions if skip_distance else {})
     inspected = model.inspector(IMAGES)
+    # Each layer of EM makes more of a rounding: it compares variances of two votes here.
+    atol = 5e-4 if routing == "em" else 1e-5
     for index, (capsules, coupling) in enumerate(zip(outputs, couplings, strict=True)):
         name = f"capsules_{index + 1}"
         for actual, expected in [
             (inspected["capsules"][name], capsules),
             (inspected["couplings"][name], coupling),
         ]:
-            np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=5e-5)
+            np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=atol)
     lengths = backend.numpy(model(IMAGES)["lengths"])
-    np.testing.assert_allclose(lengths, reference.lengths(outputs[-1]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(lengths, reference.lengths(outputs[-1]), rtol=0, atol=atol)
 
 
 def test_stem():
