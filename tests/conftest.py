@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
+_LONGEST = ("jax_backend_test.py", "loop_test.py", "bin_test.py", "search_test.py", "sign_test.py")
 # Importing them changes the process.
 collect_ignore = ["daily.py", "imported.py"]
 
@@ -21,6 +22,11 @@ collect_ignore = ["daily.py", "imported.py"]
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores: some tests wait for what they have started, or for a shared training."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(items):
+    """The files with the longest tests begin: none of them is left alone at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
 def pytest_collection_finish():

@@ -141,6 +141,7 @@ def em(
             cost = cost - np.mean(cost, axis=-1, keepdims=True)
         else:
             cost = cost - np.mean(np.log(np.sqrt(variance + np.square(mu))), axis=-1)
+        cost = cost / np.sqrt(1.0 + 16.0 * np.mean(cost**2, axis=-1, keepdims=True))
         log_a = -np.logaddexp(0.0, 16.0 * (cost - beta_a))
         if r < iterations:
             energy = 0.5 * np.log(variance)[..., None, :] + deviations / (

@@ -103,11 +103,12 @@ class TestRunDirectory:
         expected = ["epoch", *names, *(f"val_{name}" for name in names), *scores]
         assert sorted(found[0]) == sorted(expected)
         for row in found:
-            for prefix in ("", "val_"):
+            # Keras averages a part of a loss over batches, and the sum over examples: all the same
+            # for the 20 of validation, which are one batch.
+            for prefix, tolerance in (("", 0.1), ("val_", 1e-5)):
                 total = float(row[f"{prefix}margin_loss"])
                 total += 1e-5 * float(row[f"{prefix}reconstruction_loss"])
-                # Keras averages a part of a loss over batches, and the sum over examples.
-                assert float(row[f"{prefix}loss"]) == pytest.approx(total, rel=1e-3)
+                assert float(row[f"{prefix}loss"]) == pytest.approx(total, rel=tolerance)
             # Of 20 validation examples a whole number is right.
             assert (20 * float(row["val_accuracy"])) == pytest.approx(
                 round(20 * float(row["val_accuracy"])), abs=1e-5
@@ -181,8 +182,8 @@ class TestResults:
         # 24 → 16 by the stem → 4: 4·4·4 = 64 primary capsules of dimension 4.
         stem = 9 * 9 * 1 * 16 + 16
         primary = 9 * 9 * 16 * 16 + 16
-        # A matrix for each pair of capsules, a bias for each, and EM's two numbers for each.
-        dense = (64 * 4 + 4 * 10) * 4 * 4 + (4 + 10) * 4 + 2 * (4 + 10)
+        # A matrix for each pair of capsules, a bias for each, and EM's number for each.
+        dense = (64 * 4 + 4 * 10) * 4 * 4 + (4 + 10) * 4 + (4 + 10)
         decoder = (40 + 1) * 512 + (512 + 1) * 1024 + (1024 + 1) * 24 * 24
         assert results(full_run)["parameters"] == stem + primary + dense + decoder
 

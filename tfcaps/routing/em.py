@@ -21,6 +21,9 @@ MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluste
 # Of the relative cost: how much a cluster that is tighter by a factor e than the others is more
 # active. From 8 to 32 all learn, 16 soonest (docs/capsules.md).
 STEEPNESS = 16.0
+# The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
+# a few dimensions differ so much that the logistic would saturate.
+_LARGEST_LOGIT = 4.0
 # What published arguments are, unless they are given.
 _SCHEDULE = {"inverse_temperature": 0.01, "inverse_temperature_decay": 0.95}
 
@@ -46,6 +49,7 @@ class EMRouting(Routing):
 
         cost_o = ½ mean_e log σ² − (1/E) log(share_o + 1e-3), minus its mean over O
         share_o = Σ_i w, divided by its mean over O
+        then cost_o is divided by √(1 + (s/4)² · the mean over O of its square)
         s = 16;  τ = 1/E;  floor = mean over O and E of 0.01 σ² + 1e-6 μ², plus 1e-16
 
     β_a is learnt, one per output capsule; at first it makes all a be 1/O. A single output capsule
@@ -206,8 +210,11 @@ def _relative(total, first, second, centre):
     share = weight / (ops.mean(weight, axis=-1, keepdims=True) + EPSILON)
     cost = _half_log_volume(variance) - ops.log(share + MIN_SHARE) / variance.shape[-1]
     if variance.shape[-2] == 1:
-        return shift, variance, cost - _half_log_volume(variance + ops.square(centre + shift))
-    return shift, variance, cost - ops.mean(cost, axis=-1, keepdims=True)
+        cost = cost - _half_log_volume(variance + ops.square(centre + shift))
+    else:
+        cost = cost - ops.mean(cost, axis=-1, keepdims=True)
+    square = ops.mean(ops.square(cost), axis=-1, keepdims=True)
+    return shift, variance, cost * ops.rsqrt(1.0 + (STEEPNESS / _LARGEST_LOGIT) ** 2 * square)
 
 
 def _half_log_volume(variance):
