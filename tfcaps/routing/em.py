@@ -19,7 +19,7 @@ _OF_MEANS = 1e-6  # far above the rounding of single precision
 _OF_NOTHING = 1e-16
 MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluster
 # Of the relative cost: how much a cluster that is tighter by a factor e than the others is more
-# active. From 8 to 32 all learn, 16 soonest (docs/capsules.md).
+# active. From 8 to 32 all learn, 16 soonest (docs/results.md).
 STEEPNESS = 16.0
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.
