@@ -21,7 +21,7 @@ collect_ignore = ["daily.py", "imported.py"]
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores: some tests wait for what they have started, or for a shared training."""
-    return len(os.sched_getaffinity(0)) + 1
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):

@@ -34,7 +34,7 @@ ENVIRONMENT = {
 
 def _start(suites: tuple[str, ...]) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites],
+        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *suites],
         cwd=TESTS,
         env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.PIPE,

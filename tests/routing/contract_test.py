@@ -633,6 +633,8 @@ def test_em_does_not_see_the_size_of_votes(size):
 
 
 def test_em_weights_start_normal_with_deviation_one_fifth():
-    for value in backend.weights(built("em-published", 500)).values():
+    values = backend.weights(built("em-published", 500)).values()
+    assert len(np.unique(list(values))) == 1000  # none is another's copy
+    for value in values:
         assert abs(np.mean(value)) < 0.04
         assert 0.18 < np.std(value) < 0.22

@@ -122,6 +122,15 @@ def test_which_flags_may_change_on_resume(name):
     assert changed == ([] if name in FREE_ON_RESUME else expected)
 
 
+def test_what_is_of_em_alone_does_not_stop_another_routings_run():
+    """Flag files had a schedule whatever the routing was."""
+    plain, earlier = (
+        CapsuleNetworkConfig(log_dir="x", inverse_temperature=value) for value in (None, 0.001)
+    )
+    assert plain.settled() == earlier.settled()
+    assert "em_cost" in CapsuleNetworkConfig(log_dir="x", routing="em").settled()
+
+
 def test_a_schedule_asks_for_the_published_cost():
     """As it did in flag files that were written before there was another one."""
 

@@ -10,14 +10,16 @@ from typing import Any
 
 from tfcaps import files, process
 from tfcaps.options import WorkOptions, changed, flag_value, option
+from tfcaps.training import CapsuleNetworkConfig
 
 
 def em_cost() -> Any:
     """The option of experiments with EM among their routings."""
-    return option(
-        "Of em: what a cluster costs, relative to the others or as published.",
+    return changed(
+        CapsuleNetworkConfig,
+        "em_cost",
         default="relative",
-        choices=("relative", "published"),
+        help="Of em: what a cluster costs, relative to the others or as published.",
         before="published",
     )
 

@@ -18,8 +18,7 @@ _OF_VARIANCES = 1e-2
 _OF_MEANS = 1e-6  # far above the rounding of single precision
 _OF_NOTHING = 1e-16
 MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluster
-# Of the relative cost: how much a cluster that is tighter by a factor e than the others is more
-# active. From 8 to 32 all learn, 16 soonest (docs/results.md).
+# Of the relative cost: how much the logit grows for a cluster that is tighter by a factor e.
 STEEPNESS = 16.0
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.
@@ -128,8 +127,10 @@ class EMRouting(Routing):
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
         capsules = votes_shape[-3]
         if self.cost == "published":
-            normal = keras.initializers.RandomNormal(stddev=0.2)
-            initializers = {"beta_a": normal, "beta_u": normal}
+            # One each: an initializer draws the same numbers every time.
+            initializers = {
+                name: keras.initializers.RandomNormal(stddev=0.2) for name in ("beta_a", "beta_u")
+            }
         else:
             # a = 1/O without a cost: a few are active from the start, as it is to be in the end.
             odds = math.log(max(capsules - 1, 1))

@@ -122,7 +122,6 @@ class CapsuleNetworkConfig(RunConfig):
                 f"{len(self.layers)} in --layers={flag_value(self.layers)} and "
                 f"{len(self.dimensions)} in --dimensions={flag_value(self.dimensions)}"
             )
-
         self._settle_em_cost()
 
     def _settle_em_cost(self) -> None:
@@ -135,6 +134,11 @@ class CapsuleNetworkConfig(RunConfig):
                 object.__setattr__(self, name, _SCHEDULE[name])
         elif given:
             self.expect(given[0], False, "with --em_cost=published only")
+
+    def settled(self) -> dict[str, Any]:
+        """Without what is EM's alone, where there is none."""
+        own = () if self.routing == "em" else ("em_cost", *_SCHEDULE)
+        return {name: value for name, value in super().settled().items() if name not in own}
 
     @property
     def run_name(self) -> str:
