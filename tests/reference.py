@@ -121,20 +121,13 @@ def em(
     iterations: int = 2,
     beta_a: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EM routing of vector capsules with the relative cost, written with means over votes."""
-    *leading, out_capsules, in_capsules, dimension = votes.shape
-    if bias is not None:
-        votes = votes + bias[:, None, :]
-    assignment = np.full((*leading, out_capsules, in_capsules), 1.0 / out_capsules)
-    for r in range(1, iterations + 1):
-        w = assignment * activations[..., None, :]
-        total = np.sum(w, axis=-1)
-        p = w / (total[..., None] + EPSILON)
-        mu = _weighted_sum(p, votes)
-        deviations = np.square(votes - mu[..., None, :])
-        spread = _weighted_sum(p, deviations)
-        floor = np.mean(1e-2 * spread + 1e-6 * mu**2, axis=(-2, -1), keepdims=True) + 1e-16
-        variance = spread + floor
+    """EM routing with the relative cost."""
+    out_capsules, _, dimension = votes.shape[-3:]
+
+    def floor(mu, spread):
+        return np.mean(1e-2 * spread + 1e-6 * mu**2, axis=(-2, -1), keepdims=True) + 1e-16
+
+    def logit(mu, variance, total, _):
         share = total / (np.mean(total, axis=-1, keepdims=True) + EPSILON)
         cost = np.mean(np.log(np.sqrt(variance)), axis=-1) - np.log(share + 1e-3) / dimension
         if out_capsules > 1:
@@ -142,14 +135,9 @@ def em(
         else:
             cost = cost - np.mean(np.log(np.sqrt(variance + np.square(mu))), axis=-1)
         cost = cost / np.sqrt(1.0 + 16.0 * np.mean(cost**2, axis=-1, keepdims=True))
-        log_a = -np.logaddexp(0.0, 16.0 * (cost - beta_a))
-        if r < iterations:
-            energy = 0.5 * np.log(variance)[..., None, :] + deviations / (
-                2.0 * variance[..., None, :]
-            )
-            assignment = softmax(log_a[..., None] - np.mean(energy, axis=-1), axis=-2)
-    capsules = np.exp(log_a)[..., None] * mu / np.linalg.norm(mu, axis=-1, keepdims=True)
-    return capsules, assignment
+        return 16.0 * (beta_a - cost)
+
+    return _clusters(votes, activations, bias, iterations, floor, logit, 1.0 / dimension)
 
 
 def published_em(
@@ -163,11 +151,21 @@ def published_em(
     inverse_temperature: float = 0.01,
     inverse_temperature_decay: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """EM routing with the published cost: output a · μ/‖μ‖, coupling R of the last M step.
+    """EM routing with the published cost.
 
     The inverse temperature of iteration r, from 1, is λ_r = λ · (1 - 0.95^r).
     """
-    *leading, out_capsules, in_capsules, dimension = votes.shape
+
+    def logit(_, variance, total, r):
+        cost = (variance.shape[-1] * beta_u + np.sum(np.log(variance), axis=-1)) * total
+        return inverse_temperature * (1.0 - inverse_temperature_decay**r) * (beta_a - cost)
+
+    return _clusters(votes, activations, bias, iterations, lambda *_: EM_VARIANCE_FLOOR, logit, 1.0)
+
+
+def _clusters(votes, activations, bias, iterations, floor, logit, tau):
+    """EM routing of vector capsules: output a · μ/‖μ‖, coupling R of the last M step."""
+    *leading, out_capsules, in_capsules, _ = votes.shape
     if bias is not None:
         votes = votes + bias[:, None, :]
     assignment = np.full((*leading, out_capsules, in_capsules), 1.0 / out_capsules)
@@ -177,17 +175,15 @@ def published_em(
         total = np.sum(w, axis=-1)
         mu = _weighted_sum(w, votes) / (total[..., None] + EPSILON)
         deviations = np.square(votes - mu[..., None, :])
-        variance = _weighted_sum(w, deviations) / (total[..., None] + EPSILON) + EM_VARIANCE_FLOOR
-        cost = (dimension * beta_u + np.sum(np.log(variance), axis=-1)) * total
-        schedule = inverse_temperature * (1.0 - inverse_temperature_decay**r)
-        logit = schedule * (beta_a - cost)
-        log_a = -np.logaddexp(0.0, -logit)
+        spread = _weighted_sum(w, deviations) / (total[..., None] + EPSILON)
+        variance = spread + floor(mu, spread)
+        log_a = -np.logaddexp(0.0, -logit(mu, variance, total, r))
         # E step, in the log domain
         if r < iterations:
             log_density = -0.5 * np.sum(np.log(variance), axis=-1)[..., None] - np.sum(
                 deviations / (2.0 * variance[..., None, :]), axis=-1
             )
-            assignment = softmax(log_a[..., None] + log_density, axis=-2)
+            assignment = softmax(log_a[..., None] + tau * log_density, axis=-2)
     capsules = np.exp(log_a)[..., None] * mu / np.linalg.norm(mu, axis=-1, keepdims=True)
     return capsules, assignment
 
