@@ -59,6 +59,37 @@ def gradients(
     return (_jax_gradients if IS_JAX else _tensorflow_gradients)(function, variables)
 
 
+def second_derivatives(
+    function: Callable[..., tuple[Any, Any]], variables: Sequence[keras.Variable] = ()
+) -> Callable[..., list[Any]]:
+    """Products of a scalar's Hessian with a vector, by differentiating its gradient.
+
+    Args:
+        function: as of `gradients`.
+        variables: as of `gradients`.
+
+    Returns:
+        A function of the arguments, and then of one direction per argument and variable. It gives
+        the derivative of the gradient in that direction, one part per argument and variable.
+    """
+    first = gradients(function, variables)
+
+    def slope(*values):
+        count = (len(values) - len(variables)) // 2
+        _, derivatives = first(*values[:count])
+        products = zip(derivatives, values[count:], strict=True)
+        return sum(keras.ops.sum(d * v) for d, v in products), ()
+
+    second = gradients(slope, variables)
+
+    def evaluate(*values):
+        count = (len(values) - len(variables)) // 2
+        _, derivatives = second(*values)
+        return [*derivatives[:count], *derivatives[len(values) :]]
+
+    return evaluate
+
+
 def forward(function: Callable, variables: Sequence[keras.Variable] = ()) -> Callable:
     """The function as it is on TensorFlow; compiled on JAX, for the same reason as above."""
     if not IS_JAX:

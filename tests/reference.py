@@ -376,6 +376,22 @@ def finite_differences(
     return gradients
 
 
+def mixed_difference(
+    function: Callable[..., float],
+    arguments: Sequence[np.ndarray],
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    step: float = 2e-4,
+) -> float:
+    """The second derivative of a scalar function, once in each of two directions."""
+
+    def at(a, b):
+        moved = zip(arguments, first, second, strict=True)
+        return function(*(x + step * (a * v + b * u) for x, v, u in moved))
+
+    return (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4.0 * step**2)
+
+
 def slow_bundles(activations, labels, *, learning_rate, batch_size, amplitude, dtype="float32"):
     """Number of bundles and bundle entropy, by comparing each row with every bundle so far."""
     number = np.float64 if activations.dtype == np.float64 else np.dtype(dtype).type

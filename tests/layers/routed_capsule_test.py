@@ -8,7 +8,7 @@ from tests import backend
 from tfcaps.errors import UsageError
 from tfcaps.layers import ConvCapsule, DenseCapsule, PrimaryCapsule
 from tfcaps.ops import squash
-from tfcaps.routing import ArrayVotes, EMRouting, Routing
+from tfcaps.routing import ArrayVotes, EMRouting, Routing, names
 
 CAPSULES = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
 
@@ -124,3 +124,33 @@ class TestFormerNames:
         loaded = type(layer).from_config(former)
         assert (loaded.capsules, loaded.dim) == (3, 4)
         assert loaded.get_config() == config
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "mean"])
+def test_gradient_of_a_gradient_penalty(name):
+    """Along itself it is as steep as finite differences of the penalty, in a compiled step."""
+    keras.utils.set_random_seed(0)
+    layer = DenseCapsule(3, 4, routing=name)
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 5)).astype("float32")
+    layer(inputs)
+
+    def score(inputs):
+        return keras.ops.sum(keras.ops.square(layer(inputs))[:, 0]), ()
+
+    differentiate = backend.gradients(score, layer.trainable_variables)
+
+    def penalty(inputs):
+        return keras.ops.sum(keras.ops.square(differentiate(inputs)[1][0])), ()
+
+    step = backend.gradients(penalty, layer.trainable_variables)
+    kernel = layer.trainable_variables[0]
+    gradient = backend.numpy(backend.jitted(step, layer.trainable_variables)(inputs)[1][1])
+    original, length = backend.numpy(kernel.value), np.linalg.norm(gradient)
+
+    def moved(distance):
+        kernel.assign((original + distance * gradient / length).astype("float32"))
+        return float(penalty(inputs)[0])
+
+    slope = (moved(1e-3) - moved(-1e-3)) / 2e-3
+    assert length > 1e-3
+    np.testing.assert_allclose(length, slope, rtol=0.01)

@@ -246,6 +246,40 @@ def test_gradient_is_that_of_finite_differences(variant, kind, through):
     assert_close_gradients(actual, reference.finite_differences(scalar, arguments))
 
 
+@functools.cache
+def _second_derivatives(variant: str, kind: Kind) -> Callable:
+    layer = built(variant)
+    return backend.second_derivatives(weighted_sum(layer, kind), layer.trainable_variables)
+
+
+@each_kind
+@each_variant
+def test_second_derivative_is_that_of_finite_differences(variant, kind):
+    """A row of the Hessian's product with a vector, for every argument."""
+    data = draw(kind)
+    function, arguments = formula(variant, data)
+    weights = output_weights(data, "both")
+
+    def scalar(*values):
+        return sum(np.sum(o * w) for o, w in zip(function(*values), weights, strict=True))
+
+    rng = np.random.default_rng(2)
+    direction = [rng.normal(size=a.shape).astype("float32") for a in arguments]
+    count = len(data.arguments)
+    zeros = [np.zeros_like(w) for w in weights]
+    products = _second_derivatives(variant, kind)(
+        *data.arguments, *weights, *direction[:count], *zeros, *direction[count:]
+    )
+    for n, product in enumerate(_without_weights(data, products)):
+        row = [np.zeros(a.shape) for a in arguments]
+        row[n] = rng.normal(size=row[n].shape)
+        expected = reference.mixed_difference(scalar, arguments, direction, row)
+        scale = np.linalg.norm(row[n]) * np.linalg.norm(product)
+        np.testing.assert_allclose(
+            np.sum(product * row[n]), expected, rtol=0, atol=1e-3 * scale + 1e-5
+        )
+
+
 @pytest.mark.parametrize(
     ("batch", "out", "capsules"),
     [(1, 1, IN), (BATCH, 12, 1)],

@@ -10,6 +10,9 @@ whose gradients are outer products, `w ⊗ ds`, `2x (w ⊗ ds)`, `dl ⊗ q`, `2x
 reading only hands its two factors to a *slot*, and `SlotVotes.open` adds up the slots' products in
 one pass at the very end of the backward computation: a slot is a pair of zeros that `open` gives
 out and that a reading takes as arguments, with its factors as their "gradients".
+
+That is the first derivative. Its computation reads x in turn, and there x is an ordinary result of
+what it was made from. So a derivative of the derivative is the backend's own, and exact.
 """
 
 import abc
@@ -20,6 +23,8 @@ from keras import ops
 from tfcaps.errors import UsageError
 from tfcaps.ops import compiled
 
+# What a reading gives back to x, which gets its gradient by the slots.
+NOTHING = None
 # From this input dimension on a matrix product per input capsule beats a fused sum of products.
 _FUSED_DIMENSIONS = 16
 
@@ -80,39 +85,40 @@ class SlotVotes(Votes):
 
     @abc.abstractmethod
     def _pull_back(self, tensors, x, linear, quadratic):
-        """Gradients for the tensors, from x as it was read and the factors in the slots."""
+        """A gradient for each tensor, from x as it was read and the factors in the slots."""
 
     def open(self, *, linear, quadratic=0, centre_weights=None):
-        count = linear + quadratic
-        shares = () if centre_weights is None else (shares_of(centre_weights),)
-
-        def materialize(*arguments):
-            tensors = arguments[: len(self.tensors)]
-            if shares:
-                x, centre = self._materialize_centred(*arguments)
-            else:
-                x = self._materialize(*tensors)
-                centre = ops.zeros_like(x[..., 0, :])
-            lefts = [ops.zeros_like(x[..., 0]) for _ in range(count)]
-            rights = [ops.zeros_like(centre) for _ in range(count)]
-
-            def gradient(*upstream):
-                _, _, *factors = _cotangents(upstream)
-                slots = list(zip(factors[:count], factors[count:], strict=True))
-                own = self._pull_back(tensors, x, slots[:linear], slots[linear:])
-                own = own if isinstance(own, tuple) else (own,)
-                none = tuple(ops.zeros_like(share) for share in arguments[len(tensors) :])
-                return (*own, *none) if len(own) + len(none) > 1 else own[0]
-
-            return (x, centre, *lefts, *rights), gradient
-
-        x, centre, *factors = ops.custom_gradient(materialize)(*self.tensors, *shares)
-        slots = list(zip(factors[:count], factors[count:], strict=True))
-        opened = OpenVotes(
-            ops.stop_gradient(x), ops.stop_gradient(centre), slots[:linear], slots[linear:]
-        )
+        x, centre = self._opened_at(centre_weights)
+        slots = self._slots(x, linear + quadratic, linear)
+        opened = OpenVotes(x, centre, slots[:linear], slots[linear:])
         self._opened.append(opened)
         return opened
+
+    def _opened_at(self, centre_weights):
+        """x, and what was subtracted from the votes."""
+        if centre_weights is not None:
+            x, centre = self._materialize_centred(*self.tensors, shares_of(centre_weights))
+            return x, ops.stop_gradient(centre)  # or nothing would be a gradient of x, all zeros
+        x = self._materialize(*self.tensors)
+        return x, ops.zeros_like(x[..., 0, :])
+
+    def _slots(self, x, count, linear):
+        """Pairs of zeros, the first so many for readings of x and the others for x²."""
+
+        @ops.custom_gradient
+        def make(x, *tensors):
+            lefts = [ops.zeros_like(x[..., 0]) for _ in range(count)]
+            rights = [ops.zeros_like(x[..., 0, :]) for _ in range(count)]
+
+            def gradient(*upstream):
+                factors = _cotangents(upstream)
+                slots = list(zip(factors[:count], factors[count:], strict=True))
+                return NOTHING, *self._pull_back(tensors, x, slots[:linear], slots[linear:])
+
+            return (*lefts, *rights), gradient
+
+        zeros = make(x, *self.tensors)
+        return list(zip(zeros[:count], zeros[count:], strict=True))
 
 
 class ArrayVotes(SlotVotes):
@@ -129,7 +135,7 @@ class ArrayVotes(SlotVotes):
         return votes
 
     def _pull_back(self, tensors, x, linear, quadratic):
-        return _sum_of_products(x, *_factors(linear), *_factors(quadratic))
+        return (_sum_of_products(x, *_factors(linear), *_factors(quadratic)),)
 
 
 class DenseVotes(SlotVotes):
@@ -245,14 +251,14 @@ def shares_of(weights):
     return ops.stop_gradient(weights / ops.maximum(total, 1e-30))
 
 
-# The readings. Votes get no gradient here, and the slots get the two factors of theirs.
+# The readings. Votes get nothing here, and the slots get the two factors of their gradient.
 
 
 @ops.custom_gradient
 def _weighted_sum(x, weights, left, right):
     def gradient(*upstream):
         (ds,) = _cotangents(upstream)
-        return ops.zeros_like(x), _dot(x, ds), weights, ds
+        return NOTHING, _dot(x, ds), weights, ds
 
     return _combine(weights, x), gradient
 
@@ -261,7 +267,7 @@ def _weighted_sum(x, weights, left, right):
 def _agreement(x, vectors, left, right):
     def gradient(*upstream):
         (dl,) = _cotangents(upstream)
-        return ops.zeros_like(x), _combine(dl, x), dl, vectors
+        return NOTHING, _combine(dl, x), dl, vectors
 
     return _dot(x, vectors), gradient
 
@@ -270,7 +276,7 @@ def _agreement(x, vectors, left, right):
 def _squared_lengths(x, left, right):
     def gradient(*upstream):
         (dl,) = _cotangents(upstream)
-        return ops.zeros_like(x), dl, ops.ones_like(right)
+        return NOTHING, dl, ops.ones_like(right)
 
     return _sum_of_squares(x), gradient
 
@@ -279,10 +285,9 @@ def _squared_lengths(x, left, right):
 def _moments(x, squares, weights, left, right, quadratic_left, quadratic_right):
     def gradient(*upstream):
         first, second = _cotangents(upstream)
-        nothing = ops.zeros_like(x)
         return (
-            nothing,
-            nothing,
+            NOTHING,
+            NOTHING,
             _polynomial(x, first, second),
             weights,
             first,
@@ -297,10 +302,9 @@ def _moments(x, squares, weights, left, right, quadratic_left, quadratic_right):
 def _energies(x, squares, linear, quadratic, left, right, quadratic_left, quadratic_right):
     def gradient(*upstream):
         (dl,) = _cotangents(upstream)
-        nothing = ops.zeros_like(x)
         return (
-            nothing,
-            nothing,
+            NOTHING,
+            NOTHING,
             _combine(dl, x),
             _combine(dl, squares),
             dl,
@@ -344,7 +348,7 @@ def _polynomial(x, linear, quadratic):
 
 @compiled
 def _less_mean(x, shares):
-    centre = ops.sum(x * shares[..., None, :, None], axis=-2)
+    centre = ops.stop_gradient(ops.sum(x * shares[..., None, :, None], axis=-2))
     return x - ops.expand_dims(centre, -2), centre
 
 
@@ -359,7 +363,9 @@ def _centred_dense_votes(inputs, kernel, shares):
     capsules, count, dim, input_dim = kernel.shape
     flat_kernel = ops.reshape(ops.transpose(kernel, (1, 3, 0, 2)), (count * input_dim, -1))
     flat_inputs = ops.reshape(inputs * shares[..., None], (-1, count * input_dim))
-    centre = ops.reshape(ops.matmul(flat_inputs, flat_kernel), (-1, capsules, dim))
+    centre = ops.stop_gradient(
+        ops.reshape(ops.matmul(flat_inputs, flat_kernel), (-1, capsules, dim))
+    )
     return _sum_over_dim(inputs, kernel) - ops.expand_dims(centre, -2), centre
 
 
