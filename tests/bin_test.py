@@ -282,7 +282,10 @@ class TestEvaluate:
         assert re.search(rf"T-score +{stored['t_score']:.4f}", output)
         assert set(stored["bundles"]) == {"primary_capsules", "capsules_1", "capsules_2"}
         names = {path.name for path in (tmp_path / "figures").iterdir()}
-        assert names == {"confusion_matrix.png", "class_accuracy.png", "reliability.png"}
+        assert names == {
+            *("confusion_matrix.png", "class_accuracy.png"),
+            *("reliability.png", "reliability_calibrated.png"),
+        }
 
     @pytest.mark.parametrize(
         ("flags", "sentence"),

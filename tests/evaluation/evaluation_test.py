@@ -1,6 +1,7 @@
 """Evaluation of finished runs: the numbers, the files, going on, and wrong input."""
 
 import csv
+import dataclasses
 import json
 import sys
 
@@ -54,6 +55,45 @@ class TestEvaluate:
             error += abs(right[inside].sum() - confidence[inside].sum()) / 60
         assert results["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
 
+    def test_probabilities(self, subject, evaluated):
+        """One temperature of the log odds, from the validation split, by a plain search."""
+        results, _ = evaluated
+
+        def log_odds(examples):
+            lengths = [subject.run.model.classifier(b["image"]) for b in subject.batches(examples)]
+            lengths = np.clip(np.concatenate(lengths).astype("float64"), 1e-6, 1 - 1e-6)
+            return np.log(lengths / (1 - lengths))
+
+        def probabilities(examples, temperature):
+            powers = np.exp(log_odds(examples) / temperature)
+            return powers / powers.sum(axis=1, keepdims=True)
+
+        held_out = subject.data.validation
+        found = results["calibrated"]
+        assert found["examples"] == len(held_out) == 20
+
+        def loss(temperature):
+            p = np.log(probabilities(held_out, temperature))
+            return -np.mean(21 / 22 * p[np.arange(20), held_out.labels] + p.mean(axis=1) / 22)
+
+        best = found["temperature"]
+        assert loss(best) <= min(loss(best * 0.99), loss(best * 1.01))
+        confidence = probabilities(subject.split, best)
+        right = confidence.argmax(axis=1) == subject.split.labels
+        gaps = [
+            right[inside].sum() - confidence.max(axis=1)[inside].sum()
+            for inside in ((confidence.max(axis=1) * 15).astype(int) == n for n in range(15))
+        ]
+        error = np.abs(gaps).sum() / 60
+        assert found["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
+
+    def test_without_a_validation_there_are_none(self, subject, tmp_path):
+        data = dataclasses.replace(subject.data, validation=None)
+        bare = dataclasses.replace(subject, data=data)
+        results = evaluation.evaluate(bare, tmp_path, conflicting_samples_size=0)
+        assert "calibrated" not in results
+        assert not (tmp_path / "figures" / "reliability_calibrated.png").exists()
+
     def test_capsules_and_bundles(self, evaluated):
         results, _ = evaluated
         assert list(results["t_scores"]) == ["capsules_1", "capsules_2"]
@@ -72,6 +112,7 @@ class TestEvaluate:
             row["correct"] for row in results["per_class"]
         ]
         figures = {"confusion_matrix.png", "class_accuracy.png", "reliability.png"}
+        figures |= {"reliability_calibrated.png"}
         assert {path.name for path in (folder / "figures").iterdir()} == figures
         assert all((folder / "figures" / name).read_bytes()[:4] == b"\x89PNG" for name in figures)
 

@@ -6,10 +6,18 @@ from typing import Any
 import numpy as np
 
 from tfcaps import datasets, files, plots
+from tfcaps.datasets import Split
 from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject
 from tfcaps.metrics import BundleEntropy, capsule_scores
-from tfcaps.metrics.calibration import reliability_bins
+from tfcaps.metrics.calibration import (
+    ReliabilityBins,
+    fit_temperature,
+    reliability_bins,
+    softmax,
+)
+
+_SMALLEST_SCORE = 1e-6  # and 1 less that is the largest one, so that log odds are finite
 
 
 def evaluate(
@@ -18,7 +26,12 @@ def evaluate(
     """Evaluates a network on its subject's examples.
 
     Writes `evaluation.json`, `per_class.csv` and `figures/`: `confusion_matrix.png`,
-    `class_accuracy.png`, `reliability.png`.
+    `class_accuracy.png`, `reliability.png`, and where a split was held out for validation also
+    `reliability_calibrated.png`.
+
+    Scores become probabilities by one temperature T, which is fitted on the validation split:
+    `softmax(z / T)`, with z the log odds `log(‖v‖ / (1 − ‖v‖))` of a capsule network's lengths,
+    and the logits of any other network.
 
     Args:
         subject: network and examples.
@@ -27,8 +40,9 @@ def evaluate(
 
     Returns:
         The content of evaluation.json: `accuracy`, `per_class`, `confusion` (rows are true
-        classes), `calibration`; `bundles` per layer; and of a capsule network `t_scores`, `t_score`
-        and `d_score`.
+        classes), `expected_calibration_error`; `calibrated`, the same of the probabilities, with
+        `temperature` and the number of `examples` that it was fitted on; `bundles` per layer; and
+        of a capsule network `t_scores`, `t_score` and `d_score`.
 
     Raises:
         UsageError: there are fewer training examples than `conflicting_samples_size`.
@@ -39,6 +53,7 @@ def evaluate(
     names = subject.run.class_names
     counts = plots.confusion_counts(labels, predictions, len(names))
     bins = reliability_bins(scores.max(axis=-1), predictions == labels)
+    calibrated, probable = _calibrated(subject, labels, scores)
     results = {
         "checkpoint": subject.options.checkpoint,
         "dataset": subject.data.name,
@@ -46,6 +61,7 @@ def evaluate(
         "examples": len(labels),
         "accuracy": float(np.mean(predictions == labels)),
         "expected_calibration_error": bins.expected_calibration_error,
+        **calibrated,
         **_inside(subject),
         "per_class": _per_class(counts, names),
         "reliability": {
@@ -59,6 +75,10 @@ def evaluate(
         "class_accuracy": plots.class_accuracy(counts, names),
         "reliability": plots.reliability(bins),
     }
+    if probable:
+        figures["reliability_calibrated"] = plots.reliability(
+            probable, x_label="Calibrated confidence"
+        )
     with files.WorkFolder(subject.folder, files.EVALUATION).locked():
         files.remove_unfinished(subject.folder)
         for name, figure in figures.items():
@@ -77,6 +97,10 @@ def table(results: dict[str, Any]) -> str:
         *(f"  {row['class']:26.26}{row['accuracy'] or 0:8.2%}" for row in results["per_class"]),
         f"{'calibration error':28}{results['expected_calibration_error']:8.4f}",
     ]
+    if "calibrated" in results:
+        calibrated = results["calibrated"]
+        label = f"  with temperature {calibrated['temperature']:.3g}"
+        lines.append(f"{label:28}{calibrated['expected_calibration_error']:8.4f}")
     if "t_score" in results:
         lines.append(f"{'T-score':28}{results['t_score']:8.4f}")
         lines += [f"  {layer:26.26}{score:8.4f}" for layer, score in results["t_scores"].items()]
@@ -90,11 +114,39 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _scores(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N,) and scores (N, K): lengths, or the softmax of a block network."""
+def _calibrated(
+    subject: Subject, labels: np.ndarray, scores: np.ndarray
+) -> tuple[dict[str, Any], ReliabilityBins | None]:
+    """What probabilities are worth, as an entry of the results; nothing without a validation."""
+    held_out = subject.data.validation
+    if held_out is None or scores.shape[1] < 2:
+        return {}, None
+    known, fitted = (labels, scores)
+    if held_out is not subject.split:
+        known, fitted = _scores(subject, held_out)
+    temperature = fit_temperature(_logits(subject, fitted), known)
+    probabilities = softmax(_logits(subject, scores) / temperature)
+    bins = reliability_bins(probabilities.max(axis=-1), probabilities.argmax(axis=-1) == labels)
+    found = {
+        "temperature": temperature,
+        "examples": len(known),
+        "expected_calibration_error": bins.expected_calibration_error,
+    }
+    return {"calibrated": found}, bins
+
+
+def _logits(subject: Subject, scores: np.ndarray) -> np.ndarray:
+    """Lengths are a probability each; a softmax is one of all classes."""
+    scores = np.clip(scores, _SMALLEST_SCORE, 1.0 - _SMALLEST_SCORE)
+    return np.log(scores) - (np.log1p(-scores) if subject.has_capsules else 0.0)
+
+
+def _scores(subject: Subject, split: Split | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and scores (N, K): lengths, or a softmax; of the subject's examples or others."""
     classifier = subject.run.model.classifier
+    split = subject.split if split is None else split
     labels, scores = [], []
-    for batch in shown("Scores", subject.batches(), len(subject.split), subject.options.batch_size):
+    for batch in shown("Scores", subject.batches(split), len(split), subject.options.batch_size):
         labels.append(batch["label"].numpy())
         scores.append(np.asarray(classifier(batch["image"], training=False), "float64"))
     return np.concatenate(labels), np.concatenate(scores)

@@ -1,5 +1,9 @@
 from .bundles import Bundles as Bundles, bundle_entropy as bundle_entropy
-from .calibration import ReliabilityBins as ReliabilityBins, reliability_bins as reliability_bins
+from .calibration import (
+    ReliabilityBins as ReliabilityBins,
+    fit_temperature as fit_temperature,
+    reliability_bins as reliability_bins,
+)
 from .d_score import DScore as DScore
 from .layer_bundles import (
     BundleEntropy as BundleEntropy,

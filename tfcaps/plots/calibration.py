@@ -8,7 +8,7 @@ from tfcaps.metrics.calibration import ReliabilityBins
 from tfcaps.plots import canvas
 
 
-def reliability(bins: ReliabilityBins) -> Figure:
+def reliability(bins: ReliabilityBins, *, x_label: str = "Confidence") -> Figure:
     """Draws accuracy against confidence, above the number of examples of each confidence.
 
     On the diagonal a network is right as often as it says; a bar below it shows one that is too
@@ -16,6 +16,7 @@ def reliability(bins: ReliabilityBins) -> Figure:
 
     Args:
         bins: as `tfcaps.metrics.reliability_bins` returns them.
+        x_label: what the confidence is. Default "Confidence".
 
     Returns:
         The figure.
@@ -57,7 +58,7 @@ def reliability(bins: ReliabilityBins) -> Figure:
     top.set_ylim(0.0, 1.02)
     top.set_xlim(0.0, 1.0)
     top.yaxis.set_major_formatter(PercentFormatter(1.0))
-    bottom.set_xlabel("Confidence", fontsize=canvas.LABEL_SIZE)
+    bottom.set_xlabel(x_label, fontsize=canvas.LABEL_SIZE)
     bottom.set_ylabel("Examples", fontsize=canvas.LABEL_SIZE)
     bottom.tick_params(labelsize=canvas.TICK_SIZE)
     bottom.spines[["top", "right"]].set_visible(False)
