@@ -346,6 +346,18 @@ def test_extreme_votes_and_activations(variant, kind, scale):
         np.testing.assert_allclose(total, 1.0, rtol=0, atol=1e-5, err_msg=message)
 
 
+@pytest.mark.parametrize("scale", [1e-13, 1e-17])
+@each_name
+def test_gradients_of_tiny_votes(variant, scale):
+    """As in a deep stack without bias: votes and activations are tiny alike."""
+    data = draw(CONVOLUTIONAL)
+    data.parts[0] *= np.float32(scale)
+    data.parts[0][..., 1:, :] *= 0.1  # the larger ones don't hide them
+    data.activations *= np.float32(scale)
+    data.bias[:] = 0.0
+    assert_finite(*evaluate(variant, data, through="both")[2])
+
+
 @each_kind
 @each_variant
 def test_zero_votes_give_zero_capsules(variant, kind):

@@ -15,6 +15,8 @@ from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 NEAR_COUPLING = 0.9
 NEAR_DISTANCE = 0.5
 ROUNDING = 1e-6  # relative error of a difference of float32 sums
+# Squares below are multiplied by its inverse, for their derivatives divide by their powers.
+_SMALL_SQUARE = 2.0**-60
 
 
 @register("sda")
@@ -90,6 +92,9 @@ def _relative_distance(axes):
 
     def relative_distance(squares, agreement, capsules):
         capsule_squares = ops.sum(ops.square(capsules), axis=-1)[..., None]
+        factor = _range_factor(ops.max(squares + capsule_squares, axis=axes, keepdims=True))
+        squares, agreement = squares * factor, agreement * factor
+        capsule_squares = capsule_squares * factor
         distance = _root(
             squares - 2.0 * agreement + capsule_squares,
             smallest=ROUNDING * (squares + capsule_squares),
@@ -112,7 +117,15 @@ def _root(squares, smallest):
 def _shortened(squares, activations):
     """Squared lengths after shortening, and the factor `min(1, a_i / ‖û‖)` (1 where û = 0)."""
     is_zero = squares < SMALLEST_NORMAL
-    inverse_length = ops.rsqrt(ops.where(is_zero, ops.ones_like(squares), squares))
-    factor = ops.expand_dims(activations, -2) * inverse_length
+    scale = _range_factor(squares)
+    inverse_length = ops.rsqrt(ops.where(is_zero, ops.ones_like(squares), squares * scale))
+    factor = ops.expand_dims(activations, -2) * ops.sqrt(scale) * inverse_length
     factor = ops.minimum(ops.where(is_zero, ops.ones_like(squares), factor), 1.0)
     return squares * ops.square(factor), factor
+
+
+def _range_factor(squares):
+    """A power of two by which small squares can be multiplied, 1 for all others."""
+    is_small = ops.stop_gradient(squares) < _SMALL_SQUARE
+    one = ops.ones_like(squares)
+    return ops.where(is_small, one / _SMALL_SQUARE, one)
