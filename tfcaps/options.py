@@ -106,7 +106,7 @@ def changed(cls: type["Options"], name: str, **changes: Any) -> Any:
 
 def fields(cls: "type[Options] | Options") -> dict[str, dataclasses.Field]:
     """The options of a class, by name, in their order."""
-    return {field.name: field for field in dataclasses.fields(cls)}
+    return {field.name: field for field in dataclasses.fields(cls) if _KEY in field.metadata}
 
 
 def of(field: dataclasses.Field) -> Option:
@@ -123,8 +123,8 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            self.check(field.name)
+        for name in fields(self):
+            self.check(name)
 
     def check(self, name: str) -> None:
         """Checks one option, whose value comes to be of its own type.
@@ -148,9 +148,10 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """All options, as JSON can hold them."""
+        values = {name: getattr(self, name) for name in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -211,7 +212,8 @@ def flag_value(value: Any) -> str:
 def _checked(field: dataclasses.Field, value: Any) -> Any:
     """The value in the option's own type, if it is an allowed one."""
     kind, is_several = value_type(field)
-    if value is None and type(None) in typing.get_args(field.type):
+    # What has no default value of its own may get one later, from other options.
+    if value is None and (field.default is None or type(None) in typing.get_args(field.type)):
         return None
     if is_several:
         return _checked_list(field.name, of(field), kind, value)

@@ -108,6 +108,16 @@ class RunConfig(WorkOptions):
         """The data set in the name of a folder."""
         return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
 
+    def with_classes(self, count: int) -> "RunConfig":
+        """The choices for data of so many classes, where what wasn't asked for depends on it."""
+        del count
+        return self
+
+    def as_begun(self, earlier: "RunConfig") -> "RunConfig":
+        """The choices for going on with a run: what wasn't asked for is as it has been."""
+        del earlier
+        return self
+
     def task(self) -> "Task":
         """How networks are trained as it is asked here."""
         raise NotImplementedError("A kind of training has to define `task`.")

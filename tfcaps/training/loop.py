@@ -203,10 +203,12 @@ def train(
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
     directory = RunDirectory(config.log_dir)
     with directory.locked():
+        config = directory.as_begun(config)
         directory.check(config)
         with surroundings(config):
-            task = config.task()
-            run = _prepare(task, task.load() if data is None else data, directory, initial_model)
+            data = config.task().load() if data is None else data
+            task = config.with_classes(len(data.class_names)).task()
+            run = _prepare(task, data, directory, initial_model)
             with devices.deterministic():
                 return _finish(run, _fit(run))
 

@@ -51,6 +51,16 @@ class RunDirectory(files.WorkFolder):
             )
         return earlier
 
+    def as_begun(self, config: RunConfig) -> RunConfig:
+        """What is asked for, where a run is gone on with as that was begun.
+
+        Raises:
+            UsageError: as `made_with`.
+        """
+        if not (config.resume and self.marker.exists()):
+            return config
+        return config.as_begun(self.made_with(config))
+
     def create(self, config: RunConfig, description: dict[str, Any]) -> None:
         """Makes the folders, and writes flags and description last, so that they mark a run."""
         self.path.mkdir(parents=True, exist_ok=True)
