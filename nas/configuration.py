@@ -16,8 +16,9 @@ from tfcaps.training import BlockNetworkConfig
 class SearchConfig(BlockNetworkConfig):
     """All choices of one search; a field is the flag of the same name.
 
-    The choices of all trainings hold for the trials and for the final training; `epochs` is of the
-    final training alone.
+    The choices of all trainings hold for the trials and for the final training; `epochs` and what
+    becomes of the learning rate in their course are of the final training alone: trials are
+    compared, and go on from each other, at one rate.
 
     Raises:
         UsageError: a value is out of its range.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tfcaps.training.task import Task
 
 KINDS = Registry("a kind of training", "tfcaps.training")
+# Schedules of the learning rate whose end is that of the training.
+_ENDING = ("cosine", "one_cycle")
+_CYCLE_WARM_UP = 0.3  # of the epochs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,23 @@ class RunConfig(WorkOptions):
         "Part of the training set that is held out.", default=0.1, range="in [0, 1)"
     )
     learning_rate: float = option(
-        "Of the optimizer, in the first epoch.", default=1e-3, range="> 0"
+        "Of the optimizer, in the first epoch, or after the warm-up.", default=1e-3, range="> 0"
+    )
+    schedule: str = option(
+        "What becomes of it: exponential: --learning_rate_decay says; cosine: it falls to 0 at the "
+        "end; one_cycle: it rises from a 25th, and falls to almost nothing.",
+        default="exponential",
+        choices=("constant", "exponential", *_ENDING),
     )
     learning_rate_decay: float = option(
-        "What it is multiplied by after each epoch.", default=1.0, range="in (0, 1]"
+        "Of exponential: what it is multiplied by after each epoch.",
+        default=1.0,
+        range="in (0, 1]",
+    )
+    warmup_epochs: float | None = option(
+        "Epochs, or a part of one, in which it rises to its value (0; one_cycle: 0.3 of --epochs).",
+        default=None,
+        range=">= 0",
     )
     batch_size: int = option("Examples per step, over all devices.", default=64, range=">= 1")
     epochs: int = option("Epochs in all.", default=10, range=">= 1", may_change=True)
@@ -97,6 +113,30 @@ class RunConfig(WorkOptions):
         default=False,
         help="Go on in --log_dir where an earlier run stopped.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.schedule != "exponential":
+            self.expect(
+                "learning_rate_decay",
+                self.learning_rate_decay == 1,
+                f"with --schedule=exponential only, not with {self.flag('schedule')}",
+            )
+        self.expect(
+            "warmup_epochs", self.warm_up < self.epochs, f"below {self.flag('epochs')}"
+        )
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs in which the learning rate rises."""
+        if self.warmup_epochs is not None:
+            return self.warmup_epochs
+        return _CYCLE_WARM_UP * self.epochs if self.schedule == "one_cycle" else 0.0
+
+    def settled(self) -> dict[str, Any]:
+        """With the number of epochs, where the learning rate depends on it."""
+        length = {"epochs": self.epochs} if self.schedule in _ENDING else {}
+        return {**super().settled(), **length}
 
     @property
     def kind(self) -> str:

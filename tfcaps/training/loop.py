@@ -15,7 +15,7 @@ import tfcaps
 from tfcaps import datasets, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, devices
+from tfcaps.training import checkpoints, devices, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
@@ -309,7 +309,7 @@ def _fit(run: _Run) -> list[dict[str, float]]:
         range(run.epochs_done, config.epochs),
         [
             Progress(min(run.used_examples, run.steps * config.batch_size), config.batch_size),
-            *_schedules(config),
+            *schedules.callbacks(config, run.steps),
             *run.task.callbacks(probe),
             *_bundle_recorders(run),
             RunSummaries(
@@ -323,17 +323,6 @@ def _fit(run: _Run) -> list[dict[str, float]]:
         kept=run.directory.checkpoints,
     )
     return recorder.rows
-
-
-def _schedules(config: RunConfig) -> list[keras.callbacks.Callback]:
-    """The learning rate as a function of the epoch alone, so that a resumed run has the same."""
-    if config.learning_rate_decay == 1:
-        return []
-    return [
-        keras.callbacks.LearningRateScheduler(
-            lambda epoch: config.learning_rate * config.learning_rate_decay**epoch
-        )
-    ]
 
 
 def _bundle_recorders(run: _Run) -> list[BundleRecorder]:
