@@ -76,11 +76,11 @@ class OneOf:
 
     def defaults(self, name: str) -> str:
         """Which default an option has for which value of `by`, where its classes differ."""
-        having = [cls for cls in self.classes if name in options.fields(cls)]
-        found = [options.flag_value(options.fields(cls)[name].default) for cls in having]
+        having = [options.fields(cls) for cls in self.classes if name in options.fields(cls)]
+        found = [options.flag_value(fields[name].default) for fields in having]
         if name == self.by or len(set(found)) < 2:
             return ""
-        *first, _ = (", ".join(options.of(options.fields(cls)[self.by]).allowed()) for cls in having)
+        *first, _ = (", ".join(options.of(fields[self.by]).allowed()) for fields in having)
         return "; ".join(
             f"{default} with --{self.by}={choices}"
             for default, choices in zip(found, [*first, "any other"], strict=True)

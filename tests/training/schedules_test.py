@@ -76,7 +76,9 @@ def test_what_there_was_before_stays_as_it_was():
 
 
 def test_a_warm_up_that_rounds_to_the_whole_training_leaves_a_step():
-    config = runs.plain("x", schedule="cosine", learning_rate_decay=1.0, warmup_epochs=0.9, epochs=1)
+    config = runs.plain(
+        "x", schedule="cosine", learning_rate_decay=1.0, warmup_epochs=0.9, epochs=1
+    )
     np.testing.assert_allclose(rates(config, steps=2), [0.002, 0.004])
 
 

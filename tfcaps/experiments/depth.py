@@ -115,7 +115,7 @@ class DepthExperiment(Experiment):
         CapsuleNetworkConfig, "learning_rate", default=1e-3, help="Of Adam."
     )
     schedule: str = changed(CapsuleNetworkConfig, "schedule")
-    learning_rate_decay: float = changed(CapsuleNetworkConfig, "learning_rate_decay")
+    learning_rate_decay: float = changed(CapsuleNetworkConfig, "learning_rate_decay", before=1.0)
     warmup_epochs: float | None = changed(CapsuleNetworkConfig, "warmup_epochs")
     augmentation: str = changed(CapsuleNetworkConfig, "augmentation")
     kernel_initializer: str = changed(CapsuleNetworkConfig, "kernel_initializer")

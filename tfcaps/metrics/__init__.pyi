@@ -1,5 +1,9 @@
 from .bundles import Bundles as Bundles, bundle_entropy as bundle_entropy
 from .calibration import ReliabilityBins as ReliabilityBins, reliability_bins as reliability_bins
+from .classification import (
+    ClassificationScores as ClassificationScores,
+    classification_scores as classification_scores,
+)
 from .d_score import DScore as DScore
 from .layer_bundles import (
     BundleEntropy as BundleEntropy,

@@ -10,7 +10,8 @@ from tfcaps.errors import UsageError
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up of any learning rate.
 
-    In step s = 0, 1, … of a training, with the learning rate η(s) without warm-up and W steps of it,
+    In step s = 0, 1, … of a training, where η(s) is the learning rate without warm-up and W the
+    number of steps that it takes,
 
         min(1, (s + 1) / (W + 1)) · η(s)
 

@@ -277,7 +277,8 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
         """Batches with what there is to be drawn.
 
         A network whose decoder sees the label's capsule gets the labels in training, and zeros
-        otherwise: at inference it reconstructs from the longest capsule.
+        otherwise: at inference it reconstructs from the longest capsule. Weights of classes are
+        those of the margin loss.
         """
         import tensorflow as tf
 
@@ -289,7 +290,12 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             inputs = batch["image"]
             if isinstance(model.input, dict):
                 inputs = {"image": inputs, "label": one_hot if training else tf.zeros_like(one_hot)}
-            return inputs, targets
+            if "weight" not in batch:
+                return inputs, targets
+            # How well an image is drawn has nothing to do with how frequent its class is.
+            even = tf.ones_like(batch["weight"])
+            weights = {name: batch["weight"] if name == "lengths" else even for name in targets}
+            return inputs, targets, weights
 
         return batches.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 

@@ -63,6 +63,7 @@ class RunConfig(WorkOptions):
         "end; one_cycle: it rises from a 25th, and falls to almost nothing.",
         default="exponential",
         choices=("constant", "exponential", *_ENDING),
+        before="exponential",
     )
     learning_rate_decay: float = option(
         "Of exponential: what it is multiplied by after each epoch.",
@@ -74,8 +75,21 @@ class RunConfig(WorkOptions):
         default=None,
         range=">= 0",
     )
+    class_weights: str = option(
+        "What an example counts in the loss of its class; balanced: N / (K n) for N examples of K "
+        "classes, n of them of its own.",
+        default="none",
+        choices=("none", "balanced"),
+        before="none",
+    )
     batch_size: int = option("Examples per step, over all devices.", default=64, range=">= 1")
     epochs: int = option("Epochs in all.", default=10, range=">= 1", may_change=True)
+    patience: int = option(
+        "Stop after so many epochs without a better validation accuracy; 0: never.",
+        default=0,
+        range=">= 0",
+        may_change=True,
+    )
     steps_per_epoch: int = option(
         "An epoch ends after so many steps; 0: after all examples.", default=0, range=">= 0"
     )
@@ -122,9 +136,10 @@ class RunConfig(WorkOptions):
                 self.learning_rate_decay == 1,
                 f"with --schedule=exponential only, not with {self.flag('schedule')}",
             )
-        self.expect(
-            "warmup_epochs", self.warm_up < self.epochs, f"below {self.flag('epochs')}"
-        )
+        self.expect("warmup_epochs", self.warm_up < self.epochs, f"below {self.flag('epochs')}")
+
+        if self.patience:
+            self.expect("validation_fraction", self.validation_fraction > 0, "> 0 with --patience")
 
     @property
     def warm_up(self) -> float:
