@@ -142,14 +142,13 @@ def parse(asked: "type[Options] | OneOf", arguments: Sequence[str]) -> Options:
 
 def define_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for each option; of several classes' common ones, the first class'."""
-    several = asked if isinstance(asked, OneOf) else None
-    for cls in several.classes if several else (asked,):
+    for cls in asked.classes if isinstance(asked, OneOf) else (asked,):
         for name, field in options.fields(cls).items():
             # absl's own flag of this name, of its logging, gives way.
             if name not in values or name == "log_dir":
                 # Work without a folder gets one whose name has the time in it.
                 is_needed = not issubclass(cls, WorkOptions)
-                defaults = several.defaults(name) if several else ""
+                defaults = asked.defaults(name) if isinstance(asked, OneOf) else ""
                 _define_flag(field, values, is_needed=is_needed, defaults=defaults)
 
 

@@ -1,12 +1,9 @@
 """Names of capsule networks, and what each is made of; nothing here imports Keras."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfcaps.registry import Registry
-
-if TYPE_CHECKING:
-    from tfcaps.models.capsule_network import CapsuleNetwork
 
 _NETWORKS = Registry("a capsule network", "tfcaps.models")
 # What a network is made of unless its decorator says otherwise.
@@ -44,8 +41,8 @@ def names() -> tuple[str, ...]:
     return _NETWORKS.names()
 
 
-def get(name: str) -> "type[CapsuleNetwork]":
-    """The class of a name.
+def get(name: str) -> type[Any]:
+    """The class of a name, a `CapsuleNetwork`.
 
     Raises:
         UsageError: no network has this name; the message lists the names that there are.
