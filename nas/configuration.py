@@ -8,7 +8,7 @@ from nas.architecture import Architecture
 from nas.rules import RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, option
+from tfcaps.options import changed, fields, option
 from tfcaps.training import BlockNetworkConfig
 
 
@@ -33,7 +33,6 @@ class SearchConfig(BlockNetworkConfig):
     log_dir: str = changed(
         BlockNetworkConfig,
         "log_dir",
-        default=dataclasses.MISSING,
         help="Folder of the search (runs/DATASET-search-RULE-TIME).",
     )
     rule: str = option(
@@ -45,13 +44,13 @@ class SearchConfig(BlockNetworkConfig):
     model: str = changed(
         BlockNetworkConfig,
         "model",
-        default="",
+        default=None,
         help="Start network (vgg; to grow and prune: resnet).",
     )
     num_layers: int = changed(
         BlockNetworkConfig,
         "num_layers",
-        default=0,
+        default=None,
         help="Its depth: 4, 10, 20, …, 120 (120; to grow and prune: 10).",
     )
     check_epochs: int = option(
@@ -133,10 +132,7 @@ class SearchConfig(BlockNetworkConfig):
         self, log_dir: str | os.PathLike, architecture: Architecture
     ) -> BlockNetworkConfig:
         """The final training of an architecture, which goes on where it was stopped."""
-        common = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(BlockNetworkConfig)
-        }
+        common = {name: getattr(self, name) for name in fields(BlockNetworkConfig)}
         own = {
             "log_dir": log_dir,
             "model": architecture.kind,

@@ -196,9 +196,10 @@ def _define_flag(
             *(values, common["module_name"]),
         )
     else:
-        parser = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}[
-            kind
-        ]()
+        # What absl can't read stays text, which the option's own check reads.
+        parsers: dict[Any, type[flags.ArgumentParser]]
+        parsers = {int: flags.IntegerParser, float: flags.FloatParser}
+        parser = parsers.get(kind, flags.ArgumentParser)()
         serializer = flags.ArgumentSerializer()
         flags.DEFINE(
             *(parser, field.name, default, described, values),

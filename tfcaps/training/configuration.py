@@ -39,8 +39,8 @@ class RunConfig(WorkOptions):
     data_dir: str | None = option(
         "Folder of tensorflow_datasets' prepared data sets.", default=None, may_change=True
     )
-    image_size: int | None = option(
-        "Side that raw images are resized to, in pixels; none: as they are.",
+    image_size: int | tuple[int, int] | None = option(
+        "Side that raw images are stretched to, in pixels, or height,width; none: as they are.",
         default=None,
         range=">= 1",
     )
