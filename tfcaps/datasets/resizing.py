@@ -15,8 +15,10 @@ def sides(size: Size) -> tuple[int, int]:
     >>> sides(28), sides((40, 60))
     ((28, 28), (40, 60))
     """
-    height, width = (size, size) if np.ndim(size) == 0 else size
-    return height, width
+    if isinstance(size, (tuple, list)):
+        height, width = size
+        return height, width
+    return size, size
 
 
 def resize(images: tf.Tensor, size: Size) -> tf.Tensor:
