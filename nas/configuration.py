@@ -8,7 +8,7 @@ from nas.architecture import Architecture
 from nas.rules import RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, option
+from tfcaps.options import changed, fields, option
 from tfcaps.training import BlockNetworkConfig
 
 
@@ -16,8 +16,9 @@ from tfcaps.training import BlockNetworkConfig
 class SearchConfig(BlockNetworkConfig):
     """All choices of one search; a field is the flag of the same name.
 
-    The choices of all trainings hold for the trials and for the final training; `epochs` is of the
-    final training alone.
+    The choices of all trainings hold for the trials and for the final training; `epochs` and what
+    becomes of the learning rate in their course are of the final training alone: trials are
+    compared, and go on from each other, at one rate.
 
     Raises:
         UsageError: a value is out of its range.
@@ -32,7 +33,6 @@ class SearchConfig(BlockNetworkConfig):
     log_dir: str = changed(
         BlockNetworkConfig,
         "log_dir",
-        default=dataclasses.MISSING,
         help="Folder of the search (runs/DATASET-search-RULE-TIME).",
     )
     rule: str = option(
@@ -44,13 +44,13 @@ class SearchConfig(BlockNetworkConfig):
     model: str = changed(
         BlockNetworkConfig,
         "model",
-        default="",
+        default=None,
         help="Start network (vgg; to grow and prune: resnet).",
     )
     num_layers: int = changed(
         BlockNetworkConfig,
         "num_layers",
-        default=0,
+        default=None,
         help="Its depth: 4, 10, 20, …, 120 (120; to grow and prune: 10).",
     )
     check_epochs: int = option(
@@ -132,10 +132,7 @@ class SearchConfig(BlockNetworkConfig):
         self, log_dir: str | os.PathLike, architecture: Architecture
     ) -> BlockNetworkConfig:
         """The final training of an architecture, which goes on where it was stopped."""
-        common = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(BlockNetworkConfig)
-        }
+        common = {name: getattr(self, name) for name in fields(BlockNetworkConfig)}
         own = {
             "log_dir": log_dir,
             "model": architecture.kind,

@@ -142,7 +142,7 @@ class TrialRunner:
         self.data = data
         self.task = config.task()
         self.folder = SearchFolder(config.log_dir).search
-        loop.bundle_examples(config, data)  # they are known to exist before anything is written
+        loop.check_data(self.task, data)
 
     def run(self, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
         """Runs a trial, and leaves its files in its folder.

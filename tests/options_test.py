@@ -1,12 +1,13 @@
 """Options: what is allowed, how it is told, written down and read back."""
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
 import pytest
 
-from tfcaps import options
+from tfcaps import options, program
 from tfcaps.errors import UsageError
 from tfcaps.options import Options, WorkOptions, changed, fields, option
 
@@ -141,3 +142,41 @@ def test_table():
 def test_work_needs_a_folder():
     with pytest.raises(TypeError, match="log_dir"):
         WorkOptions()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Canvas(Options):
+    pixels: int | tuple[int, int] | None = option("Of the canvas.", default=None, range=">= 4")
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("given", "expected", "line"),
+        [
+            (None, None, ""),
+            (40, 40, "--pixels=40\n"),
+            ("40", 40, "--pixels=40\n"),
+            ("40, 60", (40, 60), "--pixels=40,60\n"),
+            ([40, 60], (40, 60), "--pixels=40,60\n"),
+            ((40, 40), 40, "--pixels=40\n"),
+        ],
+    )
+    def test_one_number_or_two(self, given, expected, line):
+        canvas = Canvas(pixels=given)
+        assert canvas.pixels == expected
+        assert canvas.flag_lines() == line
+        assert Canvas.from_dict(json.loads(json.dumps(canvas.to_dict()))) == canvas
+        assert program.parse(Canvas, line.split()) == canvas
+
+    @pytest.mark.parametrize("given", ["", "40,", "4x6", "4,5,6", 4.5, True, [], [4, None]])
+    def test_other_things(self, given):
+        with pytest.raises(UsageError) as caught:
+            Canvas(pixels=given)
+        assert "pixels to be a number of pixels, or height and width such as 40,60" in str(
+            caught.value
+        )
+
+    @pytest.mark.parametrize("given", [3, "40,3", (0, 40)])
+    def test_out_of_range(self, given):
+        with pytest.raises(UsageError, match=r"Expected --pixels >= 4\. Received: "):
+            Canvas(pixels=given)

@@ -152,6 +152,17 @@ class TestOneOf:
         assert type(program.parse(NETWORKS, [])) is training.BlockNetworkConfig
         assert program.parse(NETWORKS, ["--model=fnn", "--num_layers=3"]).blocks == (3,)
 
+    def test_a_default_is_said_of_each_kind_where_they_differ(self):
+        values = flags.FlagValues()
+        program.define_flags(NETWORKS, values)
+        assert values["epochs"].default is None
+        assert values["epochs"].help == (
+            "Epochs in all (>= 1). Default: 120 with --model=fnn, vgg, resnet; "
+            "20 with --model=any other."
+        )
+        assert values["batch_size"].default == 64
+        assert "Default" not in values["batch_size"].help
+
     def test_unknown(self):
         with pytest.raises(UsageError, match=r"one of fnn, vgg, resnet, convnet, .*Received: mlp"):
             program.parse(NETWORKS, ["--model=mlp"])

@@ -105,6 +105,23 @@ def test_name_of(shapes):
         shapes.name_of(int)
 
 
+def test_what_a_decorator_says_is_read_off_files(shapes, tmp_path):
+    new = SQUARE.replace("square", "cube").replace("Square", "Cube")
+    new = new.replace('("cube")', '(\n    "cube",\n    sides=6,\n    sizes=(1, 2),\n)')
+    (tmp_path / "shapes_of_a_test" / "cube.py").write_text(new)
+    assert shapes.known("cube") == {"sides": 6, "sizes": (1, 2)}
+    assert shapes.known("ball") == {}
+    assert "cube" not in imported()
+
+    @shapes.register("cube", sides=0)
+    class Mine:
+        pass
+
+    assert shapes.known("cube") == {"sides": 0}
+    with pytest.raises(KeyError):
+        shapes.known("hexagon")
+
+
 @pytest.mark.parametrize("name", ["hexagon", "", "Square", 3, None, ["square"], {"square": 1}])
 def test_unknown_name(shapes, name):
     with pytest.raises(UsageError) as caught:

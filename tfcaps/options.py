@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 from tfcaps.errors import UsageError
 
+# Pixels: of height and width, or of each of them.
+Size = int | tuple[int, int]
+
 _Options = TypeVar("_Options", bound="Options")
 _KEY = "option"
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
@@ -106,7 +109,7 @@ def changed(cls: type["Options"], name: str, **changes: Any) -> Any:
 
 def fields(cls: "type[Options] | Options") -> dict[str, dataclasses.Field]:
     """The options of a class, by name, in their order."""
-    return {field.name: field for field in dataclasses.fields(cls)}
+    return {field.name: field for field in dataclasses.fields(cls) if _KEY in field.metadata}
 
 
 def of(field: dataclasses.Field) -> Option:
@@ -123,8 +126,8 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            self.check(field.name)
+        for name in fields(self):
+            self.check(name)
 
     def check(self, name: str) -> None:
         """Checks one option, whose value comes to be of its own type.
@@ -148,9 +151,10 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """All options, as JSON can hold them."""
+        values = {name: getattr(self, name) for name in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -176,11 +180,14 @@ class Options:
         return {name: value for name, value in self.to_dict().items() if name not in may_change}
 
 
-def value_type(field: dataclasses.Field) -> tuple[type, bool]:
+def value_type(field: dataclasses.Field) -> tuple[Any, bool]:
     """The type of an option's value, or of each of its values, and whether there are several."""
     annotation: Any = field.type
     if isinstance(annotation, types.UnionType):
-        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
+        parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+        if tuple(parts) == typing.get_args(Size):
+            return Size, False
+        (annotation,) = parts
     if typing.get_origin(annotation) is tuple:
         return typing.get_args(annotation)[0], True
     return annotation, False
@@ -201,7 +208,7 @@ def flag_value(value: Any) -> str:
     >>> flag_value([True, 2]), flag_value(None)
     ('true,2', '')
     """
-    if isinstance(value, (list, tuple)):
+    if _is_list(value):
         return ",".join(map(flag_value, value))
     if value is None:
         return ""
@@ -211,21 +218,23 @@ def flag_value(value: Any) -> str:
 def _checked(field: dataclasses.Field, value: Any) -> Any:
     """The value in the option's own type, if it is an allowed one."""
     kind, is_several = value_type(field)
-    if value is None and type(None) in typing.get_args(field.type):
+    # What has no default value of its own may get one later, from other options.
+    if value is None and (field.default is None or type(None) in typing.get_args(field.type)):
         return None
     if is_several:
         return _checked_list(field.name, of(field), kind, value)
     return _checked_single(field.name, of(field), kind, value)
 
 
-def _checked_single(name: str, known: Option, kind: type, value: Any) -> Any:
+def _checked_single(name: str, known: Option, kind: Any, value: Any) -> Any:
     choices = known.allowed()
     if choices and value not in choices:
         raise _wrong(name, f"to be one of {', '.join(choices)}", value)
     found = _converted(kind, value)
     if found is None:
         raise _wrong(name, f"to be {_NOUNS[kind]}", value)
-    if kind in (int, float) and not known.is_in_range(found):
+    numbers = found if isinstance(found, tuple) else (found,)
+    if kind in (int, float, Size) and not all(map(known.is_in_range, numbers)):
         raise _wrong(name, known.range or "to be finite", value)
     return found
 
@@ -272,11 +281,14 @@ _NOUNS = {
     float: "a number",
     bool: "true or false",
     str: "text",
+    Size: "a number of pixels, or height and width such as 40,60",
 }
 
 
-def _converted(kind: type, value: Any) -> Any:
+def _converted(kind: Any, value: Any) -> Any:
     """A value in an option's type; None where it is of another one."""
+    if kind == Size:
+        return _size(value)
     if kind is bool:
         return value if isinstance(value, bool) else None
     if isinstance(value, bool):
@@ -286,6 +298,24 @@ def _converted(kind: type, value: Any) -> Any:
     if kind is int:
         return int(value) if hasattr(value, "__index__") else None
     return float(value) if hasattr(value, "__float__") else None
+
+
+def _size(value: Any) -> Size | None:
+    """A size; of a square just its side. None where it is none.
+
+    >>> _size("40,60"), _size([40, 40]), _size("40,"), _size(0.5)
+    ((40, 60), 40, None, None)
+    """
+    values = value.split(",") if isinstance(value, str) else value
+    sides = [_from_text(int, side) for side in (values if _is_list(values) else [values])]
+    if None in sides or not 1 <= len(sides) <= 2:
+        return None
+    height, width = sides[0], sides[-1]
+    return height if height == width else (height, width)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def _from_text(kind: type, value: Any) -> Any:
@@ -299,7 +329,7 @@ def _from_text(kind: type, value: Any) -> Any:
 
 
 def _wrong(name: str, allowed: str, value: Any) -> UsageError:
-    received = flag_value(value) if isinstance(value, (list, tuple)) else value
+    received = flag_value(value) if _is_list(value) else value
     return UsageError(f"Expected --{name} {allowed}. Received: {received}")
 
 

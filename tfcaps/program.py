@@ -74,6 +74,18 @@ class OneOf:
     by: str
     classes: tuple[type[Options], ...]
 
+    def defaults(self, name: str) -> str:
+        """Which default an option has for which value of `by`, where its classes differ."""
+        having = [options.fields(cls) for cls in self.classes if name in options.fields(cls)]
+        found = [options.flag_value(fields[name].default) for fields in having]
+        if name == self.by or len(set(found)) < 2:
+            return ""
+        *first, _ = (", ".join(options.of(fields[self.by]).allowed()) for fields in having)
+        return "; ".join(
+            f"{default} with --{self.by}={choices}"
+            for default, choices in zip(found, [*first, "any other"], strict=True)
+        )
+
     def chosen(self, values: flags.FlagValues) -> type[Options]:
         """The class that the flags ask for.
 
@@ -136,7 +148,8 @@ def define_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flag
             if name not in values or name == "log_dir":
                 # Work without a folder gets one whose name has the time in it.
                 is_needed = not issubclass(cls, WorkOptions)
-                _define_flag(field, values, is_needed=is_needed)
+                defaults = asked.defaults(name) if isinstance(asked, OneOf) else ""
+                _define_flag(field, values, is_needed=is_needed, defaults=defaults)
 
 
 def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> Options:
@@ -161,15 +174,18 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
     return dataclasses.replace(found, log_dir=f"runs/{found.run_name}-{time_of_day}")
 
 
-def _define_flag(field: dataclasses.Field, values: flags.FlagValues, *, is_needed: bool) -> None:
+def _define_flag(
+    field: dataclasses.Field, values: flags.FlagValues, *, is_needed: bool, defaults: str
+) -> None:
+    """Defines the flag of an option; `defaults` says which it has where it has several."""
     kind, is_several = options.value_type(field)
     has_default = field.default is not dataclasses.MISSING
-    default: Any = field.default if has_default else None
-    described = options.description(field)
+    default: Any = field.default if has_default and not defaults else None
+    described = options.description(field) + (f" Default: {defaults}." if defaults else "")
     # The program's own flags: those that --help shows.
     common: dict[str, Any] = {"module_name": sys.argv[0], "allow_override": True}
     if is_several:
-        default = [options.flag_value(value) for value in default]
+        default = default and [options.flag_value(value) for value in default]
         flags.DEFINE(
             *(flags.ListParser(), field.name, default, described, values),
             **{"serializer": flags.ListSerializer(","), **common},
@@ -180,9 +196,10 @@ def _define_flag(field: dataclasses.Field, values: flags.FlagValues, *, is_neede
             *(values, common["module_name"]),
         )
     else:
-        parser = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}[
-            kind
-        ]()
+        # What absl can't read stays text, which the option's own check reads.
+        parsers: dict[Any, type[flags.ArgumentParser]]
+        parsers = {int: flags.IntegerParser, float: flags.FloatParser}
+        parser = parsers.get(kind, flags.ArgumentParser)()
         serializer = flags.ArgumentSerializer()
         flags.DEFINE(
             *(parser, field.name, default, described, values),

@@ -18,6 +18,10 @@ CASES = {
     "optimizer lookahead": lambda: optimizers.Lookahead(
         optimizers.RectifiedAdam(0.25), sync_period=3
     ),
+    "schedule warm-up": lambda: optimizers.WarmUp(
+        keras.optimizers.schedules.ExponentialDecay(0.25, 5, 0.5), steps=3
+    ),
+    "schedule warm-up to a number": lambda: optimizers.WarmUp(0.25, steps=3),
     "routing rba": lambda: routing.AgreementRouting(3),
     "routing em": lambda: routing.EMRouting(3, cost="published", inverse_temperature=0.5),
     "routing sda": lambda: routing.ScaledDistanceRouting(3, scale="batch"),

@@ -90,6 +90,7 @@ class TestLoad:
             ({"validation_fraction": 0.99999}, "for training .* Received: 0.99999 of 4000"),
             ({"validation_fraction": 0.5, "train_examples": 1}, "Received: 0.5 of 1"),
             ({"image_size": 0}, "Expected image_size >= 1. Received: 0"),
+            ({"image_size": (9, 0)}, r"Expected image_size >= 1. Received: \(9, 0\)"),
             ({"seed": -1}, "Expected a seed between 0 and .* Received: -1"),
             ({"seed": 2**63}, "Received: 9223372036854775808"),
         ],

@@ -127,6 +127,18 @@ class TestPixels:
         np.testing.assert_array_equal(stretched[:, :9], np.zeros((20, 9, 3)))
         np.testing.assert_array_equal(stretched[:, 11:], np.broadcast_to(RED, (20, 9, 3)))
 
+    def test_to_a_size_that_is_no_square(self, tmp_path):
+        halves = np.zeros((10, 40, 3), np.uint8)
+        halves[:, 20:] = RED
+        for name in ("a", "b"):
+            _save(tmp_path / name / "0.png", RED)
+            PIL.Image.fromarray(halves).save(tmp_path / name / "1.png")
+        images = _load(tmp_path, image_size=(6, 20)).train.images
+        assert images.shape[1:] == (6, 20, 3)
+        (stretched, *_) = [image for image in images if not image.all(axis=(0, 1))[0]]
+        np.testing.assert_array_equal(stretched[:, :9], np.zeros((6, 9, 3)))
+        np.testing.assert_array_equal(stretched[:, 11:], np.broadcast_to(RED, (6, 9, 3)))
+
     def test_the_default_size(self, tmp_path):
         _two_classes(tmp_path, count=2)
         assert _load(tmp_path).image_shape == (32, 32, 3)

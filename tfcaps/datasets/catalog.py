@@ -9,10 +9,11 @@ from tfcaps.datasets.image_dataset import ImageDataset
 from tfcaps.datasets.image_preprocessing import Preprocessing
 from tfcaps.datasets.images import read_folder
 from tfcaps.datasets.prepared import read_prepared
-from tfcaps.datasets.resizing import resize_all
+from tfcaps.datasets.resizing import resize_all, sides
 from tfcaps.datasets.sampling import hold_out, subset
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
+from tfcaps.options import Size
 
 _IMAGES = "images:"
 # How a run calls the data that a program gave it, which can't be loaded again.
@@ -49,13 +50,13 @@ class _Entry:
         efficient: That of arXiv 2101.12491, for the sets that it has one for.
     """
 
-    read: Callable[[str | os.PathLike | None, int | None], _Parts]
+    read: Callable[[str | os.PathLike | None, Size | None], _Parts]
     paper: Preprocessing
     blocks: Preprocessing
     efficient: Preprocessing | None = None
 
 
-def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
+def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: Size | None) -> _Parts:
     del data_dir  # It comes with a package.
     train, test, class_names = mnist5k()
     if image_size is not None:
@@ -70,7 +71,7 @@ def _prepared(name: str, **features: str) -> Callable[..., _Parts]:
     )
 
 
-def _read_imagenette(data_dir: str | os.PathLike | None, image_size: int | None) -> _Parts:
+def _read_imagenette(data_dir: str | os.PathLike | None, image_size: Size | None) -> _Parts:
     train, test, _ = read_prepared(
         "imagenette/160px-v2",
         data_dir=data_dir,
@@ -136,7 +137,7 @@ def load(
     name: str,
     *,
     data_dir: str | os.PathLike | None = None,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     train_examples: int | None = None,
     validation_fraction: float = 0.0,
     seed: int = 0,
@@ -147,8 +148,8 @@ def load(
         name: One of `names()`, or `images:FOLDER` for pictures in class folders.
         data_dir: The folder in which tensorflow_datasets keeps its prepared data sets, for those
             that are not bundled. None: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-        image_size: Height and width that all images are stretched to, in pixels. None: as they
-            are stored, but 128 for imagenette and 32 for own images.
+        image_size: Height and width that all images are stretched to, in pixels, or one number for
+            both. None: as they are stored, but 128 for imagenette and 32 for own images.
         train_examples: Learn from the first so many of a seeded shuffle of the training set only.
             None: from all.
         validation_fraction: The stratified part of (what is left of) the training set that is
@@ -170,7 +171,7 @@ def load(
     (3600, 400, 1000, (28, 28, 1))
     """
     entry = _entry(name)
-    if image_size is not None and image_size < 1:
+    if image_size is not None and min(sides(image_size)) < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
     if not 0 <= validation_fraction < 1:
         raise UsageError(f"Expected validation_fraction in [0, 1). Received: {validation_fraction}")

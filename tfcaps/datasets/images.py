@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfcaps.datasets.resizing import resize_uint8
+from tfcaps.datasets.resizing import resize_uint8, sides
 from tfcaps.datasets.sampling import hold_out
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
+from tfcaps.options import Size
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _TEST_FRACTION = 0.2
@@ -17,19 +18,19 @@ _TEST_FRACTION = 0.2
 _SPLIT_SEED = 0
 
 
-def read_folder(folder: str, image_size: int) -> tuple[Split, Split, tuple[str, ...]]:
+def read_folder(folder: str, image_size: Size) -> tuple[Split, Split, tuple[str, ...]]:
     """Reads `FOLDER/class/*.png` or, if both exist, `FOLDER/train/class/` and `FOLDER/test/class/`.
 
     Without `train` and `test`, a fifth of each class, always the same, becomes the test set. The
-    images are stretched to a square; transparency is dropped, and an animation gives its first
+    images are stretched to one size; transparency is dropped, and an animation gives its first
     picture. There is one channel when no image has any colour, and three otherwise.
 
     Args:
         folder: The path; `~` is the home folder.
-        image_size: Height and width of the result, in pixels.
+        image_size: Height and width of the result, in pixels, or one number for both.
 
     Returns:
-        Training and test examples, (N, image_size, image_size, 1 or 3), and the folders' names,
+        Training and test examples, (N, h, w, 1 or 3), and the folders' names,
         sorted: the classes.
 
     Raises:
@@ -90,9 +91,9 @@ def _list(root: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
     return files, np.array(labels, np.int64), tuple(folder.name for folder in folders)
 
 
-def _read(files: list[Path], image_size: int) -> np.ndarray:
-    """The images of these files as RGB, (N, image_size, image_size, 3)."""
-    images = np.empty((len(files), image_size, image_size, 3), np.uint8)
+def _read(files: list[Path], image_size: Size) -> np.ndarray:
+    """The images of these files as RGB, (N, h, w, 3)."""
+    images = np.empty((len(files), *sides(image_size), 3), np.uint8)
     with concurrent.futures.ThreadPoolExecutor() as executor:
         decoded = executor.map(lambda file: _read_image(file, image_size), files)
         for index, image in enumerate(decoded):
@@ -100,8 +101,8 @@ def _read(files: list[Path], image_size: int) -> np.ndarray:
     return images
 
 
-def _read_image(file: Path, image_size: int) -> np.ndarray:
-    """One image, (image_size, image_size, 3)."""
+def _read_image(file: Path, image_size: Size) -> np.ndarray:
+    """One image, (h, w, 3)."""
     try:
         image = tf.io.decode_image(tf.io.read_file(str(file)), expand_animations=False)
     except tf.errors.OpError as error:

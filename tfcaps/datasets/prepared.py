@@ -17,6 +17,7 @@ import numpy as np
 from tfcaps.datasets.resizing import resize_uint8
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
+from tfcaps.options import Size
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 # What TensorFlow adds to a message about the graph that failed.
@@ -31,7 +32,7 @@ def read_prepared(
     name: str,
     *,
     data_dir: str | os.PathLike | None,
-    image_size: int | None,
+    image_size: Size | None,
     label: str = "label",
     test_split: str = "test",
 ) -> tuple[Split, Split, tuple[str, ...]]:
@@ -41,7 +42,8 @@ def read_prepared(
         name: tensorflow_datasets' name for it, `mnist` or `imagenette/160px-v2`.
         data_dir: The folder that holds `mnist/3.0.1/`. None: `$TFDS_DATA_DIR`, and without that
             `~/tensorflow_datasets`.
-        image_size: Height and width that the images are stretched to, in pixels. None: as they are.
+        image_size: Height and width that the images are stretched to, in pixels, or one number for
+            both. None: as they are.
         label: The feature that is the class.
         test_split: The split that is the test set.
 
@@ -120,7 +122,7 @@ def _check_reachable(url: str) -> None:
 
 
 def _read_split(
-    tfds: ModuleType, builder: Any, split: str, label: str, image_size: int | None
+    tfds: ModuleType, builder: Any, split: str, label: str, image_size: Size | None
 ) -> Split:
     """All examples of one split, in the order in which they are stored."""
     decoders = tfds.decode.PartialDecoding({"image": True, label: True})

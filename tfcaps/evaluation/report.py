@@ -9,13 +9,14 @@ from tfcaps import datasets, files, plots
 from tfcaps.datasets import Split
 from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject
-from tfcaps.metrics import BundleEntropy, capsule_scores
+from tfcaps.metrics import BundleEntropy, capsule_scores, classification_scores
 from tfcaps.metrics.calibration import (
     ReliabilityBins,
     fit_temperature,
     reliability_bins,
     softmax,
 )
+from tfcaps.training import probe
 
 _SMALLEST_SCORE = 1e-6  # and 1 less that is the largest one, so that log odds are finite
 
@@ -39,10 +40,10 @@ def evaluate(
         **changes: other options than the subject's, see `EvaluationOptions`.
 
     Returns:
-        The content of evaluation.json: `accuracy`, `per_class`, `confusion` (rows are true
-        classes), `expected_calibration_error`; `calibrated`, the same of the probabilities, with
-        `temperature` and the number of `examples` that it was fitted on; `bundles` per layer; and
-        of a capsule network `t_scores`, `t_score` and `d_score`.
+        The content of evaluation.json: `accuracy`, `balanced_accuracy`, `macro_f1`, `per_class`,
+        `confusion` (rows are true classes), `expected_calibration_error`; `calibrated`, the same of
+        the probabilities, with `temperature` and the number of `examples` that it was fitted on;
+        `bundles` per layer; and of a capsule network `t_scores`, `t_score` and `d_score`.
 
     Raises:
         UsageError: there are fewer training examples than `conflicting_samples_size`.
@@ -59,7 +60,7 @@ def evaluate(
         "dataset": subject.data.name,
         "split": subject.options.split,
         "examples": len(labels),
-        "accuracy": float(np.mean(predictions == labels)),
+        **classification_scores(counts)._asdict(),
         "expected_calibration_error": bins.expected_calibration_error,
         **calibrated,
         **_inside(subject),
@@ -95,6 +96,8 @@ def table(results: dict[str, Any]) -> str:
         f"{results['checkpoint']} weights",
         f"{'accuracy':28}{results['accuracy']:8.2%}",
         *(f"  {row['class']:26.26}{row['accuracy'] or 0:8.2%}" for row in results["per_class"]),
+        f"{'balanced accuracy':28}{results['balanced_accuracy']:8.2%}",
+        f"{'macro F1':28}{results['macro_f1']:8.4f}",
         f"{'calibration error':28}{results['expected_calibration_error']:8.4f}",
     ]
     if "calibrated" in results:
@@ -143,13 +146,11 @@ def _logits(subject: Subject, scores: np.ndarray) -> np.ndarray:
 
 def _scores(subject: Subject, split: Split | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Labels (N,) and scores (N, K): lengths, or a softmax; of the subject's examples or others."""
-    classifier = subject.run.model.classifier
     split = subject.split if split is None else split
-    labels, scores = [], []
-    for batch in shown("Scores", subject.batches(split), len(split), subject.options.batch_size):
-        labels.append(batch["label"].numpy())
-        scores.append(np.asarray(classifier(batch["image"], training=False), "float64"))
-    return np.concatenate(labels), np.concatenate(scores)
+    batches = shown("Scores", subject.batches(split), len(split), subject.options.batch_size)
+    return probe.scores(
+        subject.run.model.classifier, ((batch["image"], batch["label"]) for batch in batches)
+    )
 
 
 def _inside(subject: Subject) -> dict[str, Any]:
@@ -169,17 +170,17 @@ def _inside(subject: Subject) -> dict[str, Any]:
 def _bundles(subject: Subject, size: int) -> dict[str, dict[str, float]]:
     """Bundles of training examples per layer, as in the training."""
     config = subject.run.config
-    probe = datasets.probe_set(subject.data.train, size, seed=config.seed)
+    examples = datasets.probe_set(subject.data.train, size, seed=config.seed)
     measure = BundleEntropy(
         subject.run.model,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
         num_classes=len(subject.run.class_names),
     )
-    images = np.concatenate([batch["image"] for batch in subject.batches(probe)])
+    images = np.concatenate([batch["image"] for batch in subject.batches(examples)])
     return {
         layer: {"entropy": bundles.entropy, "number": bundles.number}
-        for layer, bundles in measure(images, probe.labels).items()
+        for layer, bundles in measure(images, examples.labels).items()
     }
 
 

@@ -114,6 +114,9 @@ class DepthExperiment(Experiment):
     learning_rate: float = changed(
         CapsuleNetworkConfig, "learning_rate", default=1e-3, help="Of Adam."
     )
+    schedule: str = changed(CapsuleNetworkConfig, "schedule")
+    learning_rate_decay: float = changed(CapsuleNetworkConfig, "learning_rate_decay", before=1.0)
+    warmup_epochs: float | None = changed(CapsuleNetworkConfig, "warmup_epochs")
     augmentation: str = changed(CapsuleNetworkConfig, "augmentation")
     kernel_initializer: str = changed(CapsuleNetworkConfig, "kernel_initializer")
     data_dir: str | None = changed(CapsuleNetworkConfig, "data_dir")
@@ -174,7 +177,7 @@ class Cell(NamedTuple):
                 for name in (
                     *("iterations", "em_cost", "skip_dist", "use_reconstruction", "train_examples"),
                     *("epochs", "batch_size", "learning_rate", "augmentation", "data_dir"),
-                    "kernel_initializer",
+                    *("schedule", "learning_rate_decay", "warmup_epochs", "kernel_initializer"),
                 )
             },
         )

@@ -102,13 +102,12 @@ def read_image(path: str | os.PathLike, run: training.Run, *, resize: bool = Fal
             f"Received: {path}, of {image.shape[-1]}"
         )
     if tuple(image.shape[:2]) != (height, width):
-        if not resize or height != width:
-            way_out = "" if height != width else ", or --resize to stretch it"
+        if not resize:
             raise UsageError(
-                f"Expected an image of {height}×{width} pixels, as in the training{way_out}. "
-                f"Received: {path}, of {image.shape[0]}×{image.shape[1]}"
+                f"Expected an image of {height}×{width} pixels, as in the training, or --resize to "
+                f"stretch it. Received: {path}, of {image.shape[0]}×{image.shape[1]}"
             )
-        image = resize_uint8(image, height)
+        image = resize_uint8(image, (height, width))
     return image.numpy()
 
 

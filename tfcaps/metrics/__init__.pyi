@@ -4,6 +4,10 @@ from .calibration import (
     fit_temperature as fit_temperature,
     reliability_bins as reliability_bins,
 )
+from .classification import (
+    ClassificationScores as ClassificationScores,
+    classification_scores as classification_scores,
+)
 from .d_score import DScore as DScore
 from .layer_bundles import (
     BundleEntropy as BundleEntropy,

@@ -4,6 +4,7 @@ import keras
 
 from tfcaps.layers import DenseCapsule, PrimaryCapsule
 from tfcaps.models.capsule_network import CapsuleNetwork
+from tfcaps.models.registry import register
 from tfcaps.models.stack import Tap, residual_stack
 
 STEM_KERNEL = 9
@@ -11,7 +12,7 @@ PRIMARY_KERNEL = 9
 PRIMARY_STRIDES = 2
 
 
-@keras.saving.register_keras_serializable(package="tfcaps")
+@register("CapsNet")
 class CapsNet(CapsuleNetwork):
     """Dense capsule network: convolution, primary capsules, dense capsule layers, decoder.
 

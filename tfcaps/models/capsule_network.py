@@ -1,6 +1,8 @@
 """What every capsule network offers, whatever its capsule layers are."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 
@@ -9,6 +11,7 @@ from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
 from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
+from tfcaps.models.registry import COMMON
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
@@ -22,13 +25,17 @@ class CapsuleNetwork(keras.Model):
     and `label` (B, K): one-hot labels in training, zeros where they aren't known.
 
     A subclass says what is between the images and the class capsules: `smallest_image`, the least
-    number of pixels a side, and `connect`.
+    number of pixels a side, and `connect`. `@register` gives it a name, and `published`: what it is
+    made of where nothing else is asked for.
 
     Args:
         input_shape: `(H, W, C)` of the images.
-        layers: capsules per layer, the last of which are the K classes. Default (32, 32, 10).
-        dimensions: capsule dimension per layer, as many. Default (8, 8, 16).
-        routing: name, configuration or instance; each layer gets one of its own. Default "rba".
+        layers: capsules per layer, the last of which are the K classes. Default: as `published`,
+            (32, 32, 10) for most.
+        dimensions: capsule dimension per layer, as many. Default: as `published`, (8, 8, 16) for
+            most.
+        routing: name, configuration or instance; each layer gets one of its own. Default: as
+            `published`, "rba" for most.
         use_bias: whether routed capsules have a bias. Default True.
         skip_distance: k of `residual_stack`, or None for no residual connections. Default None.
         use_reconstruction: whether there is a decoder. Default True.
@@ -44,13 +51,14 @@ class CapsuleNetwork(keras.Model):
     """
 
     smallest_image = 1
+    published: ClassVar[Mapping[str, Any]] = COMMON
 
     def __init__(
         self,
         input_shape,
-        layers=(32, 32, 10),
-        dimensions=(8, 8, 16),
-        routing="rba",
+        layers=None,
+        dimensions=None,
+        routing=None,
         use_bias=True,
         skip_distance=None,
         use_reconstruction=True,
@@ -61,7 +69,13 @@ class CapsuleNetwork(keras.Model):
     ):
         if mask not in MASKS:
             raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
-        layers, dimensions = check_sizes(layers, dimensions)
+        layers, dimensions = check_sizes(
+            self.published["layers"] if layers is None else layers,
+            self.published["dimensions"] if dimensions is None else dimensions,
+        )
+        if routing is None:
+            prior = {"use_prior": True} if self.published["use_prior"] else {}
+            routing = {"name": self.published["routing"], **prior}
         config = {
             "input_shape": check_image_size(input_shape, self.smallest_image),
             "layers": layers,

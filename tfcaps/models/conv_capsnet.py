@@ -4,6 +4,7 @@ import keras
 
 from tfcaps.layers import ConvCapsule, DenseCapsule
 from tfcaps.models.capsule_network import CapsuleNetwork
+from tfcaps.models.registry import register
 from tfcaps.models.stack import residual_stack
 
 STEM_FILTERS = 128
@@ -11,7 +12,7 @@ STEM_KERNEL = 7
 STEM_STRIDES = 2
 
 
-@keras.saving.register_keras_serializable(package="tfcaps")
+@register("ConvCapsNet")
 class ConvCapsNet(CapsuleNetwork):
     """Convolutional capsule network: a stem, convolutional capsule layers, one dense one on top.
 

@@ -4,6 +4,7 @@ import keras
 
 from tfcaps.layers import DenseCapsule, DepthwisePrimaryCapsule
 from tfcaps.models.capsule_network import CapsuleNetwork
+from tfcaps.models.registry import register
 from tfcaps.models.stack import Tap, residual_stack
 
 # Of the convolutions before the last one, which has a channel for each primary capsule's number.
@@ -13,7 +14,14 @@ LAST_KERNEL = 3
 LAST_STRIDES = 2
 
 
-@keras.saving.register_keras_serializable(package="tfcaps")
+@register(
+    "EfficientCapsNet",
+    layers=(16, 10),
+    dimensions=(8, 16),
+    routing="attention",
+    use_prior=True,
+    use_bias=False,
+)
 class EfficientCapsNet(CapsuleNetwork):
     """Efficient-CapsNet: convolutions, a few primary capsules without a place, and routing.
 
@@ -23,14 +31,11 @@ class EfficientCapsNet(CapsuleNetwork):
     capsule layer for each further entry, the last of which are the classes.
 
     For 28×28×1 images and the defaults, without the decoder, 161,984 weights are learnt: the
-    published 161,824, and 160 of the bias that `use_bias` adds. The decoder has 1,411,344 more.
+    published 161,824, which `--model=EfficientCapsNet` has, and 160 of the bias that `use_bias`
+    adds. The decoder has 1,411,344 more.
 
-    Args:
-        input_shape: `(H, W, C)` of the images, at least 11×11.
-        layers: capsules per layer. Default (16, 10).
-        dimensions: capsule dimension per layer. Default (8, 16).
-        routing: Default: "attention" with a prior.
-        **options: see `CapsuleNetwork`, as are the errors.
+    Args and errors: see `CapsuleNetwork`. Images have at least 11×11 pixels; `layers` are (16, 10)
+    by default, `dimensions` (8, 16), and `routing` is "attention" with a prior.
 
     Example:
 
@@ -43,11 +48,6 @@ class EfficientCapsNet(CapsuleNetwork):
     """
 
     smallest_image = sum(KERNELS) - len(KERNELS) + LAST_KERNEL
-
-    def __init__(self, input_shape, layers=(16, 10), dimensions=(8, 16), routing=None, **options):
-        if routing is None:
-            routing = {"name": "attention", "use_prior": True}
-        super().__init__(input_shape, layers, dimensions, routing, **options)
 
     @staticmethod
     def connect(images, layers, dimensions, *, skip_distance, dtype, routed):

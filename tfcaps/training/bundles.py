@@ -57,13 +57,16 @@ class BundleRecorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         row = {}
+        # Where a schedule changes it in each step, the logs have that of the last one.
+        rate = logs.get("learning_rate", learning_rate(self.model.optimizer))
+        self._measure.learning_rate = rate
         for layer, bundles in self._measure(self.images, self.labels).items():
             past = [earlier[_ENTROPY + layer] for earlier in self._rows]
             row[f"bundles/{layer}"] = bundles.number
             row[_ENTROPY + layer] = bundles.entropy
             row[f"integral/{layer}"] = float(np.mean([*past, bundles.entropy]))
         row["weight_amplitude"] = weight_amplitude(self.model)
-        row["learning_rate"] = learning_rate(self.model.optimizer)
+        row["learning_rate"] = rate
         row["batch_size"] = self.batch_size
         self._rows.append(row)
         logs.update(row)

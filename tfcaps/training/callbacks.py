@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, probe
+from tfcaps.training import checkpoints, early_stopping, probe
 from tfcaps.training.metric_names import readable
-from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.run_directory import Row, RunDirectory
 
 
 class Recorder(keras.callbacks.Callback):
@@ -23,7 +23,7 @@ class Recorder(keras.callbacks.Callback):
         keep_all: whether all checkpoints are kept.
     """
 
-    def __init__(self, directory: RunDirectory, rows: list[dict[str, float]], *, keep_all: bool):
+    def __init__(self, directory: RunDirectory, rows: list[Row], *, keep_all: bool):
         super().__init__()
         self.directory = directory
         self.keep_all = keep_all
@@ -36,10 +36,8 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.monotonic() - self._started
         row = {"epoch": epoch + 1, **readable(logs), "seconds": round(seconds, 3)}
-        is_best = "val_accuracy" in row and all(
-            row["val_accuracy"] > earlier["val_accuracy"] for earlier in self.rows
-        )
         self.rows.append(row)
+        is_best = "val_accuracy" in row and early_stopping.best(self.rows) is row
         self.directory.write_metrics(self.rows)
         checkpoints.save(
             self.directory.checkpoints,

@@ -2,10 +2,12 @@
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfcaps import initializers as capsule_initializers, losses, metrics, models, robustness
+from tfcaps import initializers as capsule_initializers, losses, metrics, robustness
 from tfcaps.errors import UsageError
+from tfcaps.models import registry as networks
 from tfcaps.options import changed, flag_value, option
 from tfcaps.routing import registry as routings
 from tfcaps.training.configuration import KINDS, RunConfig
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
 
 
+def _defaults(name: str) -> str:
+    """What the networks have where an option isn't given, for its help."""
+    names: dict[str, list[str]] = {}
+    for network in networks.names():
+        names.setdefault(flag_value(networks.published(network)[name]), []).append(network)
+    return "; ".join(f"{', '.join(having)}: {value}" for value, having in names.items())
+
+
 @KINDS.register("capsule_network")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CapsuleNetworkConfig(RunConfig):
@@ -28,8 +38,17 @@ class CapsuleNetworkConfig(RunConfig):
     and 2104.07393. Of the inverse temperature of EM's published cost the published 0.01 is too
     large for wide layers, see docs/results.md.
 
+    What a network is made of where nothing is asked for, it says itself (`models.registry`). The
+    last of the layers is then the number of classes of the data.
+
     Raises:
         UsageError: a value is out of its range.
+
+    Example:
+
+    >>> config = CapsuleNetworkConfig(log_dir="runs/mine", model="EfficientCapsNet")
+    >>> config.layers, config.routing, config.with_classes(3).layers
+    ((16, 10), 'attention', (16, 3))
     """
 
     augmentation: str = changed(
@@ -43,9 +62,11 @@ class CapsuleNetworkConfig(RunConfig):
     model: str = option(
         "Which network.",
         default="CapsNet",
-        choices=("CapsNet", "ConvCapsNet", "EfficientCapsNet"),
+        choices=networks.names,
     )
-    routing: str = option("How capsules agree.", default="rba", choices=routings.names)
+    routing: str = option(
+        f"How capsules agree ({_defaults('routing')}).", default=None, choices=routings.names
+    )
     iterations: int = option("Routing iterations.", default=2, range=">= 1")
     scale: str = option(
         "Mean distance of sda: per sample, or per batch as published.",
@@ -69,24 +90,28 @@ class CapsuleNetworkConfig(RunConfig):
         range="in [0, 1)",
     )
     use_prior: bool = option(
-        "Of attention: whether a prior of the couplings is learnt; ConvCapsNet can't have one.",
-        default=False,
+        "Of attention: whether a prior of the couplings is learnt; ConvCapsNet can't have one "
+        f"({_defaults('use_prior')}).",
+        default=None,
     )
     layers: tuple[int, ...] = option(
-        "Capsules per layer; the last one: the classes.",
-        default=(32, 32, 10),
+        "Capsules per layer; the last one: the classes "
+        f"({_defaults('layers')}; the last one as the data set has them).",
+        default=None,
         range=">= 1",
         least=2,
         example="32,32,10",
     )
     dimensions: tuple[int, ...] = option(
-        "Capsule dimension per layer.",
-        default=(8, 8, 16),
+        f"Capsule dimension per layer ({_defaults('dimensions')}).",
+        default=None,
         range=">= 1",
         least=2,
         example="32,32,10",
     )
-    use_bias: bool = option("Whether capsules have a bias.", default=True)
+    use_bias: bool = option(
+        f"Whether capsules have a bias ({_defaults('use_bias')}).", default=None
+    )
     make_skips: bool = option("Whether there are residual connections.", default=False)
     skip_dist: int = option("Layers that a residual connection spans.", default=2, range=">= 1")
     use_reconstruction: bool = option("Whether there is a decoder.", default=True)
@@ -113,9 +138,13 @@ class CapsuleNetworkConfig(RunConfig):
     learning_rate: float = changed(RunConfig, "learning_rate", default=1e-4)
     batch_size: int = changed(RunConfig, "batch_size", default=128)
     epochs: int = changed(RunConfig, "epochs", default=30)
+    # No option: what wasn't given, with the value that it has from the network. Copies with another
+    # model, or another number of classes, have what that one makes of it.
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._settle_network()
         if len(self.layers) != len(self.dimensions):
             raise UsageError(
                 "Expected as many entries in --dimensions as in --layers. Received: "
@@ -123,6 +152,24 @@ class CapsuleNetworkConfig(RunConfig):
                 f"{len(self.dimensions)} in --dimensions={flag_value(self.dimensions)}"
             )
         self._settle_em_cost()
+
+    def _settle_network(self) -> None:
+        """What isn't given is as the network has it."""
+        own = {
+            name: value
+            for name, value in networks.published(self.model).items()
+            if getattr(self, name) in (None, self.own.get(name))
+        }
+        for name, value in {**own, "own": own}.items():
+            object.__setattr__(self, name, value)
+
+    def with_classes(self, count: int) -> "CapsuleNetworkConfig":
+        if "layers" not in self.own:
+            return self
+        return dataclasses.replace(self, layers=(*self.layers[:-1], count))
+
+    def as_begun(self, earlier: RunConfig) -> "CapsuleNetworkConfig":
+        return dataclasses.replace(self, **{name: getattr(earlier, name) for name in self.own})
 
     def _settle_em_cost(self) -> None:
         """A schedule asks for the published cost: before there was another one, it was enough."""
@@ -174,13 +221,13 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             )
 
     def network(self, image_shape, num_classes):
-        config = self.config
+        config = self.config.with_classes(num_classes)
         if config.layers[-1] != num_classes:
             raise UsageError(
                 f"Expected the last entry of --layers to be {num_classes}, the number of classes "
                 f"of {config.dataset}. Received: {config.layers[-1]}"
             )
-        return getattr(models, config.model)(
+        return networks.get(config.model)(
             image_shape,
             layers=config.layers,
             dimensions=config.dimensions,
@@ -230,7 +277,8 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
         """Batches with what there is to be drawn.
 
         A network whose decoder sees the label's capsule gets the labels in training, and zeros
-        otherwise: at inference it reconstructs from the longest capsule.
+        otherwise: at inference it reconstructs from the longest capsule. Weights of classes are
+        those of the margin loss.
         """
         import tensorflow as tf
 
@@ -242,7 +290,12 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             inputs = batch["image"]
             if isinstance(model.input, dict):
                 inputs = {"image": inputs, "label": one_hot if training else tf.zeros_like(one_hot)}
-            return inputs, targets
+            if "weight" not in batch:
+                return inputs, targets
+            # How well an image is drawn has nothing to do with how frequent its class is.
+            even = tf.ones_like(batch["weight"])
+            weights = {name: batch["weight"] if name == "lengths" else even for name in targets}
+            return inputs, targets, weights
 
         return batches.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tfcaps.training.task import Task
 
 KINDS = Registry("a kind of training", "tfcaps.training")
+# Schedules of the learning rate whose end is that of the training.
+_ENDING = ("cosine", "one_cycle")
+_CYCLE_WARM_UP = 0.3  # of the epochs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class RunConfig(WorkOptions):
     data_dir: str | None = option(
         "Folder of tensorflow_datasets' prepared data sets.", default=None, may_change=True
     )
-    image_size: int | None = option(
-        "Side that raw images are resized to, in pixels; none: as they are.",
+    image_size: int | tuple[int, int] | None = option(
+        "Side that raw images are stretched to, in pixels, or height,width; none: as they are.",
         default=None,
         range=">= 1",
     )
@@ -53,13 +56,40 @@ class RunConfig(WorkOptions):
         "Part of the training set that is held out.", default=0.1, range="in [0, 1)"
     )
     learning_rate: float = option(
-        "Of the optimizer, in the first epoch.", default=1e-3, range="> 0"
+        "Of the optimizer, in the first epoch, or after the warm-up.", default=1e-3, range="> 0"
+    )
+    schedule: str = option(
+        "What becomes of it: exponential: --learning_rate_decay says; cosine: it falls to 0 at the "
+        "end; one_cycle: it rises from a 25th, and falls to almost nothing.",
+        default="exponential",
+        choices=("constant", "exponential", *_ENDING),
+        before="exponential",
     )
     learning_rate_decay: float = option(
-        "What it is multiplied by after each epoch.", default=1.0, range="in (0, 1]"
+        "Of exponential: what it is multiplied by after each epoch.",
+        default=1.0,
+        range="in (0, 1]",
+    )
+    warmup_epochs: float | None = option(
+        "Epochs, or a part of one, in which it rises to its value (0; one_cycle: 0.3 of --epochs).",
+        default=None,
+        range=">= 0",
+    )
+    class_weights: str = option(
+        "What an example counts in the loss of its class; balanced: N / (K n) for N examples of K "
+        "classes, n of them of its own.",
+        default="none",
+        choices=("none", "balanced"),
+        before="none",
     )
     batch_size: int = option("Examples per step, over all devices.", default=64, range=">= 1")
     epochs: int = option("Epochs in all.", default=10, range=">= 1", may_change=True)
+    patience: int = option(
+        "Stop after so many epochs without a better validation accuracy; 0: never.",
+        default=0,
+        range=">= 0",
+        may_change=True,
+    )
     steps_per_epoch: int = option(
         "An epoch ends after so many steps; 0: after all examples.", default=0, range=">= 0"
     )
@@ -98,6 +128,31 @@ class RunConfig(WorkOptions):
         help="Go on in --log_dir where an earlier run stopped.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.schedule != "exponential":
+            self.expect(
+                "learning_rate_decay",
+                self.learning_rate_decay == 1,
+                f"with --schedule=exponential only, not with {self.flag('schedule')}",
+            )
+        self.expect("warmup_epochs", self.warm_up < self.epochs, f"below {self.flag('epochs')}")
+
+        if self.patience:
+            self.expect("validation_fraction", self.validation_fraction > 0, "> 0 with --patience")
+
+    @property
+    def warm_up(self) -> float:
+        """Epochs in which the learning rate rises."""
+        if self.warmup_epochs is not None:
+            return self.warmup_epochs
+        return _CYCLE_WARM_UP * self.epochs if self.schedule == "one_cycle" else 0.0
+
+    def settled(self) -> dict[str, Any]:
+        """With the number of epochs, where the learning rate depends on it."""
+        length = {"epochs": self.epochs} if self.schedule in _ENDING else {}
+        return {**super().settled(), **length}
+
     @property
     def kind(self) -> str:
         """How run.json calls this kind of training."""
@@ -107,6 +162,16 @@ class RunConfig(WorkOptions):
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
         return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
+
+    def with_classes(self, count: int) -> "RunConfig":
+        """The choices for data of so many classes, where what wasn't asked for depends on it."""
+        del count
+        return self
+
+    def as_begun(self, earlier: "RunConfig") -> "RunConfig":
+        """The choices for going on with a run: what wasn't asked for is as it has been."""
+        del earlier
+        return self
 
     def task(self) -> "Task":
         """How networks are trained as it is asked here."""

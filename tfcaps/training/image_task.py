@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcaps import datasets, plots
+from tfcaps.training import class_weights
 from tfcaps.training.task import Config, Task
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ class ImageTask(Task[Config]):
             seed=config.seed,
         )
 
+    def check_data(self, data: "datasets.ImageDataset") -> None:
+        self._class_weights(data)
+
+    def _class_weights(self, data: "datasets.ImageDataset") -> "np.ndarray | None":
+        """What an example of each class counts, (K,); None: the same."""
+        if self.config.class_weights == "none":
+            return None
+        return class_weights.balanced(data.train.labels, data.class_names)
+
     def describe(self, data: "datasets.ImageDataset") -> dict[str, Any]:
         return {
             "class_names": list(data.class_names),
@@ -73,6 +83,9 @@ class ImageTask(Task[Config]):
             steps_per_epoch=config.steps_per_epoch or None,
             devices=devices,
         )
+        weights = self._class_weights(data)
+        if weights is not None:
+            batches = batches.map(lambda batch: batch | {"weight": _of_class(weights, batch)})
         return self.as_inputs_and_targets(batches, model, len(data.class_names), training=True)
 
     def evaluation_batches(self, model, data, examples, *, batch_size):
@@ -82,9 +95,17 @@ class ImageTask(Task[Config]):
     def as_inputs_and_targets(
         self, batches: "tf.data.Dataset", model: "keras.Model", num_classes: int, *, training: bool
     ) -> "tf.data.Dataset":
-        """Turns batches of `image`, `original` and `label` into what `fit` and `evaluate` take."""
+        """Turns batches of `image`, `original` and `label` into what `fit` and `evaluate` take.
+
+        Where they have a `weight`, it is that of each example in the loss of its class.
+        """
         del model, num_classes, training  # the same for all of them
-        return batches.map(lambda batch: (batch["image"], batch["label"])).prefetch(2)
+
+        def convert(batch):
+            weights = (batch["weight"],) if "weight" in batch else ()
+            return batch["image"], batch["label"], *weights
+
+        return batches.map(convert).prefetch(2)
 
     def batches(self, data, examples):
         del data
@@ -122,3 +143,10 @@ class ImageTask(Task[Config]):
             image_shape=data.image_shape,
             class_names=data.class_names,
         )
+
+
+def _of_class(values: "np.ndarray", batch: "Mapping[str, tf.Tensor]") -> "tf.Tensor":
+    """The value of each example's class, (B,)."""
+    import tensorflow as tf
+
+    return tf.gather(values, batch["label"])

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,12 +15,13 @@ import tfcaps
 from tfcaps import datasets, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, devices
+from tfcaps.metrics import ClassificationScores, classification_scores
+from tfcaps.training import checkpoints, devices, early_stopping, probe, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
 from tfcaps.training.metric_names import readable
-from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.run_directory import Row, RunDirectory
 from tfcaps.training.task import Data, Examples, Task
 from tfcaps.training.tensorboard import RunSummaries
 
@@ -161,6 +162,23 @@ def bundle_examples(config: RunConfig, data: Data) -> Examples:
     return datasets.probe_set(data.train, config.conflicting_samples_size, seed=config.seed)
 
 
+def check_data(task: Task, data: Data) -> None:
+    """Checks that the data have what is asked for, before anything is written.
+
+    Raises:
+        UsageError: they haven't.
+    """
+    config = task.config
+    if config.conflicting_samples_size:
+        bundle_examples(config, data)
+    if config.patience and data.validation is None:
+        raise UsageError(
+            "Expected data with a validation split with --patience. "
+            f"Received: {config.flag('patience')}, and {data.name} without one"
+        )
+    task.check_data(data)
+
+
 def start(task: Task, data: Data, model: keras.Model | None = None) -> Session:
     """Makes a session of a network before its first step.
 
@@ -203,10 +221,12 @@ def train(
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
     directory = RunDirectory(config.log_dir)
     with directory.locked():
+        config = directory.as_begun(config)
         directory.check(config)
         with surroundings(config):
-            task = config.task()
-            run = _prepare(task, task.load() if data is None else data, directory, initial_model)
+            data = config.task().load() if data is None else data
+            task = config.with_classes(len(data.class_names)).task()
+            run = _prepare(task, data, directory, initial_model)
             with devices.deterministic():
                 return _finish(run, _fit(run))
 
@@ -260,7 +280,7 @@ class _Run(Session):
     """
 
     directory: RunDirectory
-    rows: list[dict[str, float]]
+    rows: list[Row]
 
     @property
     def epochs_done(self) -> int:
@@ -272,8 +292,7 @@ def _prepare(
 ) -> _Run:
     """Builds the network or restores it, and makes the directory that of a run."""
     config = task.config
-    if config.conflicting_samples_size:
-        bundle_examples(config, data)  # it is known to exist before anything is written
+    check_data(task, data)
     model = task.build(data)
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if epochs_done > config.epochs:
@@ -295,43 +314,36 @@ def _prepare(
     return _Run(task, data, model, directory, rows)
 
 
-def _fit(run: _Run) -> list[dict[str, float]]:
+def _fit(run: _Run) -> list[Row]:
     """Runs the epochs that are left, and returns the rows of metrics.csv."""
     config, data = run.config, run.data
     if run.epochs_done == config.epochs:
         return run.rows
+    if early_stopping.is_over(run.rows, config.patience):
+        print(f"The training is over. {early_stopping.tell(run.rows, config.patience)}")
+        return run.rows
     recorder = Recorder(run.directory, run.rows, keep_all=config.save_ckpts)
-    probe = run.task.arrays(data, _head(data.validation or data.train, _PROBE_SIZE))
-    first_ones = {name: values[:_TRIED] for name, values in probe.items()}
+    seen = run.task.arrays(data, _head(data.validation or data.train, _PROBE_SIZE))
+    first_ones = {name: values[:_TRIED] for name, values in seen.items()}
     run.train_epochs(
         range(run.epochs_done, config.epochs),
         [
             Progress(min(run.used_examples, run.steps * config.batch_size), config.batch_size),
-            *_schedules(config),
-            *run.task.callbacks(probe),
+            *schedules.callbacks(config, run.steps),
+            *run.task.callbacks(seen),
             *_bundle_recorders(run),
             RunSummaries(
                 run.directory.tensorboard,
-                lambda model: run.task.figures(model, probe, data.class_names, is_finished=False),
+                lambda model: run.task.figures(model, seen, data.class_names, is_finished=False),
                 first_epoch=1,
             ),
             recorder,
+            early_stopping.EarlyStopping(recorder, config.patience),
         ],
         tried=run.task.network_input(first_ones),
         kept=run.directory.checkpoints,
     )
     return recorder.rows
-
-
-def _schedules(config: RunConfig) -> list[keras.callbacks.Callback]:
-    """The learning rate as a function of the epoch alone, so that a resumed run has the same."""
-    if config.learning_rate_decay == 1:
-        return []
-    return [
-        keras.callbacks.LearningRateScheduler(
-            lambda epoch: config.learning_rate * config.learning_rate_decay**epoch
-        )
-    ]
 
 
 def _bundle_recorders(run: _Run) -> list[BundleRecorder]:
@@ -348,7 +360,7 @@ def _bundle_recorders(run: _Run) -> list[BundleRecorder]:
     return [recorder]
 
 
-def _finish(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
+def _finish(run: _Run, rows: list[Row]) -> dict[str, Any]:
     """Evaluates, draws, exports, and writes results.json last."""
     config, data, directory = run.config, run.data, run.directory
     results = _results(run, rows)
@@ -380,20 +392,24 @@ def _write_figures(run: _Run, history: Mapping[str, Sequence[float]]) -> None:
             plots.save(figure, run.directory.figures / f"{name}.png")
 
 
-def _results(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
+def _results(run: _Run, rows: list[Row]) -> dict[str, Any]:
     data = run.data
     chosen = None
     if data.validation is not None:
-        best_row = max(rows, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+        best_row = early_stopping.best(rows)
+        model = checkpoints.best(run.directory.checkpoints)
         chosen = {
             "epoch": int(best_row["epoch"]),
+            **_scores(run, "validation", model),
             "validation_accuracy": best_row["val_accuracy"],
-            "test_accuracy": _test_accuracy(run, checkpoints.best),
+            **_scores(run, "test", model),
         }
     return {
-        "test_accuracy": _test_accuracy(run, lambda _: run.model),
+        **_scores(run, "test", run.model),
+        **_scores(run, "validation", run.model),
         "validation_chosen": chosen,
         "epochs": int(rows[-1]["epoch"]),
+        "stopped_early": len(rows) < run.config.epochs,
         "parameters": run.model.count_params(),
         **run.task.results(run.model, _inputs(run)),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
@@ -411,14 +427,26 @@ def _results(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def _test_accuracy(run: _Run, load: Callable[[pathlib.Path], keras.Model | None]) -> float | None:
-    """Accuracy on the whole test set of the model that `load` gives, or None if not asked for."""
-    model = load(run.directory.checkpoints) if run.config.test else None
-    if model is None:
-        return None
-    if model is not run.model:
-        run.task.compile(model, jit=False)
-    return run.evaluate(run.data.test, model)["accuracy"]
+def _scores(run: _Run, part: str, model: keras.Model | None) -> dict[str, float | None]:
+    """What a network makes of the validation split or the test set, from one pass.
+
+    All are None without a network or examples, and where the test set isn't touched.
+    """
+    examples = run.data.test if part == "test" else run.data.validation
+    if model is None or examples is None or (part == "test" and not run.config.test):
+        found = dict.fromkeys(ClassificationScores._fields)
+    else:
+        labels, scores = probe.scores(
+            model.classifier,
+            (
+                (run.task.network_input(batch), batch["label"])
+                for batch in run.task.batches(run.data, examples)
+            ),
+        )
+        predictions = scores.argmax(axis=-1)
+        counts = plots.confusion_counts(labels, predictions, len(run.data.class_names))
+        found = classification_scores(counts)._asdict()
+    return {f"{part}_{name}": value for name, value in found.items()}
 
 
 def _inputs(run: _Run) -> Iterator[tf.Tensor]:

@@ -1,8 +1,11 @@
-"""What a capsule network makes of a few images, computed in small batches.
+"""What a network makes of images, computed in small batches.
 
 The networks are called directly, not through `predict`: the callers sit inside `fit`, possibly
 under a distribution strategy, and no second training loop state is wanted there.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,6 +35,26 @@ def in_batches(network: keras.Model, inputs: np.ndarray):
         for start in range(0, len(inputs), BATCH_SIZE)
     ]
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
+def scores(
+    classifier: keras.Model, batches: Iterable[tuple[Any, Any]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores of examples that need not fit into memory.
+
+    Args:
+        classifier: Model from a network's inputs to scores (B, K).
+        batches: Inputs and labels (B,), at least one batch.
+
+    Returns:
+        Labels (N,) and scores (N, K) in float64.
+    """
+    pairs = [
+        (np.asarray(labels), np.asarray(classifier(inputs, training=False), "float64"))
+        for inputs, labels in batches
+    ]
+    labels, found = zip(*pairs, strict=True)
+    return np.concatenate(labels), np.concatenate(found)
 
 
 def _as_float32(tensor) -> np.ndarray:

@@ -10,6 +10,9 @@ from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.training.configuration import RunConfig
 
+# Of metrics.csv: what was measured in an epoch, by name.
+Row = dict[str, float]
+
 
 class RunDirectory(files.WorkFolder):
     """The files of one run.
@@ -51,6 +54,16 @@ class RunDirectory(files.WorkFolder):
             )
         return earlier
 
+    def as_begun(self, config: RunConfig) -> RunConfig:
+        """What is asked for, where a run is gone on with as that was begun.
+
+        Raises:
+            UsageError: as `made_with`.
+        """
+        if not (config.resume and self.marker.exists()):
+            return config
+        return config.as_begun(self.made_with(config))
+
     def create(self, config: RunConfig, description: dict[str, Any]) -> None:
         """Makes the folders, and writes flags and description last, so that they mark a run."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -72,7 +85,7 @@ class RunDirectory(files.WorkFolder):
         except (KeyError, TypeError, ValueError):
             raise self.damaged() from None
 
-    def read_metrics(self, epochs: int) -> list[dict[str, float]]:
+    def read_metrics(self, epochs: int) -> list[Row]:
         """The rows of metrics.csv of the first `epochs` epochs, oldest first.
 
         Raises:
@@ -106,6 +119,6 @@ class RunDirectory(files.WorkFolder):
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0
 
-    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+    def write_metrics(self, rows: list[Row]) -> None:
         """Replaces metrics.csv."""
         files.write_csv(self.metrics, ({**row, "epoch": int(row["epoch"])} for row in rows))

@@ -69,6 +69,15 @@ class Task(abc.ABC, Generic[Config]):
     def load(self) -> Data:
         """The data that the configuration names."""
 
+    def check_data(self, data: Data) -> None:
+        """Checks that the data have what the configuration asks for, beside what all kinds check.
+
+        Raises:
+            UsageError: they haven't.
+        """
+        if self.config.class_weights != "none":
+            self.config.expect("class_weights", False, f"to be none for a {self.config.kind}")
+
     @abc.abstractmethod
     def describe(self, data: Data) -> dict[str, Any]:
         """What run.json says of the data: all that a finished run needs to be used."""
