@@ -7,6 +7,7 @@ from . import (
     export as export,
     files as files,
     initializers as initializers,
+    labels as labels,
     layers as layers,
     losses as losses,
     measure as measure,

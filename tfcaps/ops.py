@@ -120,6 +120,34 @@ def unit(x, axis=-1):
     return ops.cast(_unit_and_norm(x, axis)[0], x.dtype)
 
 
+def is_empty(inputs):
+    """Whether a batch, a tensor or a nest of tensors, is known to have no sample."""
+    return any(_has_no_sample(tensor) for tensor in keras.tree.flatten(inputs))
+
+
+def _has_no_sample(tensor):
+    shape = getattr(tensor, "shape", ())
+    # TensorFlow may not even know the rank.
+    return getattr(shape, "rank", 0) is not None and tuple(shape)[:1] == (0,)
+
+
+def for_any_batch(function, inputs):
+    """`function(inputs)`, also where oneDNN fails: its convolution leaves an empty batch as it is.
+
+    A batch that is known to be empty becomes one sample of zeros, which all results lose again.
+
+    Args:
+        function: from a batch to a tensor or a nest of tensors, each of them a batch.
+        inputs: a tensor or a nest of tensors.
+    """
+    if not is_empty(inputs):
+        return function(inputs)
+    sample = keras.tree.map_structure(
+        lambda tensor: ops.zeros((1, *tensor.shape[1:]), tensor.dtype), inputs
+    )
+    return keras.tree.map_structure(lambda tensor: tensor[:0], function(sample))
+
+
 def outside_of_graphs():
     """A block in which TensorFlow runs at once, though a graph is being traced around it."""
     if keras.backend.backend() != "tensorflow":

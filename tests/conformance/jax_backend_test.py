@@ -16,7 +16,14 @@ METRICS = (
 # Two processes side by side, of about the same length, and the least number of tests in each
 SUITES = {
     ("routing",): 200,
-    ("ops_test.py", "losses", "layers", "conformance/layers_test.py", *METRICS): 350,
+    (
+        "ops_test.py",
+        "labels_test.py",
+        "losses",
+        "layers",
+        "conformance/layers_test.py",
+        *METRICS,
+    ): 350,
 }
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",

@@ -25,7 +25,7 @@ CASES = {
 }
 # Keras has attributes of these names itself.
 SHOWN_AS = {"input_shape": "image_shape", "layers": "capsules", "dtype": None, "name": None}
-BASES = {models.CapsuleNetwork, models.ImageClassifier}
+BASES = {models.CapsuleNetwork, models.ImageClassifier, models.ImageModel}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -57,7 +57,7 @@ def test_arguments_are_attributes(model):
 def test_parts_are_the_same_each_time(model):
     parts = ["classifier"]
     if isinstance(model, models.CapsuleNetwork):
-        parts += ["decoder", "inspector"]
+        parts += ["decoder", "inspector", "reconstructor"]
     if isinstance(model, models.BlockNetwork):
         parts += ["inspector", "lesionable"]
     for part in parts:
@@ -72,3 +72,12 @@ def test_saved_and_loaded(model, tmp_path):
     assert type(loaded) is type(model)
     assert loaded.get_config() == model.get_config()
     np.testing.assert_allclose(backend.numpy(loaded.classifier(images)), expected, atol=1e-6)
+
+
+def test_no_images(model):
+    """Outputs have the shapes that they have for some images."""
+    none = np.zeros((0, *model.image_shape), "float32")
+    some = model(np.zeros((2, *model.image_shape), "float32"))
+    expected = keras.tree.map_structure(lambda tensor: (0, *tensor.shape[1:]), some)
+    for outputs in (model(none), model.predict(none), model.predict_on_batch(none)):
+        assert keras.tree.map_structure(lambda tensor: tuple(tensor.shape), outputs) == expected

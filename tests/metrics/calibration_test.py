@@ -52,6 +52,10 @@ def test_against_a_loop():
         (([], []), r"\(0,\) and \(0,\)"),
         (([0.5], [True, False]), r"\(1,\) and \(2,\)"),
         (([0.5], [True], 0), "0"),
+        (([0.5, 0.6], [1, 7]), "7"),
+        (([0.5], [np.nan]), "nan"),
+        (([np.nan], [True]), "NaN"),
+        (([[0.5], [0.6]], [True, False]), r"\(2, 1\) and \(2,\)"),
     ],
 )
 def test_wrong_input(arguments, received):

@@ -45,6 +45,15 @@ def test_by_hand():
     assert score_of(coupling) == pytest.approx((0.5 + 1.0) / 2, rel=1e-6)
 
 
+def test_masked_capsules_do_not_count():
+    """Nor does an example all of whose capsules are masked."""
+    coupling = np.zeros((3, 4, 3))
+    # As above, and a capsule that isn't there; one capsule; none.
+    coupling[0, :, :2] = [[0.5, 1.0], [0.5, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    coupling[1, :, 2] = 0.25
+    assert score_of(coupling) == pytest.approx((0.75 + 0.0) / 2, rel=1e-6)
+
+
 def test_batches_of_any_size_are_one_set():
     coupling = random_coupling((10, 5, 6))
     expected = reference(coupling)

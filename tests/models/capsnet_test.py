@@ -6,6 +6,7 @@ import pytest
 
 from tests import backend, reference
 from tfcaps import models
+from tfcaps.errors import UsageError
 
 IMAGE = (19, 18, 2)
 IMAGES = np.random.default_rng(0).uniform(size=(2, *IMAGE)).astype("float32")
@@ -124,6 +125,61 @@ def test_label_mask():
     actual = model({"image": IMAGES, "label": label})
     assert_close(actual["lengths"], reference.lengths(classes))
     assert_close(actual["reconstruction"], draw(model, shown))
+
+
+@pytest.fixture(scope="module")
+def masked():
+    keras.utils.set_random_seed(0)
+    return models.CapsNet(IMAGE, (2, 3), (4, 5), mask="label")
+
+
+@pytest.fixture(scope="module")
+def expected(masked):
+    """From the longest capsule, in float64."""
+    _, (classes,), _ = forward(masked, "rba", (4, 5), {})
+    lengths = reference.lengths(classes)
+    is_longest = lengths == lengths.max(axis=-1, keepdims=True)
+    return {
+        "lengths": lengths,
+        "reconstruction": draw(masked, classes * is_longest[..., np.newaxis]),
+    }
+
+
+class TestImagesWithoutLabels:
+    """What a network with `mask="label"` makes of them is what rows of zeros ask for."""
+
+    @pytest.mark.parametrize("inputs", [IMAGES, {"image": IMAGES}], ids=["array", "dict"])
+    def test_call_and_predict(self, masked, expected, inputs):
+        for actual in (masked(inputs), masked.predict(inputs, verbose=0)):
+            for name, value in expected.items():
+                assert_close(actual[name], value)
+
+    def test_inside_of_another_model(self, masked, expected):
+        images = keras.Input(IMAGE)
+        outer = keras.Model(images, masked(images)["reconstruction"])
+        assert_close(outer(IMAGES), expected["reconstruction"])
+
+    def test_reconstructor(self, masked, expected):
+        assert masked.reconstructor.output_shape == (None, *IMAGE)
+        assert_close(masked.reconstructor(IMAGES), expected["reconstruction"])
+
+    def test_training_wants_labels(self, masked):
+        masked.compile("sgd", {"lengths": "mse", "reconstruction": "mse"})
+        targets = {"lengths": np.eye(3)[:2], "reconstruction": IMAGES}
+        assert np.isfinite(masked.test_on_batch(IMAGES, targets)[0])
+        with pytest.raises(UsageError) as caught:
+            masked.train_on_batch(IMAGES, targets)
+        assert str(caught.value) == (
+            "Expected a dict of image and label, as mask='label' wants in training. "
+            "Received: no label"
+        )
+
+
+def test_reconstructor_of_all_capsules():
+    model = models.CapsNet(IMAGE, (2, 3), (4, 5))
+    _, (classes,), _ = forward(model, "rba", (4, 5), {})
+    assert_close(model.reconstructor(IMAGES), draw(model, classes))
+    assert models.CapsNet(IMAGE, (2, 3), (4, 5), use_reconstruction=False).reconstructor is None
 
 
 def test_stem():

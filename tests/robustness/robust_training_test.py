@@ -47,6 +47,14 @@ def attacked(model):
     ).numpy()
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (1, 3)])
+def test_labels_of_another_shape(shape):
+    loss = cross_entropy(lambda images, training: tf.zeros((6, 3)), np.zeros(shape))
+    with pytest.raises(UsageError) as caught:
+        loss(IMAGES)
+    assert str(caught.value) == (f"Expected one-hot labels of shape (6, 3). Received: {shape}")
+
+
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Any]:
     """What a plain network makes of the attacked images."""

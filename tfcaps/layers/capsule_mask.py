@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcaps import labels
 from tfcaps.ops import safe_norm
 
 
@@ -15,10 +16,13 @@ class CapsuleMask(keras.layers.Layer):
     Call arguments:
         inputs: capsules `(B, O, E)`.
         label: one-hot labels `(B, O)` or None. A row of zeros says that the sample's label isn't
-            known. Default None.
+            known. Numbers outside of [0, 1] make its capsules NaN. Default None.
 
     Returns:
         Capsules `(B, O, E)`.
+
+    Raises:
+        UsageError: the label has another shape than `(B, O)`.
 
     Example:
 
@@ -36,8 +40,8 @@ class CapsuleMask(keras.layers.Layer):
         lengths = safe_norm(inputs)
         mask = ops.one_hot(ops.argmax(lengths, axis=-1), inputs.shape[-2], dtype=inputs.dtype)
         if label is not None:
-            label = ops.cast(label, inputs.dtype)
-            is_known = ops.sum(label, axis=-1, keepdims=True) > 0
+            label = labels.multi_hot(ops.convert_to_tensor(label), lengths)
+            is_known = ops.any(label != 0, axis=-1, keepdims=True)
             mask = ops.where(is_known, label, mask)
         return inputs * ops.expand_dims(mask, -1)
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfcaps import labels
+
 
 @keras.saving.register_keras_serializable(package="tfcaps")
 class MarginLoss(keras.losses.Loss):
@@ -17,8 +19,12 @@ class MarginLoss(keras.losses.Loss):
         down_weight: λ, the weight of absent classes. Default 0.5.
 
     Call arguments:
-        y_true: one-hot labels T, `(B, K)`.
+        y_true: one-hot labels T, `(B, K)`; several classes may be there, and labels may be soft.
+            Numbers outside of [0, 1] make the loss NaN.
         y_pred: lengths ‖v‖, `(B, K)`.
+
+    Raises:
+        UsageError: the labels have another shape; integers `(B,)` are for `SparseMarginLoss`.
 
     Example:
 
@@ -37,7 +43,9 @@ class MarginLoss(keras.losses.Loss):
         self.down_weight = down_weight
 
     def call(self, y_true, y_pred):
-        y_true = ops.cast(y_true, y_pred.dtype)
+        y_true = labels.multi_hot(
+            y_true, y_pred, otherwise=", while integers are for `SparseMarginLoss`"
+        )
         present = ops.square(ops.maximum(self.m_plus - y_pred, 0.0))
         absent = ops.square(ops.maximum(y_pred - self.m_minus, 0.0))
         return ops.sum(y_true * present + self.down_weight * (1.0 - y_true) * absent, axis=-1)

@@ -1,9 +1,9 @@
 """The loss of reconstructed images."""
 
-import math
-
 import keras
 from keras import ops
+
+from tfcaps import labels
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -13,6 +13,9 @@ class ReconstructionLoss(keras.losses.Loss):
     Call arguments:
         y_true: images in [0, 1], `(B, H, W, C)`.
         y_pred: reconstructions, of the same shape.
+
+    Raises:
+        UsageError: the shapes differ.
 
     Example:
 
@@ -27,5 +30,5 @@ class ReconstructionLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        squares = ops.square(ops.cast(y_true, y_pred.dtype) - y_pred)
-        return ops.sum(ops.reshape(squares, (-1, math.prod(y_pred.shape[1:]))), axis=-1)
+        squares = ops.square(labels.alike(y_true, y_pred, of="images") - y_pred)
+        return ops.sum(squares, axis=tuple(range(1, len(squares.shape))))

@@ -145,7 +145,7 @@ def check_labels(labels: ArrayLike, count: int, num_classes: int | None) -> np.n
     """
     labels = np.asarray(labels)
     if count == 0:
-        raise UsageError("Expected a probe set of at least one sample. Received: none")
+        raise UsageError("Expected labels of at least one sample. Received: none")
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise UsageError(
             f"Expected {count} integer labels. Received: {labels.dtype}, {labels.shape}"

@@ -43,7 +43,8 @@ def reliability_bins(
         The bins, with `expected_calibration_error`.
 
     Raises:
-        UsageError: there is no example, the arrays differ in length, or there is no bin.
+        UsageError: there is no example, the arrays differ in length, a confidence is NaN, the
+            answers aren't booleans, or 0 and 1, or there is no bin.
 
     Example:
 
@@ -59,6 +60,13 @@ def reliability_bins(
         raise UsageError(
             "Expected confidences and whether they are right of one shape (N,), N >= 1. "
             f"Received: {confidence.shape} and {is_correct.shape}"
+        )
+    if np.isnan(confidence).any():
+        raise UsageError("Expected confidences that are numbers. Received: NaN")
+    neither = is_correct[(is_correct != 0) & (is_correct != 1)]
+    if neither.size:
+        raise UsageError(
+            f"Expected whether each prediction is right, 0 or 1. Received: {neither[0]:g}"
         )
     if num_bins < 1:
         raise UsageError(f"Expected num_bins >= 1. Received: {num_bins}")

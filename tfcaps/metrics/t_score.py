@@ -15,7 +15,8 @@ class TScore(keras.metrics.Metric):
 
     `T = mean over examples, places and input capsules i of 1 − H(c_i) / log O`, with the entropy
     `H(c_i) = −Σ_o c_oi log c_oi` of the O coupling coefficients of an input capsule. A layer with a
-    single output capsule is a tree: T = 1.
+    single output capsule is a tree: T = 1. Input capsules that are masked don't count; all their
+    coefficients are 0.
 
     It is computed over all that was seen since the last `reset_state`, whatever the batches, and
     its sums add up over replicas.
@@ -55,11 +56,16 @@ class TScore(keras.metrics.Metric):
                 "Expected coupling coefficients of shape (B, O, I) or (B, ..., O, I). "
                 f"Received: {tuple(coupling.shape)}"
             )
-        scores = _tree_scores(ops.cast(coupling, "float32"))
+        coupling = ops.cast(coupling, "float32")
+        is_there = ops.cast(ops.any(coupling != 0, axis=-2), "float32")
+        capsules = tuple(range(1, len(is_there.shape)))
+        counts = ops.sum(is_there, axis=capsules)
         # Capsules of one example share its weight, so that sums count examples, not capsules.
-        scores = ops.mean(scores, axis=tuple(range(1, len(scores.shape))))
+        scores = ops.divide_no_nan(
+            ops.sum(_tree_scores(coupling) * is_there, axis=capsules), counts
+        )
         self._total.assign_add(ops.sum(ops.cast(scores, self._total.dtype)))
-        self._examples.assign_add(ops.cast(ops.shape(coupling)[0], self._examples.dtype))
+        self._examples.assign_add(ops.sum(ops.cast(counts > 0, self._examples.dtype)))
 
     def result(self):
         return ops.cast(ops.divide_no_nan(self._total, self._examples), self.dtype)

@@ -17,3 +17,4 @@ from .conv_network import ConvNetwork as ConvNetwork
 from .decoders import decoder as decoder
 from .efficient_capsnet import EfficientCapsNet as EfficientCapsNet
 from .image_classifier import ImageClassifier as ImageClassifier
+from .image_model import ImageModel as ImageModel

@@ -5,24 +5,27 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
+from keras import ops
 
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
 from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
 from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
+from tfcaps.models.image_model import ImageModel
 from tfcaps.models.registry import COMMON
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
 
 
-class CapsuleNetwork(keras.Model):
+class CapsuleNetwork(ImageModel):
     """Base class: class capsules on top of a network, their lengths, and a decoder.
 
     The outputs are a dict: `lengths` (B, K), the class scores, and, with `use_reconstruction`,
     `reconstruction` (B, H, W, C). With `mask="label"` the input is a dict, `image` (B, H, W, C)
-    and `label` (B, K): one-hot labels in training, zeros where they aren't known.
+    and `label` (B, K): one-hot labels in training, zeros where they aren't known. Images alone will
+    do otherwise: the decoder then sees the longest capsule.
 
     A subclass says what is between the images and the class capsules: `smallest_image`, the least
     number of pixels a side, and `connect`. `@register` gives it a name, and `published`: what it is
@@ -47,7 +50,8 @@ class CapsuleNetwork(keras.Model):
         name: Default: that of the class.
 
     Raises:
-        ValueError: an argument is out of its range, or the images are too small.
+        ValueError: an argument is out of its range, the images are too small, or a network with
+            `mask="label"` is trained without labels.
     """
 
     smallest_image = 1
@@ -131,17 +135,55 @@ class CapsuleNetwork(keras.Model):
         """
         raise NotImplementedError("A capsule network has to define `connect`.")
 
+    def __call__(self, inputs, *args, **kwargs):
+        is_labelled = isinstance(inputs, (list, tuple)) or "label" in self._by_name(inputs)
+        if self._sees_label and not is_labelled:
+            if kwargs.get("training"):
+                raise UsageError(
+                    "Expected a dict of image and label, as mask='label' wants in training. "
+                    "Received: no label"
+                )
+            inputs = self._with_unknown_labels(self._by_name(inputs)["image"])
+        return super().__call__(inputs, *args, **kwargs)
+
+    @property
+    def _sees_label(self) -> bool:
+        return self.use_reconstruction and self.mask == "label"
+
+    @staticmethod
+    def _by_name(inputs) -> dict:
+        return inputs if isinstance(inputs, dict) else {"image": inputs}
+
+    def _with_unknown_labels(self, images):
+        # Of images of any number, in NumPy, in a graph and symbolic.
+        images = ops.convert_to_tensor(images)
+        each = ops.sum(ops.zeros_like(images), axis=tuple(range(1, len(images.shape))))
+        return {"image": images, "label": each[:, None] + ops.zeros(self.capsules[-1], each.dtype)}
+
     # Cached: saving a model looks at each of its attributes, these among them.
 
     @functools.cached_property
     def classifier(self) -> keras.Model:
         """Model from images `(B, H, W, C)` to lengths `(B, K)`."""
-        return keras.Model(self._taps.images, self.output["lengths"], name="classifier")
+        return ImageModel(self._taps.images, self.output["lengths"], name="classifier")
 
     @property
     def decoder(self) -> keras.Model | None:
         """Model from class capsules `(B, K, E)` to images, or None."""
         return self.get_layer("decoder") if self.use_reconstruction else None
+
+    @functools.cached_property
+    def reconstructor(self) -> keras.Model | None:
+        """Model from images to reconstructions, `(B, H, W, C)` both, or None without a decoder.
+
+        No label is wanted: with `mask="label"` the longest class capsule is decoded.
+        """
+        if self.decoder is None:
+            return None
+        shown = self._taps.taps[-1].capsules
+        if self._sees_label:
+            shown = CapsuleMask(dtype=self._config["dtype"], name="mask")(shown)
+        return ImageModel(self._taps.images, self.decoder(shown), name="reconstructor")
 
     @functools.cached_property
     def inspector(self) -> keras.Model:
@@ -151,7 +193,7 @@ class CapsuleNetwork(keras.Model):
             "capsules": {tap.name: tap.capsules for tap in taps},
             "couplings": {tap.name: tap.coupling for tap in taps if tap.coupling is not None},
         }
-        return keras.Model(self._taps.images, outputs, name="inspector")
+        return ImageModel(self._taps.images, outputs, name="inspector")
 
     def get_config(self):
         return dict(self._config)

@@ -7,9 +7,10 @@ import keras
 
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.models.arguments import argument
+from tfcaps.models.image_model import ImageModel
 
 
-class ImageClassifier(keras.Model):
+class ImageClassifier(ImageModel):
     """Base class: a functional model from images `(B, H, W, C)` to logits `(B, K)`.
 
     A subclass checks its arguments, connects its layers, and ends its constructor with

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfcaps.errors import UsageError
+from tfcaps.metrics.bundles import check_labels
 
 # Its names are asked for where nothing is computed.
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def attacked_images(
         them, `(ε, B)`.
 
     Raises:
-        UsageError: there is no such attack, a bound is below 0, or foolbox is not installed.
+        UsageError: there is no such attack, a bound is below 0, labels are no integers `(B,)`
+            from 0 to K − 1, or foolbox is not installed.
     """
     import tensorflow as tf
 
@@ -91,8 +93,10 @@ def attacked_images(
     epsilons = np.asarray(epsilons, "float64")
     changed = np.flatnonzero(epsilons)
     for images, labels in batches:
+        predictions = scores(tf.constant(images))
+        labels = check_labels(labels, len(images), predictions.shape[-1])
         attacked = np.repeat(images[np.newaxis], len(epsilons), axis=0)
-        is_wrong = np.argmax(scores(tf.constant(images)), axis=-1) != labels
+        is_wrong = np.argmax(predictions, axis=-1) != labels
         is_wrong = np.repeat(is_wrong[np.newaxis], len(epsilons), axis=0)
         if changed.size:
             _, found, is_adversarial = run(

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcaps import labels
 from tfcaps.robustness.gradient_descent import check_attack, projected_gradient_descent
 
 # In float16, which ends at 6e-8, a pixel's share of the loss could vanish. A power of two changes
@@ -79,13 +80,14 @@ def cross_entropy(
         one_hot: labels `(B, K)`.
 
     Returns:
-        Function from images to the losses `(B,)`, all of them times the same power of two.
+        Function from images to the losses `(B,)`, all of them times the same power of two. Labels
+        of another shape are its UsageError.
     """
 
     def loss(images: tf.Tensor) -> tf.Tensor:
         logits = scores(images, training=False)
         return _SCALE * tf.nn.softmax_cross_entropy_with_logits(
-            labels=tf.cast(one_hot, logits.dtype), logits=logits
+            labels=labels.multi_hot(tf.convert_to_tensor(one_hot), logits), logits=logits
         )
 
     return loss
