@@ -1,4 +1,5 @@
 from . import (
+    activations as activations,
     datasets as datasets,
     errors as errors,
     evaluation as evaluation,

@@ -11,9 +11,12 @@ def offer_classes() -> None:
     """Makes Keras find this package's classes by their registered names, without importing them.
 
     Keras knows a class from the moment that its module is imported. Until then a stand-in takes
-    the place, so that `keras.models.load_model` works after `import tfcaps` alone.
+    the place, so that `keras.models.load_model` works after `import tfcaps` alone. Activations are
+    functions: few, and the thing itself has to be there, for Keras calls what it finds.
     """
     import keras
+
+    importlib.import_module(f"{__package__}.activations")
 
     known = keras.saving.get_custom_objects()
     for name in _PACKAGES:

@@ -39,6 +39,18 @@ CASES = {
         )
         for name in routing.names()
     },
+    **{
+        f"shared {name}": Case(
+            lambda r=name, **k: layers.DenseCapsule(3, 5, routing=r, shared_kernel=True, **k),
+            (4, 6),
+            (3, 5),
+            (3, 4),
+        )
+        for name in ("rba", "em")
+    },
+    "primary signal": Case(lambda **k: layers.PrimaryCapsule(2, 4, 3, **k), (8, 3), (6, 4)),
+    "depthwise signal": Case(lambda **k: layers.DepthwisePrimaryCapsule(2, 3, **k), (7, 6), (2, 3)),
+    "squash": Case(lambda **k: layers.Squash(axis=1, **k), (3, 4), (3, 4)),
     "depthwise": Case(lambda **k: layers.DepthwisePrimaryCapsule(2, 3, **k), (4, 3, 6), (2, 3)),
     "dense without bias": Case(
         lambda **k: layers.DenseCapsule(1, 4, use_bias=False, **k), (2, 3), (1, 4), (1, 2)
@@ -161,6 +173,13 @@ def test_unknown_batch_size(case):
     assert [tuple(o.shape) for o in model.outputs] == [(None, *e.shape[1:]) for e in expected]
     predict = backend.forward(model, model.variables)
     assert_all_close(as_list(predict(x[:1])), [e[:1] for e in expected])
+
+
+@each_case
+def test_empty_batch(case):
+    outputs = call(shared(case), case, sample(case, batch=0))
+    expected = [case.output_shape, *([case.coupling_shape] if case.coupling_shape else [])]
+    assert [output.shape for output in outputs] == [(0, *shape) for shape in expected]
 
 
 # Serialisation
@@ -297,8 +316,10 @@ def test_bad_size(layer, good, argument, value):
         (layers.ConvCapsule, {**CONV, "routing": "no_such"}, "no_such"),
         (layers.DenseCapsule, {**DENSE, "routing": "no_such"}, "no_such"),
         (layers.DenseCapsule, {**DENSE, "routing": 3}, "3"),
+        (layers.Squash, {"axis": 0}, "0"),
+        (layers.Squash, {"axis": 1.0}, "1.0"),
     ],
-    ids=["padding", "conv routing", "dense routing", "number as routing"],
+    ids=["padding", "conv routing", "dense routing", "number as routing", "batch axis", "no axis"],
 )
 def test_bad_choice(layer, arguments, value):
     with pytest.raises(ValueError, match=value):
@@ -308,14 +329,31 @@ def test_bad_choice(layer, arguments, value):
 @pytest.mark.parametrize(
     ("make", "shape", "repeated"),
     [
-        (CASES["primary gray"].make, (8, 8), "8, 8"),
+        (CASES["primary gray"].make, (8,), "8"),
+        (CASES["primary signal"].make, (2, 3), "3. Received: 2"),
+        (CASES["depthwise signal"].make, (None, 6), "None"),
+        (CASES["squash"].make, (), r"axis 1 .*\(None,\)"),
+        (CASES["shared em"].make, (7, None), "known dimension"),
+        (CASES["dense rba"].make, (None, 3, 7), "shared_kernel=True"),
         (CASES["primary gray"].make, (2, 7, 1), "2"),
         (CASES["dense rba"].make, (7,), "7"),
         (CASES["dense rba"].make, (None, 7), "None"),
         (CASES["conv em"].make, (4, 4, 7), "4, 4, 7"),
         (CASES["conv valid"].make, (1, 9, 2, 3), "1"),
     ],
-    ids=["image rank", "image size", "dense rank", "unknown capsules", "map rank", "map size"],
+    ids=[
+        "image rank",
+        "signal size",
+        "unknown signal",
+        "no axis",
+        "unknown dimension",
+        "unknown map",
+        "image size",
+        "dense rank",
+        "unknown capsules",
+        "map rank",
+        "map size",
+    ],
 )
 def test_bad_input_shape(make, shape, repeated):
     with pytest.raises(ValueError, match=repeated):

@@ -6,7 +6,7 @@ import pytest
 
 from tests import backend, reference
 from tfcaps import layers, routing
-from tfcaps.routing.self_attention import exponential_squash
+from tfcaps.ops import exponential_squash
 
 OUT, IN, E = 3, 4, 5
 

@@ -7,3 +7,4 @@ from .plain_block import PlainBlock as PlainBlock
 from .primary_capsule import PrimaryCapsule as PrimaryCapsule
 from .residual_block import ResidualBlock as ResidualBlock
 from .routed_capsule import RoutedCapsule as RoutedCapsule
+from .squash import Squash as Squash

@@ -9,6 +9,12 @@ def renamed(config: dict, former_names: dict[str, str]) -> dict:
 
 
 def rank(name: str, shape, *, expected: str) -> None:
-    """Raises a ValueError unless `shape` has as many axes as `expected` names, e.g. "(B, I, D)"."""
-    if len(shape) != expected.count(",") + 1:
+    """Raises a UsageError unless a shape has as many axes as it is expected to have.
+
+    Args:
+        name: what has the shape, for the message.
+        shape: a shape.
+        expected: the axes by their names, e.g. "(B, I, D)"; or several such, with " or " between.
+    """
+    if len(shape) not in [axes.count(",") + 1 for axes in expected.split(" or ")]:
         raise UsageError(f"Expected {name} of shape {expected}. Received: {tuple(shape)}")

@@ -6,7 +6,7 @@ from keras import ops
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.layers.routed_capsule import RoutedCapsule
-from tfcaps.ops import safe_norm
+from tfcaps.ops import for_any_batch, safe_norm
 from tfcaps.routing import ArrayVotes
 
 # How layers that were saved by version 0.1.0 call their arguments.
@@ -35,6 +35,9 @@ class ConvCapsule(RoutedCapsule):
     Call arguments:
         inputs: capsule maps `(B, H, W, I, D)`.
         return_coupling: whether the coupling coefficients are given too. Default False.
+        mask: which input capsules are there, booleans `(B, H, W, I)`. The others are as what is
+            beyond the maps' edges, and a type that has none below the kernel has no vote there.
+            Default None: the mask of a layer below, or else all of them.
 
     Returns:
         Capsule maps `(B, H', W', O, E)`; with `return_coupling` also coupling coefficients
@@ -42,7 +45,7 @@ class ConvCapsule(RoutedCapsule):
 
     Raises:
         ValueError: a size is not a positive integer, the padding or the routing is unknown, or
-            the maps are smaller than a valid kernel.
+            the maps are smaller than a valid kernel, or the mask has another shape.
 
     Example:
 
@@ -105,7 +108,12 @@ class ConvCapsule(RoutedCapsule):
         )
         self._build_routing(self._votes_shape(input_shape))
 
-    def call(self, inputs, return_coupling=False):
+    def call(self, inputs, return_coupling=False, mask=None):
+        given = (inputs,) if mask is None else (inputs, mask)
+        return for_any_batch(lambda batch: self._call(return_coupling, *batch), given)
+
+    def _call(self, return_coupling, inputs, mask=None):
+        inputs, mask = self._unmasked(inputs, mask)
         batch, height, width, types, dim = ops.shape(inputs)
         # The types join the batch, (B·I, H, W, D), and come back behind the place.
         maps = ops.reshape(
@@ -117,13 +125,18 @@ class ConvCapsule(RoutedCapsule):
         _, height, width, _ = ops.shape(votes)
         votes = ops.reshape(votes, (batch, types, height, width, self.capsules, self.dim))
         votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
-        return self._route(ArrayVotes(votes), self._mean_length(inputs), return_coupling)
+        lengths = self._mean(safe_norm(inputs))
+        if mask is not None:
+            share = self._mean(mask)
+            lengths = ops.divide_no_nan(lengths, ops.cast(share, lengths.dtype))
+            mask = ops.cast(share > 0, mask.dtype)
+        return self._route(ArrayVotes(votes), lengths, return_coupling, mask)
 
-    def _mean_length(self, inputs):
-        lengths = safe_norm(inputs)
+    def _mean(self, maps):
+        """The mean of `(B, H, W, I)` below the kernel."""
         if self.kernel_size == 1 and self.strides == 1:
-            return lengths
-        return ops.average_pool(lengths, self.kernel_size, self.strides, self.padding)
+            return maps
+        return ops.average_pool(maps, self.kernel_size, self.strides, self.padding)
 
     def _votes_shape(self, input_shape):
         batch, height, width, types, _ = input_shape

@@ -7,6 +7,7 @@ from keras import ops
 
 from tfcaps.errors import positive_int
 from tfcaps.layers import checks
+from tfcaps.ops import for_any_batch
 
 # Keras' own 0.99 needs hundreds of steps before inference sees what training saw; a network is
 # looked at here after a few dozen.
@@ -77,8 +78,11 @@ class PlainBlock(keras.layers.Layer):
         }
 
     def _branch(self, inputs, training):
-        x = ops.relu(self.bn1(self.conv1(inputs), training=training))
-        return self.bn2(self.conv2(x), training=training)
+        def branch(x):
+            x = ops.relu(self.bn1(self.conv1(x), training=training))
+            return self.bn2(self.conv2(x), training=training)
+
+        return for_any_batch(branch, inputs)
 
     def _convolutions(self):
         return [self.conv1, self.conv2]

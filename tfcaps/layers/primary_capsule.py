@@ -1,11 +1,13 @@
 """The layer that turns feature maps into capsules."""
 
+import math
+
 import keras
 from keras import ops
 
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
-from tfcaps.ops import squash
+from tfcaps.ops import for_any_batch, squash
 
 # How layers that were saved by version 0.1.0 call their arguments.
 _FORMER_NAMES = {"channels": "capsules"}
@@ -16,17 +18,18 @@ class PrimaryCapsule(keras.layers.Layer):
     """Primary capsules: a convolution whose channels are grouped into squashed vectors.
 
     `u = squash(reshape(conv(x)))`, a valid convolution of `capsules · dim` filters without
-    activation.
+    activation, over the two axes of an image or the one of a signal.
 
     Args:
         capsules: number of capsule types, one map each.
         dim: capsule dimension D.
-        kernel_size: side of the convolution's kernel in pixels. Default 9.
-        strides: stride in pixels. Default 2.
+        kernel_size: side of the convolution's kernel in pixels, or its length in steps. Default 9.
+        strides: stride in pixels or steps. Default 2.
         kernel_initializer: Default "he_normal".
 
-    Input shape: `(B, H, W, C)`. Output shape: `(B, H'·W'·capsules, dim)` with
-    `H' = (H − kernel_size) // strides + 1`, likewise W'.
+    Input shape: `(B, H, W, C)` or `(B, T, C)`. Output shape: `(B, H'·W'·capsules, dim)` or
+    `(B, T'·capsules, dim)` with `H' = (H − kernel_size) // strides + 1`, likewise W' and T'. Sizes
+    may be unknown; the capsules of a place stand together, and places are in their order.
 
     Raises:
         ValueError: an argument is not a positive integer, or the maps are smaller than the kernel.
@@ -50,7 +53,17 @@ class PrimaryCapsule(keras.layers.Layer):
         self.kernel_size = positive_int("kernel_size", kernel_size)
         self.strides = positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.convolution = keras.layers.Conv2D(
+
+    def build(self, input_shape):
+        checks.rank("feature maps", input_shape, expected="(B, H, W, C) or (B, T, C)")
+        sizes = input_shape[1:-1]
+        if any(size is not None and size < self.kernel_size for size in sizes):
+            least = "×".join([str(self.kernel_size)] * len(sizes))
+            raise UsageError(
+                f"Expected feature maps of at least {least}. Received: {'×'.join(map(str, sizes))}"
+            )
+        layer = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[len(sizes)]
+        self.convolution = layer(
             self.capsules * self.dim,
             self.kernel_size,
             strides=self.strides,
@@ -58,25 +71,19 @@ class PrimaryCapsule(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="convolution",
         )
-
-    def build(self, input_shape):
-        checks.rank("feature maps", input_shape, expected="(B, H, W, C)")
-        if any(size is not None and size < self.kernel_size for size in input_shape[1:3]):
-            raise UsageError(
-                f"Expected feature maps of at least {self.kernel_size}×{self.kernel_size}. "
-                f"Received: {input_shape[1]}×{input_shape[2]}"
-            )
         self.convolution.build(input_shape)
 
     def call(self, inputs):
-        maps = self.convolution(inputs)
-        batch, height, width, _ = ops.shape(maps)
-        return squash(ops.reshape(maps, (batch, height * width * self.capsules, self.dim)))
+        maps = for_any_batch(self.convolution, inputs)
+        batch, *places, _ = ops.shape(maps)
+        return squash(ops.reshape(maps, (batch, math.prod(places) * self.capsules, self.dim)))
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, _ = self.convolution.compute_output_shape(input_shape)
-        known = height is not None and width is not None
-        return batch, height * width * self.capsules if known else None, self.dim
+        batch, *sizes, _ = input_shape
+        if None in sizes:
+            return batch, None, self.dim
+        places = math.prod((size - self.kernel_size) // self.strides + 1 for size in sizes)
+        return batch, places * self.capsules, self.dim
 
     def get_config(self):
         return {

@@ -88,7 +88,9 @@ class ResidualBlock(PlainBlock):
     def _shortcut(self, inputs, training):
         if self.shortcut_conv is None:
             return inputs
-        return self.shortcut_bn(self.shortcut_conv(inputs), training=training)
+        return for_any_batch(
+            lambda x: self.shortcut_bn(self.shortcut_conv(x), training=training), inputs
+        )
 
     def _measured(self, branch):
         # In the variables' dtype: the factors reach 10⁶, which float16 can't hold.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcaps import routing as routings
+from tfcaps import labels, routing as routings
 from tfcaps.errors import UsageError, positive_int
 
 
@@ -13,6 +13,9 @@ class RoutedCapsule(keras.layers.Layer):
     A routing that is given as an instance is copied, so that it may be given to several layers.
 
     A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
+
+    Input capsules that a mask leaves out have no votes, activation 0 and coupling 0: the outputs are
+    those of the others alone. All output capsules are there, so no mask is passed on.
     """
 
     def __init__(
@@ -30,6 +33,24 @@ class RoutedCapsule(keras.layers.Layer):
         )
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.bias = None
+        self.supports_masking = True
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None
+
+    @staticmethod
+    def _unmasked(inputs, mask):
+        """Input capsules `(..., D)`, 0 where they are masked, and their mask `(...)`, 1 or 0.
+
+        Raises:
+            UsageError: the mask has another shape.
+        """
+        if mask is None:
+            return inputs, None
+        mask = labels.alike(ops.convert_to_tensor(mask), inputs[..., 0], of="a mask")
+        mask = ops.cast(mask != 0, "float32")
+        # Not a product: what is masked may be NaN.
+        return ops.where(mask[..., None] > 0, inputs, ops.zeros_like(inputs)), mask
 
     def _build_routing(self, votes_shape):
         shape = (self.capsules, self.dim)
@@ -40,17 +61,20 @@ class RoutedCapsule(keras.layers.Layer):
                 votes_shape, (*votes_shape[:-3], votes_shape[-2]), shape if self.use_bias else None
             )
 
-    def _route(self, votes, activations, return_coupling):
+    def _route(self, votes, activations, return_coupling, mask=None):
+        votes.mask = mask
         bias = None if self.bias is None else ops.cast(self.bias, "float32")
         capsules, coupling = self.routing.route(votes, ops.cast(activations, "float32"), bias)
         votes.check_read()
+        if mask is not None:
+            coupling = coupling * mask[..., None, :]
         capsules = ops.cast(capsules, self.compute_dtype)
         return (capsules, ops.cast(coupling, self.compute_dtype)) if return_coupling else capsules
 
     def compute_output_shape(self, input_shape):
         return self.routing.compute_output_shape(self._votes_shape(input_shape))[0]
 
-    def compute_output_spec(self, inputs, return_coupling=False):
+    def compute_output_spec(self, inputs, return_coupling=False, mask=None):
         capsules, coupling = (
             keras.KerasTensor(shape, dtype=self.compute_dtype)
             for shape in self.routing.compute_output_shape(self._votes_shape(inputs.shape))

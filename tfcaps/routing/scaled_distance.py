@@ -68,19 +68,21 @@ class ScaledDistanceRouting(Routing):
         capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         for _ in range(1, self.iterations):
             agreement = x.agreement(capsules) * shorten
-            logits = self._logits(squares, agreement, capsules)
+            logits = self._logits(squares, agreement, capsules, votes.mask)
             coupling = softmax_over_outputs(logits)
             capsules = squash(add_bias(x.weighted_sum(coupling * shorten), bias))
         return capsules, coupling
 
-    def _logits(self, squares, agreement, capsules):
+    def _logits(self, squares, agreement, capsules, mask):
         """`t·d` from the squared lengths of votes and their products with the capsules."""
         competitors = capsules.shape[-2] - 1
         if competitors == 0:
             return ops.zeros_like(agreement)
         odds = math.log(NEAR_COUPLING * competitors) - math.log(1.0 - NEAR_COUPLING)
         axes = (-2, -1) if self.scale == "sample" else None
-        return odds / (NEAR_DISTANCE - 1.0) * _relative_distance(axes)(squares, agreement, capsules)
+        counted = () if mask is None else (mask[..., None, :],)
+        distance = _relative_distance(axes)(squares, agreement, capsules, *counted)
+        return odds / (NEAR_DISTANCE - 1.0) * distance
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
@@ -88,9 +90,12 @@ class ScaledDistanceRouting(Routing):
 
 @functools.cache
 def _relative_distance(axes):
-    """The function that gives `d / d̄`, d̄ the mean over `axes`, with `d² = ‖û‖² − 2 û·v + ‖v‖²`."""
+    """The function that gives `d / d̄`, d̄ the mean over `axes`, with `d² = ‖û‖² − 2 û·v + ‖v‖²`.
 
-    def relative_distance(squares, agreement, capsules):
+    Where input capsules are masked, it takes which ones count, `(..., 1, I)`.
+    """
+
+    def relative_distance(squares, agreement, capsules, *counted):
         capsule_squares = ops.sum(ops.square(capsules), axis=-1)[..., None]
         factor = _range_factor(ops.max(squares + capsule_squares, axis=axes, keepdims=True))
         squares, agreement = squares * factor, agreement * factor
@@ -99,11 +104,19 @@ def _relative_distance(axes):
             squares - 2.0 * agreement + capsule_squares,
             smallest=ROUNDING * (squares + capsule_squares),
         )
-        mean = ops.mean(distance, axis=axes, keepdims=True)
+        mean = _mean(distance, axes, *counted)
         is_zero = mean < SMALLEST_NORMAL  # then every distance is 0
         return distance / ops.where(is_zero, ops.ones_like(mean), mean)
 
     return compiled(relative_distance)
+
+
+def _mean(distance, axes, counted=None):
+    if counted is None:
+        return ops.mean(distance, axis=axes, keepdims=True)
+    counted = ops.broadcast_to(counted, ops.shape(distance))
+    total = ops.sum(distance * counted, axis=axes, keepdims=True)
+    return total / ops.maximum(ops.sum(counted, axis=axes, keepdims=True), 1.0)
 
 
 def _root(squares, smallest):

@@ -2,16 +2,13 @@
 
 import math
 
-import keras
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.ops import safe_norm, unit
+from tfcaps.ops import exponential_squash
 from tfcaps.routing.registry import register
 from tfcaps.routing.routing import Routing, add_bias, softmax_over_outputs
 
-# Below this length the exact quotient of two tiny numbers gives way to its series.
-_SHORT = 1e-3
 # Attention vectors are scaled down to this, all of a sample alike: their products with votes then
 # stay in float32. A softmax of such logits has saturated long before.
 _LARGEST_ATTENTION = 1e12
@@ -85,36 +82,6 @@ class SelfAttentionRouting(Routing):
 
     def get_config(self):
         return {**super().get_config(), "use_prior": self.use_prior}
-
-
-def exponential_squash(s):
-    """Shrinks vectors to a length in [0, 1), and short ones hardly at all.
-
-    `(1 − e^{−‖s‖}) s/‖s‖` over the last axis; s itself in the limit of short vectors, where
-    `tfcaps.ops.squash` has no gradient left. Value and gradient are finite for every finite |s|;
-    half precision is computed in float32.
-
-    Args:
-        s: tensor of capsules, shape `(..., E)`.
-
-    Returns:
-        Tensor of the shape and dtype of `s`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> round(float(exponential_squash(np.array([[3.0, 4.0]], "float32"))[0, 1]), 4)
-    0.7946
-
-    Source: Mazzia, Salvetti, Chiaberge: Efficient-CapsNet, arXiv 2101.12491.
-    """
-    s = ops.convert_to_tensor(s)
-    is_half = keras.backend.standardize_dtype(s.dtype) in ("float16", "bfloat16")
-    x = ops.cast(s, "float32") if is_half else s
-    norm = safe_norm(x, keepdims=True)
-    short = ops.minimum(norm, _SHORT)
-    near_zero = x * (1.0 - short / 2.0 + ops.square(short) / 6.0)
-    return ops.cast(ops.where(norm < _SHORT, near_zero, -ops.expm1(-norm) * unit(x)), s.dtype)
 
 
 def _limited(vectors):

@@ -35,7 +35,13 @@ class Votes(abc.ABC):
     Args:
         tensors: what the votes are computed from.
         shape: `(..., O, I, E)`; only the last three sizes are used.
+
+    Attributes:
+        mask: which input capsules are there, `(..., I)`, 1 or 0; None: all. The votes of the others
+            are 0, and so change no sum; what counts votes has to leave them out.
     """
+
+    mask = None
 
     def __init__(self, tensors, shape):
         self.tensors = tuple(ops.cast(tensor, "float32") for tensor in tensors)
