@@ -42,6 +42,7 @@ class Option:
         example: shown in messages on a wrong list.
         aliases: other names of the flag.
         before: what was done before there was this option, if not what it asks for by default.
+        former: what choices were called before, and what they are called now.
     """
 
     help: str
@@ -53,6 +54,7 @@ class Option:
     example: str | None = None
     aliases: tuple[str, ...] = ()
     before: Any = None
+    former: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def allowed(self) -> tuple[str, ...]:
         """The choices as they are now; () where any value of the type will do."""
@@ -228,6 +230,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
 
 def _checked_single(name: str, known: Option, kind: Any, value: Any) -> Any:
     choices = known.allowed()
+    value = known.former.get(value, value) if known.former else value
     if choices and value not in choices:
         raise _wrong(name, f"to be one of {', '.join(choices)}", value)
     found = _converted(kind, value)

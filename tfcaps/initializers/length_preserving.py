@@ -7,14 +7,11 @@ import keras
 from tfcaps.errors import UsageError
 
 DEFAULT_GAIN = 4.0
-# What a routing needs instead. Attention's couplings are far from uniform, so that votes add up to
-# more: with 4 the gradients of 12 layers grow downwards by a factor of 1e5.
-GAINS = {"attention": 0.5}
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
 class LengthPreserving(keras.initializers.Initializer):
-    """Normal kernels of dense capsules, as wide as it takes to keep the capsules' lengths.
+    """Normal kernels of capsules' votes, as wide as it takes to keep the capsules' lengths.
 
     `W[o,i] ~ N(0, σ²)` with `σ = O √(g / (I E))`. With uniform couplings 1/O and input capsules of
     length r, the sum `s_o = Σ_i û_oi / O` then has the mean square `‖s‖² = σ² I E r²/O² = g r²`, so
@@ -22,6 +19,9 @@ class LengthPreserving(keras.initializers.Initializer):
     `r = (1 + √(1 − 4/g)) / 2`, 1/2 for g = 4. There the map from a layer's capsules to the next
     one's neither stretches nor shrinks what is across them, in both directions. With N(0, 0.2) and
     16 capsules of 12 dimensions g is 0.03, and the gradient falls to a tenth in each layer.
+
+    Routed layers have it by default, with the gain of their routing: `Routing.vote_gain`. Of a
+    convolutional layer I is the input types times the places below the kernel.
 
     Args:
         gain: g, above 0. Default 4.
@@ -55,7 +55,12 @@ class LengthPreserving(keras.initializers.Initializer):
         if len(shape) != 4:
             raise UsageError(f"Expected a kernel of shape (O, I, E, D). Received: {tuple(shape)}")
         outputs, inputs, dim, _ = shape
-        return outputs * math.sqrt(self.gain / (inputs * dim)) * self._normal(shape, dtype=dtype)
+        return self.of(outputs, inputs, dim)(shape, dtype=dtype)
+
+    def of(self, outputs, inputs, dim):
+        """The normal initializer for O output capsules of dimension E that add up I votes each."""
+        deviation = outputs * math.sqrt(self.gain / (inputs * dim))
+        return keras.initializers.RandomNormal(stddev=deviation, seed=self._normal.seed)
 
     def get_config(self):
         return {"gain": self.gain, "seed": self.seed}

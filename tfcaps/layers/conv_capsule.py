@@ -29,7 +29,9 @@ class ConvCapsule(RoutedCapsule):
         padding: "same" or "valid". Default "same".
         routing: name, configuration or instance of a `tfcaps.routing.Routing`. Default "rba".
         use_bias: whether each output type has a bias (O, E). Default True.
-        kernel_initializer: of the kernel `(k, k, D, O·E)`. Default N(0, 0.2).
+        kernel_initializer: of the kernel `(k, k, D, O·E)`. Default
+            `tfcaps.initializers.LengthPreserving` with the routing's `vote_gain`; the papers have
+            N(0, 0.2).
         bias_initializer: Default the constant 0.1.
 
     Call arguments:
@@ -88,7 +90,7 @@ class ConvCapsule(RoutedCapsule):
 
     def build(self, input_shape):
         checks.rank("capsule maps", input_shape, expected="(B, H, W, I, D)")
-        _, height, width, _, dim = input_shape
+        _, height, width, types, dim = input_shape
         if self.padding == "valid" and any(
             size is not None and size < self.kernel_size for size in (height, width)
         ):
@@ -104,7 +106,7 @@ class ConvCapsule(RoutedCapsule):
                 dim,
                 self.capsules * self.dim,
             ),
-            initializer=self.kernel_initializer,
+            initializer=self._vote_initializer(types and types * self.kernel_size**2),
         )
         self._build_routing(self._votes_shape(input_shape))
 

@@ -23,7 +23,9 @@ class DenseCapsule(RoutedCapsule):
         dim: output capsule dimension E.
         routing: name, configuration or instance of a `tfcaps.routing.Routing`. Default "rba".
         use_bias: whether each output capsule has a bias (O, E). Default True.
-        kernel_initializer: of W `(O, I, E, D)`, shared `(O, E, D)`. Default N(0, 0.2).
+        kernel_initializer: of W `(O, I, E, D)`, shared `(O, E, D)`. Default
+            `tfcaps.initializers.LengthPreserving` with the routing's `vote_gain`; the papers have
+            N(0, 0.2).
         bias_initializer: Default the constant 0.1.
         shared_kernel: whether all input capsules have one kernel. Default False.
 
@@ -94,7 +96,7 @@ class DenseCapsule(RoutedCapsule):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.capsules, *each, self.dim, input_dim),
-            initializer=self.kernel_initializer,
+            initializer=self._vote_initializer(inputs),
         )
         self._build_routing(self._votes_shape(input_shape))
 

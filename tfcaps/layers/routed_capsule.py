@@ -5,6 +5,7 @@ from keras import ops
 
 from tfcaps import labels, routing as routings
 from tfcaps.errors import UsageError, positive_int
+from tfcaps.initializers import LengthPreserving
 
 
 class RoutedCapsule(keras.layers.Layer):
@@ -26,11 +27,7 @@ class RoutedCapsule(keras.layers.Layer):
         self.dim = positive_int("the capsule dimension", dim)
         self.routing = _own(routing)
         self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(
-            keras.initializers.RandomNormal(stddev=0.2)
-            if kernel_initializer is None
-            else kernel_initializer
-        )
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.bias = None
         self.supports_masking = True
@@ -51,6 +48,13 @@ class RoutedCapsule(keras.layers.Layer):
         mask = ops.cast(mask != 0, "float32")
         # Not a product: what is masked may be NaN.
         return ops.where(mask[..., None] > 0, inputs, ops.zeros_like(inputs)), mask
+
+    def _vote_initializer(self, inputs):
+        """What the kernel is drawn from, where so many votes are added up; None: it isn't known."""
+        initializer = self.kernel_initializer or LengthPreserving(self.routing.vote_gain)
+        if isinstance(initializer, LengthPreserving):
+            return initializer.of(self.capsules, inputs or self.capsules, self.dim)
+        return initializer
 
     def _build_routing(self, votes_shape):
         shape = (self.capsules, self.dim)
@@ -88,7 +92,8 @@ class RoutedCapsule(keras.layers.Layer):
             "dim": self.dim,
             "routing": routings.serialize(self.routing),
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_initializer": self.kernel_initializer
+            and keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
 

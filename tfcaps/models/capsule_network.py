@@ -9,7 +9,8 @@ from keras import ops
 
 from tfcaps import routing as routings
 from tfcaps.errors import UsageError
-from tfcaps.layers import CapsuleLength, CapsuleMask, DenseCapsule
+from tfcaps.initializers import LengthPreserving
+from tfcaps.layers import CapsuleLength, CapsuleMask
 from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
 from tfcaps.models.image_model import ImageModel
@@ -17,6 +18,9 @@ from tfcaps.models.registry import COMMON
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
+# Of class capsules above other routed ones, which are long: class capsules have to begin short, as
+# most of them are to be. What it takes to shorten long ones ruins the layers below.
+CLASS_GAIN = 0.1
 
 
 class CapsuleNetwork(ImageModel):
@@ -44,8 +48,9 @@ class CapsuleNetwork(ImageModel):
         use_reconstruction: whether there is a decoder. Default True.
         mask: "none": the decoder sees all class capsules; "label": only the label's. Default
             "none".
-        kernel_initializer: of the dense routed layers' votes. Default None: N(0, 0.2);
-            `tfcaps.initializers.LengthPreserving` is the one for many layers.
+        kernel_initializer: of all votes. Default None: `tfcaps.initializers.LengthPreserving`,
+            with the routing's `vote_gain`, but at most 0.1 for class capsules above other routed
+            ones.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
 
@@ -89,8 +94,7 @@ class CapsuleNetwork(ImageModel):
             "skip_distance": check_skip_distance(skip_distance),
             "use_reconstruction": use_reconstruction,
             "mask": mask,
-            "kernel_initializer": kernel_initializer
-            and keras.initializers.serialize(keras.initializers.get(kernel_initializer)),
+            "kernel_initializer": _configuration(kernel_initializer),
             "dtype": keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name,
         }
         images = keras.Input(config["input_shape"], name="image")
@@ -127,8 +131,8 @@ class CapsuleNetwork(ImageModel):
             dimensions: capsule dimension per layer.
             skip_distance: k, or None.
             dtype: dtype policy, for layers that aren't routed.
-            routed: `routed(layer class, capsules, dimension, name=…)` makes a capsule layer with
-                the network's routing, bias and dtype policy, for those that are.
+            routed: `routed(layer classes, capsules, dimensions)` makes the layers that are, from
+                the lowest to the class capsules, with the network's routing, bias and dtype policy.
 
         Returns:
             The capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).
@@ -203,20 +207,38 @@ class CapsuleNetwork(ImageModel):
         return cls(**config)
 
 
-def _routed(config, layer, capsules, dim, *, name):
-    """A capsule layer with a routing and an initializer of its own."""
-    own = {}
-    if config["kernel_initializer"] and issubclass(layer, DenseCapsule):
-        own["kernel_initializer"] = keras.initializers.get(config["kernel_initializer"])
-    return layer(
-        capsules,
-        dim,
-        routing=routings.get(config["routing"]),
-        use_bias=config["use_bias"],
-        dtype=config["dtype"],
-        name=name,
-        **own,
-    )
+def _configuration(initializer):
+    """A configuration of an initializer; None and what is one stay so."""
+    if initializer is None or isinstance(initializer, dict):
+        return initializer
+    return keras.initializers.serialize(keras.initializers.get(initializer))
+
+
+def _routed(config, kinds, layers, dimensions):
+    """Capsule layers, each with a routing and an initializer of its own."""
+    return [
+        kind(
+            capsules,
+            dim,
+            routing=routings.get(config["routing"]),
+            use_bias=config["use_bias"],
+            kernel_initializer=_vote_initializer(config, ends_stack=1 < index == len(kinds)),
+            dtype=config["dtype"],
+            name=f"capsules_{index}",
+        )
+        for index, (kind, capsules, dim) in enumerate(
+            zip(kinds, layers, dimensions, strict=True), start=1
+        )
+    ]
+
+
+def _vote_initializer(config, *, ends_stack):
+    """What a layer's votes are drawn from; None: the layer's own."""
+    if config["kernel_initializer"]:
+        return keras.initializers.get(config["kernel_initializer"])
+    if ends_stack:
+        return LengthPreserving(min(routings.get(config["routing"]).vote_gain, CLASS_GAIN))
+    return None
 
 
 def _ends(images, class_capsules, config):

@@ -47,11 +47,6 @@ class ConvCapsNet(CapsuleNetwork):
             (*maps.shape[1:3], 1, STEM_FILTERS), dtype=dtype, name="stem_capsules"
         )(maps)
         kinds = [ConvCapsule] * (len(layers) - 1) + [DenseCapsule]
-        *convolutional, classes = [
-            routed(kind, count, dim, name=f"capsules_{index}")
-            for index, (kind, count, dim) in enumerate(
-                zip(kinds, layers, dimensions, strict=True), start=1
-            )
-        ]
+        *convolutional, classes = routed(kinds, layers, dimensions)
         taps = residual_stack(stem, convolutional, skip_distance, count_from_last_addition=True)
         return taps + residual_stack(taps[-1].capsules, [classes], skip_distance=None)

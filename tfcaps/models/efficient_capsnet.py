@@ -65,12 +65,7 @@ class EfficientCapsNet(CapsuleNetwork):
         primary = DepthwisePrimaryCapsule(
             layers[0], dimensions[0], dtype=dtype, name="primary_capsules"
         )(maps)
-        dense = [
-            routed(DenseCapsule, count, dim, name=f"capsules_{index}")
-            for index, (count, dim) in enumerate(
-                zip(layers[1:], dimensions[1:], strict=True), start=1
-            )
-        ]
+        dense = routed([DenseCapsule] * (len(layers) - 1), layers[1:], dimensions[1:])
         return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
 
 

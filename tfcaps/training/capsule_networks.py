@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfcaps import initializers as capsule_initializers, losses, metrics, robustness
+from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
 from tfcaps.models import registry as networks
 from tfcaps.options import changed, flag_value, option
@@ -14,9 +14,11 @@ from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 
+# Votes' initializer in the papers, as a configuration: an initializer draws a seed when it is made.
+_PUBLISHED = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.2, "seed": None}}
 # What the schedule of EM's published cost is, unless it is asked for.
 _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
 
@@ -122,10 +124,11 @@ class CapsuleNetworkConfig(RunConfig):
         choices=("none", "label"),
     )
     kernel_initializer: str = option(
-        "Of dense capsules' votes: normal, the published N(0, 0.2), or length_preserving, with "
-        "which 12 layers and more have gradients.",
-        default="normal",
-        choices=("normal", "length_preserving"),
+        "Of the votes: length_preserving, with which layers learn at any depth, or published, "
+        "N(0, 0.2).",
+        default="length_preserving",
+        choices=("length_preserving", "published"),
+        former={"normal": "published"},
     )
     robust: bool = option(
         "Attack each batch before learning from it: γ-capsules, arXiv 1812.09707.", default=False
@@ -236,14 +239,8 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             skip_distance=config.skip_dist if config.make_skips else None,
             use_reconstruction=config.use_reconstruction,
             mask=config.mask,
-            kernel_initializer=self._kernel_initializer(),
+            kernel_initializer=_PUBLISHED if config.kernel_initializer == "published" else None,
         )
-
-    def _kernel_initializer(self) -> "keras.initializers.Initializer | None":
-        if self.config.kernel_initializer == "normal":
-            return None  # the layers' own
-        gains, default = capsule_initializers.GAINS, capsule_initializers.DEFAULT_GAIN
-        return capsule_initializers.LengthPreserving(gains.get(self.config.routing, default))
 
     def compile(self, model, *, jit, optimizer=None):
         """Compiles with margin and reconstruction loss.
