@@ -7,7 +7,7 @@ from tests import backend, reference
 from tfcaps import layers
 
 
-@pytest.mark.parametrize("size", [(9, 9), (3, 5), (1, 1)], ids=str)
+@pytest.mark.parametrize("size", [(9, 9), (3, 5), (1, 1), (7,)], ids=str)
 def test_value_is_the_formula(size):
     maps = np.random.default_rng(0).normal(size=(2, *size, 6)).astype("float32")
     layer = layers.DepthwisePrimaryCapsule(capsules=2, dim=3)
@@ -16,7 +16,10 @@ def test_value_is_the_formula(size):
         weight.assign(weight + 0.1)
     assert backend.weights(layer)["kernel"].shape == (*size, 1, 6)
     actual = backend.forward(layer, layer.variables)(maps)
-    expected = reference.depthwise_primary_capsule(maps, **backend.weights(layer), dim=3)
+    weights = backend.weights(layer)
+    if len(size) == 1:  # a signal is an image of one row
+        maps, weights["kernel"] = maps[:, None], weights["kernel"][None]
+    expected = reference.depthwise_primary_capsule(maps, **weights, dim=3)
     np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=1e-5)
 
 
@@ -30,7 +33,7 @@ def test_kernel_starts_glorot_uniform():
     np.testing.assert_array_equal(weights["bias"], 0.0)
 
 
-@pytest.mark.parametrize("shape", [(9, 9, 100), (9, None, 128), (9, 128)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 9, 100), (9, None, 128), (9, 100), (128,)], ids=str)
 def test_bad_input_shape(shape):
     with pytest.raises(ValueError, match=f"Received.*{shape[-1]}"):
         layers.DepthwisePrimaryCapsule(16, 8).build((None, *shape))

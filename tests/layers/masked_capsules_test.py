@@ -10,8 +10,8 @@ from tests import backend, reference
 from tfcaps import layers, routing
 from tfcaps.errors import UsageError
 
-B, I, D = 3, 5, 4
-CAPSULES = np.random.default_rng(0).normal(size=(B, I, D)).astype("float32")
+B, COUNT, D = 3, 5, 4
+CAPSULES = np.random.default_rng(0).normal(size=(B, COUNT, D)).astype("float32")
 # Another number in each sample, and not the last ones only.
 MASK = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
 # What is masked may be anything.
@@ -34,16 +34,16 @@ def call(layer, *arguments, **options) -> list[np.ndarray]:
 
 def dense(name: str, **options) -> layers.DenseCapsule:
     layer = layers.DenseCapsule(3, 6, routing=ROUTINGS[name], **options)
-    layer.build((None, I, D))
+    layer.build((None, COUNT, D))
     if layer.routing.weights and name == "attention-prior":
-        prior = np.random.default_rng(1).normal(size=(3, I))
+        prior = np.random.default_rng(1).normal(size=(3, COUNT))
         layer.routing.prior.assign(prior)
     return layer
 
 
 @each_routing
 def test_masked_capsules_change_nothing(name):
-    """A layer that has the kernel's rows, and the prior's, of those that are there gives the same."""
+    """A layer with the rows of the kernel and the prior of those that are there gives the same."""
     layer = dense(name)
     capsules, coupling = call(layer, MASKED, mask=MASK)
     for sample, there in enumerate(MASK):
@@ -51,7 +51,7 @@ def test_masked_capsules_change_nothing(name):
         alone.build((None, there.sum(), D))
         for weight, full in zip(alone.weights, layer.weights, strict=True):
             own = backend.numpy(full.value)
-            weight.assign(own[:, there] if own.ndim > 1 and own.shape[1] == I else own)
+            weight.assign(own[:, there] if own.ndim > 1 and own.shape[1] == COUNT else own)
         expected = call(alone, CAPSULES[sample : sample + 1, there])
         np.testing.assert_allclose(capsules[sample], expected[0][0], rtol=0, atol=2e-6)
         np.testing.assert_allclose(coupling[sample][:, there], expected[1][0], rtol=0, atol=2e-6)
@@ -61,17 +61,17 @@ def test_masked_capsules_change_nothing(name):
 @each_routing
 def test_all_masked_and_none_masked(name):
     layer = dense(name)
-    none = call(layer, CAPSULES, mask=np.ones((B, I), bool))
+    none = call(layer, CAPSULES, mask=np.ones((B, COUNT), bool))
     for actual, expected in zip(none, call(layer, CAPSULES), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
-    for output in call(layer, CAPSULES, mask=np.zeros((B, I), bool)):
+    for output in call(layer, CAPSULES, mask=np.zeros((B, COUNT), bool)):
         assert np.all(np.isfinite(output))
 
 
 def test_one_mean_distance_for_the_batch():
     """Over all the capsules that are there: the reference takes it over the samples at once."""
     layer = layers.DenseCapsule(3, 6, routing={"name": "sda", "scale": "batch"}, shared_kernel=True)
-    layer.build((None, I, D))
+    layer.build((None, COUNT, D))
     # Two capsules of each sample, so that those alone are an array.
     mask = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 1, 1], [0, 1, 1, 0, 0]], bool)
     alone = CAPSULES[mask].reshape(B, 2, D)
@@ -111,7 +111,7 @@ class TestSharedKernel:
         layer = dense(name, shared_kernel=True)
         weights = backend.weights(layer)
         assert weights["kernel"].shape == (3, 6, D)
-        weights["kernel"] = np.repeat(weights["kernel"][:, None], I, axis=1)
+        weights["kernel"] = np.repeat(weights["kernel"][:, None], COUNT, axis=1)
         expected = reference.dense_capsule(CAPSULES.astype("float64"), name, **weights)
         for a, e in zip(call(layer, CAPSULES), expected, strict=True):
             np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
@@ -125,7 +125,7 @@ class TestSharedKernel:
         assert layer.compute_output_shape((None, None, D)) == (None, 3, 6)
         model = keras.Model(inputs, outputs)
         run = backend.jitted(model, model.variables)
-        for count in (I, 2):
+        for count in (COUNT, 2):
             actual = run(CAPSULES[:, :count])
             for a, e in zip(actual, call(layer, CAPSULES[:, :count]), strict=True):
                 np.testing.assert_allclose(backend.numpy(a), e, rtol=0, atol=1e-6)
@@ -162,11 +162,11 @@ class TestMasksOfLayersBelow:
             backend.numpy(run(words))[0], backend.numpy(run(words[:1, :2]))[0], rtol=0, atol=1e-6
         )
 
-    @pytest.mark.parametrize("shape", [(B,), (B, I, D), (1, I), (B, 1)])
+    @pytest.mark.parametrize("shape", [(B,), (B, COUNT, D), (1, COUNT), (B, 1)])
     def test_masks_of_another_shape(self, shape):
         with pytest.raises(UsageError) as caught:
             dense("rba")(CAPSULES, mask=np.ones(shape, bool))
-        sentence = f"Expected a mask of shape ({B}, {I}). Received: {shape}"
+        sentence = f"Expected a mask of shape ({B}, {COUNT}). Received: {shape}"
         assert re.search(re.escape(sentence), str(caught.value))
 
 

@@ -23,6 +23,22 @@ def test_value_is_the_formula(shape, kernel_size, strides):
     np.testing.assert_allclose(backend.numpy(actual), expected, rtol=0, atol=1e-5)
 
 
+def test_signals():
+    """The convolution written out, for signals of any length."""
+    signals = np.random.default_rng(0).normal(size=(2, 9, 3)).astype("float32")
+    layer = layers.PrimaryCapsule(2, 4, kernel_size=3, strides=2)
+    layer.build((None, None, 3))
+    actual = backend.numpy(backend.forward(layer, layer.variables)(signals))
+    weights = backend.weights(layer)
+    assert weights["kernel"].shape == (3, 3, 8)
+    windows = np.stack([signals[:, start : start + 3] for start in (0, 2, 4, 6)], axis=1)
+    channels = np.einsum("btkc,kcf->btf", windows, weights["kernel"]) + weights["bias"]
+    expected = reference.squash(channels.reshape(2, 4 * 2, 4))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    assert layer.compute_output_shape((None, None, 3)) == (None, None, 4)
+    assert layer.compute_output_shape((None, 9, 3)) == (None, 8, 4)
+
+
 def test_defaults():
     layer = layers.PrimaryCapsule(32, 8)
     assert tuple(layer.compute_output_shape((None, 20, 18, 256))) == (None, 6 * 5 * 32, 8)

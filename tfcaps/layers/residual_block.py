@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfcaps.layers.plain_block import PlainBlock
+from tfcaps.ops import for_any_batch
 
 # Added to variances before the root, for the branch as it is measured.
 _VARIANCE_EPSILON = 1e-6

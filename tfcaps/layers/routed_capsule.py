@@ -15,8 +15,8 @@ class RoutedCapsule(keras.layers.Layer):
 
     A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
 
-    Input capsules that a mask leaves out have no votes, activation 0 and coupling 0: the outputs are
-    those of the others alone. All output capsules are there, so no mask is passed on.
+    Input capsules that a mask leaves out have no votes, activation 0 and coupling 0: the outputs
+    are those of the others alone. All output capsules are there, so no mask is passed on.
     """
 
     def __init__(
