@@ -106,6 +106,8 @@ def test_convolutional_networks_cover_the_data_sets(configs):
 
 def test_experiments_train_as_in_the_papers(configs):
     for file, c in configs.items():
+        is_demo = file == f"{FOLDER}/demo.flags"
+        assert c.kernel_initializer == ("length_preserving" if is_demo else "published"), file
         if file.startswith(f"{FOLDER}/gamma_"):
             assert (c.learning_rate, c.batch_size, c.epochs) == (1e-3, 32, 10), file
             assert (c.reconstruction_weight, c.iterations) == (5e-4, 3), file

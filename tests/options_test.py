@@ -102,6 +102,18 @@ def test_choices_are_asked_for_when_they_are_checked(monkeypatch):
     assert Paint(colour="blue").colour == "blue"
 
 
+def test_former_names_of_choices():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Tool(Options):
+        kind: str = option(
+            "Which.", default="pen", choices=("pen", "roller"), former={"quill": "pen"}
+        )
+
+    assert Tool(kind="quill") == Tool(kind="pen") != Tool(kind="roller")
+    with pytest.raises(UsageError, match=r"one of pen, roller\. Received: brush"):
+        Tool(kind="brush")
+
+
 def test_json_and_flags():
     paint = Paint(note="a b", layers=(1, 2), is_dry=True)
     assert Paint.from_dict(paint.to_dict()) == paint

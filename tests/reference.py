@@ -134,8 +134,8 @@ def em(
             cost = cost - np.mean(cost, axis=-1, keepdims=True)
         else:
             cost = cost - np.mean(np.log(np.sqrt(variance + np.square(mu))), axis=-1)
-        cost = cost / np.sqrt(1.0 + 16.0 * np.mean(cost**2, axis=-1, keepdims=True))
-        return 16.0 * (beta_a - cost)
+        cost = cost / np.sqrt(1.0 + 4.0 * np.mean(cost**2, axis=-1, keepdims=True))
+        return 8.0 * (beta_a - cost)
 
     return _clusters(votes, activations, bias, iterations, floor, logit, 1.0 / dimension)
 

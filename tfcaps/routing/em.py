@@ -19,7 +19,7 @@ _OF_MEANS = 1e-6  # far above the rounding of single precision
 _OF_NOTHING = 1e-16
 MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluster
 # Of the relative cost: how much the logit grows for a cluster that is tighter by a factor e.
-STEEPNESS = 16.0
+STEEPNESS = 8.0
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.
 _LARGEST_LOGIT = 4.0
@@ -49,7 +49,7 @@ class EMRouting(Routing):
         cost_o = ½ mean_e log σ² − (1/E) log(share_o + 1e-3), minus its mean over O
         share_o = Σ_i w, divided by its mean over O
         then cost_o is divided by √(1 + (s/4)² · the mean over O of its square)
-        s = 16;  τ = 1/E;  floor = mean over O and E of 0.01 σ² + 1e-6 μ², plus 1e-16
+        s = 8;  τ = 1/E;  floor = mean over O and E of 0.01 σ² + 1e-6 μ², plus 1e-16
 
     β_a is learnt, one per output capsule; at first it makes all a be 1/O. A single output capsule
     has no others: instead of the mean, ½ mean_e log(σ² + μ²) is subtracted from its cost, which is
