@@ -44,8 +44,10 @@ class RatePerStep(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.schedule
 
     def on_epoch_end(self, epoch, logs=None):
-        done = keras.ops.convert_to_numpy(self.model.optimizer.iterations)
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.schedule(int(done) - 1)))
+        # A sum is a tensor of one device; a variable that is mirrored is no number. And a loss scale
+        # that is to be found leaves steps out, perhaps all that there were.
+        last = keras.ops.maximum(keras.ops.add(self.model.optimizer.iterations, -1), 0)
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.schedule(last)))
 
 
 def _per_epoch(config: RunConfig) -> list[keras.callbacks.Callback]:
