@@ -382,7 +382,7 @@ def test_own_images(quick, tmp_path):
         runs.config(
             tmp_path / "run",
             dataset=f"images:{tmp_path / 'pictures'}",
-            image_size=18,
+            image_size=(18, 21),
             train_examples=0,
             layers=(4, 3),
             dimensions=(4, 4),
@@ -392,7 +392,10 @@ def test_own_images(quick, tmp_path):
     assert found["train_examples"] + found["validation_examples"] == 24
     run = training.load_run(tmp_path / "run")
     assert run.class_names == ("ant", "bee", "cat")
-    assert run.image_shape == (18, 18, 3)
+    assert run.image_shape == (18, 21, 3)
+    assert run.config.image_size == (18, 21)
+    scores = served_scores(tmp_path / "run" / "serving" / "1", np.zeros((2, 18, 21, 3), np.uint8))
+    assert scores.shape == (2, 3)
 
 
 DEVICES = """

@@ -24,7 +24,8 @@ def balanced(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
 
     Example:
 
-    >>> balanced([0, 0, 0, 1], ["cat", "dog"]).round(4).tolist()     # 4 / (2·3), 4 / (2·1)
+    >>> weights = balanced([0, 0, 0, 1], ["cat", "dog"])
+    >>> [round(float(weight), 4) for weight in weights]     # 4 / (2·3), 4 / (2·1)
     [0.6667, 2.0]
     """
     counts = np.bincount(labels, minlength=len(class_names))

@@ -149,11 +149,11 @@ class Session:
         Raises:
             UsageError: there are fewer than asked for.
         """
-        examples = self.task.arrays(self.data, bundle_examples(self.config, self.data))
+        examples = self.task.arrays(self.data, _bundle_examples(self.config, self.data))
         return self.task.network_input(examples), examples["label"]
 
 
-def bundle_examples(config: RunConfig, data: Data) -> Examples:
+def _bundle_examples(config: RunConfig, data: Data) -> Examples:
     """The training examples that bundle entropy is measured on.
 
     Raises:
@@ -170,7 +170,7 @@ def check_data(task: Task, data: Data) -> None:
     """
     config = task.config
     if config.conflicting_samples_size:
-        bundle_examples(config, data)
+        _bundle_examples(config, data)
     if config.patience and data.validation is None:
         raise UsageError(
             "Expected data with a validation split with --patience. "

@@ -24,10 +24,10 @@ def callbacks(config: RunConfig, steps: int) -> list[keras.callbacks.Callback]:
     warm_up = _warm_up_steps(config, steps)
     if config.schedule in ("constant", "exponential") and not warm_up:
         return _per_epoch(config)
-    return [RatePerStep(_schedule(config, steps, warm_up))]
+    return [_RatePerStep(_schedule(config, steps, warm_up))]
 
 
-class RatePerStep(keras.callbacks.Callback):
+class _RatePerStep(keras.callbacks.Callback):
     """Gives the optimizer a schedule, and adds the last step's `learning_rate` to the logs.
 
     The schedule is a part of the optimizer then, whose number of steps is in each checkpoint.
@@ -44,8 +44,10 @@ class RatePerStep(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.schedule
 
     def on_epoch_end(self, epoch, logs=None):
-        done = keras.ops.convert_to_numpy(self.model.optimizer.iterations)
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.schedule(int(done) - 1)))
+        # A sum is a tensor of one device; a variable that is mirrored is no number. While a loss
+        # scale is looked for, steps are left out, perhaps all that there were.
+        last = keras.ops.maximum(keras.ops.add(self.model.optimizer.iterations, -1), 0)
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.schedule(last)))
 
 
 def _per_epoch(config: RunConfig) -> list[keras.callbacks.Callback]:
