@@ -115,9 +115,15 @@ class ConvCapsule(RoutedCapsule):
             maps, ops.convert_to_tensor(self.kernel), strides=self.strides, padding=self.padding
         )
         _, height, width, _ = ops.shape(votes)
-        votes = ops.reshape(votes, (batch, types, height, width, self.capsules, self.dim))
-        votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
-        return self._route(ArrayVotes(votes), self._mean_length(inputs), return_coupling)
+        # Each place is routed for itself, so places join the batch: TFLite stops at rank 5.
+        votes = ops.reshape(votes, (batch, types, height * width, self.capsules, self.dim))
+        votes = ops.transpose(votes, (0, 2, 3, 1, 4))  # (B, H'·W', O, I, E)
+        votes = ops.reshape(votes, (-1, self.capsules, types, self.dim))
+        activations = ops.reshape(self._mean_length(inputs), (-1, types))
+        routed = self._route(ArrayVotes(votes), activations, return_coupling)
+        return keras.tree.map_structure(
+            lambda part: ops.reshape(part, (batch, height, width, *part.shape[1:])), routed
+        )
 
     def _mean_length(self, inputs):
         lengths = safe_norm(inputs)
