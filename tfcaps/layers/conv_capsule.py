@@ -103,7 +103,7 @@ class ConvCapsule(RoutedCapsule):
             ),
             initializer=self.kernel_initializer,
         )
-        self._build_routing(self._votes_shape(input_shape))
+        self._build_routing(self.votes_shape(input_shape))
 
     def call(self, inputs, return_coupling=False):
         batch, height, width, types, dim = ops.shape(inputs)
@@ -131,7 +131,7 @@ class ConvCapsule(RoutedCapsule):
             return lengths
         return ops.average_pool(lengths, self.kernel_size, self.strides, self.padding)
 
-    def _votes_shape(self, input_shape):
+    def votes_shape(self, input_shape):
         batch, height, width, types, _ = input_shape
         return (
             batch,

@@ -84,7 +84,7 @@ class DenseCapsule(RoutedCapsule):
             shape=(self.capsules, inputs, self.dim, input_dim),
             initializer=self.kernel_initializer,
         )
-        self._build_routing(self._votes_shape(input_shape))
+        self._build_routing(self.votes_shape(input_shape))
 
     def call(self, inputs, return_coupling=False):
         _, count, dim = self._flat_shape(inputs.shape)
@@ -92,7 +92,7 @@ class DenseCapsule(RoutedCapsule):
         votes = DenseVotes(capsules, ops.convert_to_tensor(self.kernel))
         return self._route(votes, safe_norm(capsules), return_coupling)
 
-    def _votes_shape(self, input_shape):
+    def votes_shape(self, input_shape):
         return (input_shape[0], self.capsules, self._flat_shape(input_shape)[1], self.dim)
 
     @staticmethod

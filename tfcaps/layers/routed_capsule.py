@@ -12,7 +12,7 @@ class RoutedCapsule(keras.layers.Layer):
 
     A routing that is given as an instance is copied, so that it may be given to several layers.
 
-    A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
+    A subclass defines `votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class RoutedCapsule(keras.layers.Layer):
         return (capsules, ops.cast(coupling, self.compute_dtype)) if return_coupling else capsules
 
     def compute_output_shape(self, input_shape):
-        return self.routing.compute_output_shape(self._votes_shape(input_shape))[0]
+        return self.routing.compute_output_shape(self.votes_shape(input_shape))[0]
 
     def compute_output_spec(self, inputs, return_coupling=False):
         capsules, coupling = (
             keras.KerasTensor(shape, dtype=self.compute_dtype)
-            for shape in self.routing.compute_output_shape(self._votes_shape(inputs.shape))
+            for shape in self.routing.compute_output_shape(self.votes_shape(inputs.shape))
         )
         return (capsules, coupling) if return_coupling else capsules
 

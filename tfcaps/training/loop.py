@@ -15,7 +15,7 @@ import tfcaps
 from tfcaps import datasets, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, devices
+from tfcaps.training import checkpoints, devices, memory
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
@@ -197,7 +197,7 @@ def train(
 
     Raises:
         UsageError: an input is wrong, another process works in the directory, or the loss became
-            NaN; the message says what to do.
+            NaN, or there isn't enough memory; the message says what to do.
     """
     if data is not None:
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
@@ -206,8 +206,10 @@ def train(
         directory.check(config)
         with surroundings(config):
             task = config.task()
-            run = _prepare(task, task.load() if data is None else data, directory, initial_model)
-            with devices.deterministic():
+            data = task.load() if data is None else data
+            shape = task.describe(data)["image_shape"]
+            with memory.told(config.batch_size, shape), devices.deterministic():
+                run = _prepare(task, data, directory, initial_model)
                 return _finish(run, _fit(run))
 
 
@@ -291,7 +293,10 @@ def _prepare(
         task.initialize(model)
     jit = devices.use_jit(config.jit)
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
-    directory.create(config, task.describe(data))
+    description = task.describe(data)
+    if epochs_done < config.epochs:
+        memory.check(model, config.batch_size, description["image_shape"])
+    directory.create(config, description)
     return _Run(task, data, model, directory, rows)
 
 
@@ -395,6 +400,7 @@ def _results(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
         "validation_chosen": chosen,
         "epochs": int(rows[-1]["epoch"]),
         "parameters": run.model.count_params(),
+        "parameters_without_decoder": run.model.count_params() - _decoder_parameters(run.model),
         **run.task.results(run.model, _inputs(run)),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "train_examples": len(data.train),
@@ -409,6 +415,12 @@ def _results(run: _Run, rows: list[dict[str, float]]) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def _decoder_parameters(model: keras.Model) -> int:
+    """Weights that only draw: 0 of a network that doesn't."""
+    decoder = getattr(model, "decoder", None)
+    return decoder.count_params() if decoder else 0
 
 
 def _test_accuracy(run: _Run, load: Callable[[pathlib.Path], keras.Model | None]) -> float | None:
