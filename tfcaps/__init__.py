@@ -16,8 +16,7 @@ def _offer_to_keras(_keras):
     from tfcaps import saving
 
     saving.offer_classes()
-    saving.export_without_xla()
 
 
-# Whoever imports Keras, now or later, can load and export what has classes of this package.
+# Whoever imports Keras, now or later, can load what was saved with classes of this package.
 wrapt.register_post_import_hook(_offer_to_keras, "keras")

@@ -67,7 +67,9 @@ def check(model: keras.Model, batch_size: int, image_shape: Sequence[int]) -> No
     there = measure.machine_megabytes()
     if needed > _TOLERANCE * there:
         raise UsageError(
-            _sentence(batch_size, image_shape, f"about {needed:,.0f} MB where there are {there:,.0f}")
+            _sentence(
+                batch_size, image_shape, f"about {needed:,.0f} MB where there are {there:,.0f}"
+            )
         )
     if needed > there:
         print(
@@ -90,9 +92,7 @@ def told(batch_size: int, image_shape: Sequence[int]) -> Iterator[None]:
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         if "No space left" in str(error):  # a full disk is the same error of TensorFlow's
             raise
-        raise UsageError(
-            _sentence(batch_size, image_shape, "more memory than there is")
-        ) from error
+        raise UsageError(_sentence(batch_size, image_shape, "more memory than there is")) from error
 
 
 def _sentence(batch_size: int, image_shape: Sequence[int], needed: str) -> str:
@@ -100,8 +100,8 @@ def _sentence(batch_size: int, image_shape: Sequence[int], needed: str) -> str:
     return (
         "Expected a training that fits into memory: a smaller --batch_size, a smaller "
         "--image_size, or --model=EfficientCapsNet, with 0.25 to 1.6 million weights where CapsNet "
-        f"has 43 to 714 million at 64 to 224 pixels. Received: --batch_size={batch_size} and images "
-        f"of {size}, which need {needed}"
+        f"has 43 to 714 million at 64 to 224 pixels. Received: --batch_size={batch_size} and "
+        f"images of {size}, which need {needed}"
     )
 
 
