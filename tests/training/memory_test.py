@@ -23,7 +23,7 @@ def test_estimate(optimizer, slots):
     weights = 2 * 4 * 5 * 3  # a matrix for each pair of capsules
     outputs = 4 * 3 + 2 * 5  # the images', and the capsules'
     votes = 2 * 4 * 5
-    numbers = weights * (2 + slots) + 7 * (2 * outputs + 6 * votes)
+    numbers = weights * (2 + slots) + 7 * (3 * outputs + 6 * votes)
     found = memory.step_megabytes(compiled(optimizer), 7)
     assert found == pytest.approx(4 * numbers / 2**20)
 
@@ -34,7 +34,7 @@ def test_layers_in_a_model_in_the_network_count():
     model = keras.Model(images, inner(images))
     model.compile("sgd")
     # 4·50 weights with gradients; outputs of both inputs and of the layer.
-    numbers = 2 * 200 + 2 * (2 * (3 + 3 + 50))
+    numbers = 2 * 200 + 2 * (3 * (3 + 3 + 50))
     assert memory.step_megabytes(model, 2) == pytest.approx(4 * numbers / 2**20)
 
 

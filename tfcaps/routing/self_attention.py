@@ -114,7 +114,10 @@ def exponential_squash(s):
     norm = safe_norm(x, keepdims=True)
     short = ops.minimum(norm, _SHORT)
     near_zero = x * (1.0 - short / 2.0 + ops.square(short) / 6.0)
-    return ops.cast(ops.where(norm < _SHORT, near_zero, -ops.expm1(-norm) * unit(x)), s.dtype)
+    # 1 − exp(−n) = 2t / (1 + t) with t = tanh(n/2), as ONNX has no expm1.
+    half = ops.tanh(norm / 2.0)
+    length = 2.0 * half / (1.0 + half)
+    return ops.cast(ops.where(norm < _SHORT, near_zero, length * unit(x)), s.dtype)
 
 
 def _limited(vectors):

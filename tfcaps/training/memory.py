@@ -13,8 +13,8 @@ from tfcaps.errors import UsageError
 from tfcaps.layers.routed_capsule import RoutedCapsule
 
 _BYTES = 4  # of a float32
-# The backward pass holds a gradient beside each output.
-_COPIES_OF_OUTPUTS = 2
+# The output, its gradient, and what the layer keeps for it (batch normalization its input's).
+_COPIES_OF_OUTPUTS = 3
 # Votes, their gradient and what routing makes of them: 4 (rba) to 8 (em) were measured.
 _COPIES_OF_VOTES = 6
 # The estimate is right within this factor.
@@ -24,7 +24,7 @@ _TOLERANCE = 2.0
 def step_megabytes(model: keras.Model, batch_size: int) -> float:
     """Estimates what a training step of a compiled network holds, in MB (2²⁰ bytes).
 
-    `4 bytes · (W + (1 + s) · W_t + B · (2 · A + 6 · V))`: W weights, W_t of them trainable with a
+    `4 bytes · (W + (1 + s) · W_t + B · (3 · A + 6 · V))`: W weights, W_t of them trainable with a
     gradient and s optimizer slots each; a batch of B examples with A numbers in the outputs of all
     layers and V in the votes of capsule layers. What a convolution borrows isn't counted, nor is
     what TensorFlow itself needs.
