@@ -3,7 +3,9 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import os
 import pathlib
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,12 @@ from tfcaps.errors import UsageError
 # Keras is imported where it is needed: a measured process begins small and in no time.
 if TYPE_CHECKING:
     import keras
+
+# Of the second and the first version of control groups.
+_CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 
 
 def medians(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -109,6 +117,20 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
         1, mp_context=context, initializer=quiet.hide_start_of_tensorflow
     ) as pool:
         return pool.submit(_peak_of, make_program, args).result()
+
+
+def machine_megabytes() -> float:
+    """What the machine, or the container that this process is in, has of memory, in MB (Linux)."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    limits = [pages * size]
+    for path in _CONTAINER_LIMITS:
+        # There is no such file on some systems, and "max" in it where nothing is limited.
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(pathlib.Path(path).read_text(encoding="utf-8")))
+    own, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if own != resource.RLIM_INFINITY:
+        limits.append(own)
+    return min(limits) / 2**20
 
 
 def _compiled(model):

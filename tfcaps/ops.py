@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import keras
+import wrapt
 from keras import ops
 
 EPSILON = 1e-8  # the constant that keeps squash differentiable at zero
@@ -150,7 +151,10 @@ def exponential_squash(s):
     norm = safe_norm(x, keepdims=True)
     short = ops.minimum(norm, _SHORT)
     near_zero = x * (1.0 - short / 2.0 + ops.square(short) / 6.0)
-    return ops.cast(ops.where(norm < _SHORT, near_zero, -ops.expm1(-norm) * unit(x)), s.dtype)
+    # 1 − exp(−n) = 2t / (1 + t) with t = tanh(n/2), as ONNX has no expm1.
+    half = ops.tanh(norm / 2.0)
+    length = 2.0 * half / (1.0 + half)
+    return ops.cast(ops.where(norm < _SHORT, near_zero, length * unit(x)), s.dtype)
 
 
 def is_empty(inputs):
@@ -203,6 +207,7 @@ def compiled(function):
         return function
     import tensorflow as tf
 
+    _leave_out_of_exports()
     fused = tf.function(function, jit_compile=True)
 
     @functools.wraps(function)
@@ -225,3 +230,37 @@ def without_compilation():
         yield
     finally:
         _compilation["enabled"] = before
+
+
+@functools.cache
+def _leave_out_of_exports():
+    """Has Keras trace what it exports without compilation, once there is something compiled.
+
+    All of Keras' exports (SavedModel, ONNX, LiteRT) put a network into an `ExportArchive`. That is
+    the one place that holds for networks that a user builds from our layers, too.
+    """
+    archive = type(keras.export.ExportArchive())
+    wrapt.wrap_function_wrapper(archive, "add_endpoint", _add_endpoint)
+    # Gradients of custom operations are traced when the archive is written.
+    wrapt.wrap_function_wrapper(archive, "write_out", _write_out)
+
+
+def _add_endpoint(add, _archive, arguments, named):
+    def add_traced(name, fn, *arguments, **named):
+        # Keras knows a tf.function, which is traced already, by its type.
+        is_traced = hasattr(fn, "get_concrete_function")
+        return add(name, fn if is_traced else _uncompiled(fn), *arguments, **named)
+
+    return add_traced(*arguments, **named)
+
+
+def _write_out(write, _archive, arguments, named):
+    return _uncompiled(write)(*arguments, **named)
+
+
+def _uncompiled(function):
+    def call(*arguments, **named):
+        with without_compilation():
+            return function(*arguments, **named)
+
+    return call

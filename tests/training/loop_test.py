@@ -186,6 +186,11 @@ class TestResults:
         dense = (64 * 4 + 4 * 10) * 4 * 4 + (4 + 10) * 4 + (4 + 10)
         decoder = (40 + 1) * 512 + (512 + 1) * 1024 + (1024 + 1) * 24 * 24
         assert results(full_run)["parameters"] == stem + primary + dense + decoder
+        assert results(full_run)["parameters_without_decoder"] == stem + primary + dense
+
+    def test_parameters_without_a_decoder_are_all(self, plain_run):
+        found = results(plain_run)
+        assert found["parameters_without_decoder"] == found["parameters"] > 0
 
     def test_final_accuracy_is_that_of_the_saved_model(self, full_run):
         expected = accuracy_of(full_run / "checkpoints" / "epoch-0003.keras")

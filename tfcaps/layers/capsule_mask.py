@@ -38,7 +38,9 @@ class CapsuleMask(keras.layers.Layer):
 
     def call(self, inputs, label=None):
         lengths = safe_norm(inputs)
-        mask = ops.one_hot(ops.argmax(lengths, axis=-1), inputs.shape[-2], dtype=inputs.dtype)
+        # Not argmax: Keras looks at the sign's bit in it, which ONNX and TFLite have no word for.
+        _, longest = ops.top_k(lengths, 1)
+        mask = ops.one_hot(longest[..., 0], inputs.shape[-2], dtype=inputs.dtype)
         if label is not None:
             label = labels.multi_hot(ops.convert_to_tensor(label), lengths)
             is_known = ops.any(label != 0, axis=-1, keepdims=True)

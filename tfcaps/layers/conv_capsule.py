@@ -108,7 +108,7 @@ class ConvCapsule(RoutedCapsule):
             ),
             initializer=self._vote_initializer(types and types * self.kernel_size**2),
         )
-        self._build_routing(self._votes_shape(input_shape))
+        self._build_routing(self.votes_shape(input_shape))
 
     def call(self, inputs, return_coupling=False, mask=None):
         given = (inputs,) if mask is None else (inputs, mask)
@@ -125,14 +125,20 @@ class ConvCapsule(RoutedCapsule):
             maps, ops.convert_to_tensor(self.kernel), strides=self.strides, padding=self.padding
         )
         _, height, width, _ = ops.shape(votes)
-        votes = ops.reshape(votes, (batch, types, height, width, self.capsules, self.dim))
-        votes = ops.transpose(votes, (0, 2, 3, 4, 1, 5))  # (B, H', W', O, I, E)
         lengths = self._mean(safe_norm(inputs))
         if mask is not None:
             share = self._mean(mask)
             lengths = ops.divide_no_nan(lengths, ops.cast(share, lengths.dtype))
-            mask = ops.cast(share > 0, mask.dtype)
-        return self._route(ArrayVotes(votes), lengths, return_coupling, mask)
+            mask = ops.reshape(ops.cast(share > 0, mask.dtype), (-1, types))
+        # Each place is routed for itself, so places join the batch: TFLite stops at rank 5.
+        votes = ops.reshape(votes, (batch, types, height * width, self.capsules, self.dim))
+        votes = ops.transpose(votes, (0, 2, 3, 1, 4))  # (B, H'·W', O, I, E)
+        votes = ops.reshape(votes, (-1, self.capsules, types, self.dim))
+        lengths = ops.reshape(lengths, (-1, types))
+        routed = self._route(ArrayVotes(votes), lengths, return_coupling, mask)
+        return keras.tree.map_structure(
+            lambda part: ops.reshape(part, (batch, height, width, *part.shape[1:])), routed
+        )
 
     def _mean(self, maps):
         """The mean of `(B, H, W, I)` below the kernel."""
@@ -140,7 +146,7 @@ class ConvCapsule(RoutedCapsule):
             return maps
         return ops.average_pool(maps, self.kernel_size, self.strides, self.padding)
 
-    def _votes_shape(self, input_shape):
+    def votes_shape(self, input_shape):
         batch, height, width, types, _ = input_shape
         return (
             batch,

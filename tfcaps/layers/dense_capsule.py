@@ -98,7 +98,7 @@ class DenseCapsule(RoutedCapsule):
             shape=(self.capsules, *each, self.dim, input_dim),
             initializer=self._vote_initializer(inputs),
         )
-        self._build_routing(self._votes_shape(input_shape))
+        self._build_routing(self.votes_shape(input_shape))
 
     def call(self, inputs, return_coupling=False, mask=None):
         inputs, mask = self._unmasked(inputs, mask)
@@ -114,7 +114,7 @@ class DenseCapsule(RoutedCapsule):
         capsules, kernel = ops.cast(capsules, "float32"), ops.cast(kernel, "float32")
         return ArrayVotes(ops.einsum("bid,oed->boie", capsules, kernel))
 
-    def _votes_shape(self, input_shape):
+    def votes_shape(self, input_shape):
         return (input_shape[0], self.capsules, self._flat_shape(input_shape)[1], self.dim)
 
     @staticmethod

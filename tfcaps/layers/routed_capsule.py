@@ -13,7 +13,7 @@ class RoutedCapsule(keras.layers.Layer):
 
     A routing that is given as an instance is copied, so that it may be given to several layers.
 
-    A subclass defines `_votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
+    A subclass defines `votes_shape(input_shape)`, makes votes in `call` and ends with `_route`.
 
     Input capsules that a mask leaves out have no votes, activation 0 and coupling 0: the outputs
     are those of the others alone. All output capsules are there, so no mask is passed on.
@@ -76,12 +76,12 @@ class RoutedCapsule(keras.layers.Layer):
         return (capsules, ops.cast(coupling, self.compute_dtype)) if return_coupling else capsules
 
     def compute_output_shape(self, input_shape):
-        return self.routing.compute_output_shape(self._votes_shape(input_shape))[0]
+        return self.routing.compute_output_shape(self.votes_shape(input_shape))[0]
 
     def compute_output_spec(self, inputs, return_coupling=False, mask=None):
         capsules, coupling = (
             keras.KerasTensor(shape, dtype=self.compute_dtype)
-            for shape in self.routing.compute_output_shape(self._votes_shape(inputs.shape))
+            for shape in self.routing.compute_output_shape(self.votes_shape(inputs.shape))
         )
         return (capsules, coupling) if return_coupling else capsules
 

@@ -16,7 +16,7 @@ from tfcaps import datasets, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
 from tfcaps.metrics import ClassificationScores, classification_scores
-from tfcaps.training import checkpoints, devices, early_stopping, probe, schedules
+from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
@@ -215,7 +215,7 @@ def train(
 
     Raises:
         UsageError: an input is wrong, another process works in the directory, or the loss became
-            NaN; the message says what to do.
+            NaN, or there isn't enough memory; the message says what to do.
     """
     if data is not None:
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
@@ -226,8 +226,9 @@ def train(
         with surroundings(config):
             data = config.task().load() if data is None else data
             task = config.with_classes(len(data.class_names)).task()
-            run = _prepare(task, data, directory, initial_model)
-            with devices.deterministic():
+            shape = task.describe(data)["image_shape"]
+            with memory.told(config.batch_size, shape), devices.deterministic():
+                run = _prepare(task, data, directory, initial_model)
                 return _finish(run, _fit(run))
 
 
@@ -310,7 +311,10 @@ def _prepare(
         task.initialize(model)
     jit = devices.use_jit(config.jit)
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
-    directory.create(config, task.describe(data))
+    description = task.describe(data)
+    if epochs_done < config.epochs:
+        memory.check(model, config.batch_size, description["image_shape"])
+    directory.create(config, description)
     return _Run(task, data, model, directory, rows)
 
 
@@ -411,6 +415,7 @@ def _results(run: _Run, rows: list[Row]) -> dict[str, Any]:
         "epochs": int(rows[-1]["epoch"]),
         "stopped_early": len(rows) < run.config.epochs,
         "parameters": run.model.count_params(),
+        "parameters_without_decoder": run.model.count_params() - _decoder_parameters(run.model),
         **run.task.results(run.model, _inputs(run)),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "train_examples": len(data.train),
@@ -425,6 +430,12 @@ def _results(run: _Run, rows: list[Row]) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def _decoder_parameters(model: keras.Model) -> int:
+    """Weights that only draw: 0 of a network that doesn't."""
+    decoder = getattr(model, "decoder", None)
+    return decoder.count_params() if decoder else 0
 
 
 def _scores(run: _Run, part: str, model: keras.Model | None) -> dict[str, float | None]:
