@@ -28,7 +28,7 @@ def test_integers(shape):
     loss = traced(losses.SparseMarginLoss, shape, (None, 3))
     classes = CLASSES.astype("float32").reshape([-1, *(shape or ())[1:]])
     np.testing.assert_allclose(loss(classes, LENGTHS), BY_HAND, rtol=1e-6)
-    with pytest.raises(Exception, match=r"must match|has 1 values"):
+    with pytest.raises(Exception, match=r"must match|requested shape has"):
         loss(classes[:1], LENGTHS)
 
 
