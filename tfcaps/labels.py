@@ -75,7 +75,10 @@ def one_hot(y_true, y_pred):
         UsageError: the shapes don't fit.
     """
     expected = tuple(y_pred.shape)
-    if _rank(y_true) == len(expected) and y_true.shape[-1] == 1:
+    rank = _rank(y_true)
+    if rank is None:  # of TensorFlow's `fit`, after batches of both shapes
+        y_true = ops.reshape(y_true, ops.shape(y_pred)[:-1])
+    elif rank == len(expected) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)
     classes = alike(
         y_true,

@@ -29,7 +29,8 @@ def _range_factor(x, axis, small=1.0):
     not the largest element: compilers rearrange divisions by a variable into products that leave
     the range again.
     """
-    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True))
+    # From 0 on: of no vectors at all Keras takes no maximum otherwise.
+    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True, initial=0.0))
     one = ops.ones_like(largest)
     factor = ops.where(largest > HUGE, HUGE_FACTOR * one, one)
     return ops.where(largest < TINY, small * one, factor)

@@ -90,5 +90,6 @@ class SelfAttentionRouting(Routing):
 
 def _limited(vectors):
     """Vectors `(..., O, E)`, and where any is huge, all of that sample and place scaled down."""
-    largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=(-2, -1), keepdims=True))
+    sizes = ops.abs(vectors)
+    largest = ops.stop_gradient(ops.max(sizes, axis=(-2, -1), keepdims=True, initial=0.0))
     return vectors * (_LARGEST_ATTENTION / ops.maximum(largest, _LARGEST_ATTENTION))
