@@ -120,6 +120,14 @@ class TestSharedKernel:
             np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
 
     @pytest.mark.parametrize("name", routing.names())
+    def test_none_at_all(self, name):
+        """A sequence of length 0: nothing votes, and nothing is beyond a number."""
+        capsules, coupling = call(dense(name, shared_kernel=True), CAPSULES[:, :0])
+        assert capsules.shape == (len(CAPSULES), 3, 6)
+        assert coupling.shape == (len(CAPSULES), 3, 0)
+        assert np.all(np.isfinite(capsules))
+
+    @pytest.mark.parametrize("name", routing.names())
     def test_any_number_in_a_model(self, name):
         inputs = keras.Input((None, D))
         layer = layers.DenseCapsule(3, 6, routing=name, shared_kernel=True)

@@ -106,7 +106,7 @@ class SlotVotes(Votes):
             x, centre = self._materialize_centred(*self.tensors, shares_of(centre_weights))
             return x, ops.stop_gradient(centre)  # or nothing would be a gradient of x, all zeros
         x = self._materialize(*self.tensors)
-        return x, ops.zeros_like(x[..., 0, :])
+        return x, _zeros_without_inputs(x)
 
     def _slots(self, x, count, linear):
         """Pairs of zeros, the first so many for readings of x and the others for x²."""
@@ -114,7 +114,7 @@ class SlotVotes(Votes):
         @ops.custom_gradient
         def make(x, *tensors):
             lefts = [ops.zeros_like(x[..., 0]) for _ in range(count)]
-            rights = [ops.zeros_like(x[..., 0, :]) for _ in range(count)]
+            rights = [_zeros_without_inputs(x) for _ in range(count)]
 
             def gradient(*upstream):
                 factors = _cotangents(upstream)
@@ -320,6 +320,12 @@ def _energies(x, squares, linear, quadratic, left, right, quadratic_left, quadra
         )
 
     return _polynomial(x, linear, quadratic), gradient
+
+
+def _zeros_without_inputs(x):
+    """Zeros `(..., O, E)` for votes `(..., O, I, E)`, of which there may be none."""
+    *leading, _, dim = ops.shape(x)
+    return ops.zeros((*leading, dim), x.dtype)
 
 
 def _combine(weights, x):
