@@ -170,7 +170,9 @@ class NetworkStack:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             # A sum over networks: each gets the gradient of its own mean, and Adam is elementwise.
-            loss = self._loss(labels, self._lengths(x, biased, weights)) / x.shape[0]
+            lengths = self._lengths(x, biased, weights)
+            # All networks see the same examples.
+            loss = self._loss(ops.broadcast_to(labels, lengths.shape), lengths) / x.shape[0]
         return tape.gradient(loss, weights)
 
 
