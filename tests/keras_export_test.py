@@ -71,6 +71,8 @@ def test_saved_model(network, tmp_path):
     assert "jit_compile" not in graph
 
 
+# Keras asks for NumPy 1's `np.object`, and old protobuf names are tf2onnx's.
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_onnx(network, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     model, inputs, expected = network

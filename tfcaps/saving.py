@@ -25,6 +25,8 @@ def offer_classes() -> None:
             # ClassName, and neither function_name nor CONSTANT.
             if public[0].isupper() and not public.isupper():
                 known.setdefault(f"{__package__}>{public}", _Unimported(package, public))
+                if name == "models":  # an .h5 file calls its network by the class's name alone
+                    known.setdefault(public, _Unimported(package, public))
 
 
 class _Unimported:
