@@ -30,7 +30,7 @@ class RunConfig(WorkOptions):
     log_dir: str = option("Run directory (runs/DATASET-MODEL-TIME).", may_change=True)
     dataset: str = option(
         "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
-        "or images:FOLDER.",
+        "images:FOLDER, or abstract:TASK (svrt_1 to svrt_23).",
         default="mnist5k",
     )
     data_dir: str | None = option(
@@ -106,7 +106,7 @@ class RunConfig(WorkOptions):
     @property
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
-        return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
+        return os.path.basename(self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/"))
 
     def task(self) -> "Task":
         """How networks are trained as it is asked here."""
