@@ -249,8 +249,7 @@ def _entry(name: str) -> _Entry:
     if name not in _CATALOG:
         known = ", ".join(_CATALOG)
         raise UsageError(
-            f"Expected a data set among {known}, images:FOLDER, abstract:TASK. "
-            f"Received: {name}"
+            f"Expected a data set among {known}, images:FOLDER, abstract:TASK. Received: {name}"
         )
     return _CATALOG[name]
 

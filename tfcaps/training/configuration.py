@@ -106,7 +106,9 @@ class RunConfig(WorkOptions):
     @property
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
-        return os.path.basename(self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/"))
+        return os.path.basename(
+            self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/")
+        )
 
     def task(self) -> "Task":
         """How networks are trained as it is asked here."""

@@ -144,9 +144,7 @@ def _near_outline(view: _View) -> _Verdict:
 
 def _contacts(view: _View) -> _Verdict:
     masks = [view.mask(k) for k in range(4)]
-    shared = {
-        (a, b): (masks[a] & masks[b]).sum((1, 2)) for a in range(4) for b in range(a + 1, 4)
-    }
+    shared = {(a, b): (masks[a] & masks[b]).sum((1, 2)) for a in range(4) for b in range(a + 1, 4)}
 
     def apart(first, second):
         return view.farther(

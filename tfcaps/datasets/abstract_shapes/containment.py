@@ -1,11 +1,9 @@
 """The problems of `svrt` in which shapes lie in each other, or touch at a point."""
 
-import functools
-
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
@@ -196,9 +194,7 @@ def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
 
 def _solid(shapes: Shapes, centres: np.ndarray, members, size: int) -> np.ndarray:
     """What some shapes cover in the picture, (n, size, size)."""
-    return np.logical_or.reduce(
-        [filled(shapes.dense[:, k], centres[:, k], size) for k in members]
-    )
+    return np.logical_or.reduce([filled(shapes.dense[:, k], centres[:, k], size) for k in members])
 
 
 def touching(draws, labels, size):
@@ -275,7 +271,9 @@ def pairs(draws: Draws, labels, size):
     for label, place in enumerate((_cluster, _pairs)):
         rows = np.flatnonzero(labels == label)
         if rows.size:
-            centres[rows], good[rows] = place(draws.branch(label + 1).take(rows), points[rows], size)
+            centres[rows], good[rows] = place(
+                draws.branch(label + 1).take(rows), points[rows], size
+            )
     return *_any_way_round(draws.branch(3), points, centres, size), good
 
 

@@ -136,7 +136,9 @@ def generate(
     """
     count = positive_int("the number of images", count)
     parts = [
-        layouts(task, np.arange(start, min(start + _CHUNK, count)), seed=seed, split=split, size=size)
+        layouts(
+            task, np.arange(start, min(start + _CHUNK, count)), seed=seed, split=split, size=size
+        )
         for start in range(0, count, _CHUNK)
     ]
     images = np.concatenate([part.render() for part in parts])

@@ -53,7 +53,10 @@ def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
     crossings = np.bincount(cells, minlength=len(points) * side * (side + 1))
     crossings = crossings.astype(np.uint8).reshape(-1, side, side + 1)[..., :side]
     enclosed = (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
-    return enclosed | marked(pixels, side)
+    line = marked(pixels, side)
+    solid = enclosed | line
+    # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
+    return solid & ~dilated(~solid, diagonal=False) | line
 
 
 class Shapes:
