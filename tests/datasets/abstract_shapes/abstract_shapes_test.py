@@ -105,7 +105,7 @@ def test_as_a_data_set(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "svrt_24"}, "svrt_1 to svrt_23, perhaps svrt_2.* Received: svrt_24$"),
+        ({"task": "svrt_24"}, "svrt_1 to svrt_23, perhaps svrt_.* Received: svrt_24$"),
         ({"task": "circles"}, "svrt_1 to svrt_23. Received: circles$"),
         ({"indices": 0}, "Expected the number of images to be a positive integer. Received: 0"),
         ({"indices": [-1]}, r"Expected numbers of images, each >= 0. Received: \[-1\]"),
@@ -122,5 +122,5 @@ def test_wrong_input(arguments, message):
 
 
 def test_a_wrong_task_of_a_data_set():
-    with pytest.raises(UsageError, match="perhaps svrt_1.* Received: svrt1$"):
+    with pytest.raises(UsageError, match=r"perhaps svrt_1.* Received: svrt1$"):
         datasets.load("abstract:svrt1")

@@ -198,13 +198,13 @@ def _middle(view: _View) -> _Verdict:
 
 def _is_square(view: _View) -> np.ndarray:
     """Whether four positions, in order around it, are the corners of a square."""
-    middle = sum(view.position(k) for k in range(4)) / 4
+    middle = view.centres.mean(1)
     spokes = [view.position(k) - middle for k in range(4)]
-    good = np.ones(len(middle), bool)
+    errors = []
     for k in range(4):
         quarter = np.stack([-spokes[k][:, 1], spokes[k][:, 0]], 1)
-        good &= np.abs(spokes[(k + 1) % 4] - quarter).max(1) < _ROUNDED
-    return good
+        errors.append(np.abs(spokes[(k + 1) % 4] - quarter).max(1))
+    return np.max(errors, axis=0) < _ROUNDED
 
 
 def _square(view: _View) -> _Verdict:

@@ -14,12 +14,11 @@ _NOWHERE = 10**6
 def _around(draws, shapes: Shapes, size: int, allowed, *, others: int):
     """Positions of a big shape, and of `others` small ones whose pixels all lie where allowed.
 
-    Args:
-        allowed: for each small shape, masks in the big one's grid, (n, side, side).
+    What is allowed are masks in the big one's grid, (n, side, side), one for each small shape.
     """
     n = len(draws)
     first, last = shapes.room(size)
-    good = (first <= last).all((1, 2))
+    good: np.ndarray = (first <= last).all((1, 2))
     big = draws.branch(0).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
     centres = np.zeros((n, others + 1, 2), np.int64)
     centres[:, 0] = big

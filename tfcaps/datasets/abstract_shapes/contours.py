@@ -39,7 +39,7 @@ def outlines(
     Returns:
         float32 (n, S, P, 2), x and y, closed: the last point is followed by the first.
 
-    Source: Fleuret et al., Comparing machines and humans on a visual categorization test, PNAS 2011.
+    Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
     depth = levels(largest or radius)
 
@@ -120,7 +120,8 @@ def _curves(
         return (result,), accepted
 
     (curves,), found = first_accepted(draws.each(4), propose, attempts=_CURVE_ATTEMPTS)
-    return curves.reshape(len(corners), 4, -1, 2), found.reshape(-1, 4).all(1)
+    whole: np.ndarray = found.reshape(-1, 4).all(1)
+    return curves.reshape(len(corners), 4, 2**depth, 2), whole
 
 
 def _halved(draws: Draws, curves: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def layouts(
     >>> layout.render().shape
     (10, 128, 128, 1)
 
-    Source: Fleuret et al., Comparing machines and humans on a visual categorization test, PNAS 2011.
+    Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
     problem = _problem(task)
     if split not in SPLITS:

@@ -78,11 +78,6 @@ class Shapes:
         """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
         return 1 - self.low, size - 2 - self.high
 
-    def within(self, centres: np.ndarray, size: int) -> np.ndarray:
-        """Which images have all shapes in the picture, (n,), for positions (n, S, 2)."""
-        first, last = self.room(size)
-        return ((centres >= first) & (centres <= last)).all((1, 2))
-
     @functools.cached_property
     def outline_grids(self) -> np.ndarray:
         """Each outline in a grid of its own, (n, S, side, side)."""
@@ -143,7 +138,8 @@ def placed(draws: Draws, shapes: Shapes, size: int) -> tuple[np.ndarray, np.ndar
     """Positions anywhere, one shape after the other, none touching: (n, S, 2), and where found."""
     n, count = shapes.low.shape[:2]
     first, last = shapes.room(size)
-    centres, good = np.zeros((n, count, 2), np.int64), (first <= last).all((1, 2))
+    centres = np.zeros((n, count, 2), np.int64)
+    good: np.ndarray = (first <= last).all((1, 2))
     for shape in range(count):
         rows = np.flatnonzero(good)
 

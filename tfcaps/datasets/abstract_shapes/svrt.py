@@ -4,7 +4,7 @@ Each is a function (draws, labels, size) → outlines (n, S, P, 2), positions (n
 the n images are accepted. Lengths in the descriptions are pixels of 128×128 images; they grow with
 the images, but the distance of one pixel at which outlines touch does not.
 
-Source: Fleuret et al., Comparing machines and humans on a visual categorization test, PNAS 2011.
+Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
 """
 
 import functools
