@@ -50,6 +50,12 @@ def test_the_checker_sees_what_touches():
     assert (abstract_shapes.decide("svrt_1", moved)[layout.labels == 1] == -1).all()
 
 
+def test_the_checker_sees_what_leaves_the_picture():
+    layout = abstract_shapes.layouts("svrt_1", 20)
+    moved = dataclasses.replace(layout, centres=layout.centres + [128, 0])
+    assert (abstract_shapes.decide("svrt_1", moved) == -1).all()
+
+
 def test_seeds_and_splits_have_no_image_in_common():
     sets = [
         {image.tobytes() for image in abstract_shapes.generate("svrt_14", 200, **choice).images}

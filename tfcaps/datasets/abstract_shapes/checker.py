@@ -12,6 +12,7 @@ from tfcaps.datasets.abstract_shapes.generator import Layout, problem_number
 from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, marked
 
 NEITHER = -1
+_TOUCHING = (3, 11)  # Problems in which outlines meet.
 _SAME = 1e-2  # Pixels: what float32 leaves between a shape and its copy.
 _ROUNDED = 1.5  # Pixels: what two rounded positions leave of a distance.
 
@@ -38,24 +39,28 @@ def decide(task: str, layout: Layout) -> np.ndarray:
     True
     """
     number = problem_number(task)
-    view = _View(layout)
-    one, zero = _RULES[number](view)
-    proper = view.inside_picture() & (view.outlines_are_apart() | (number in (3, 11)))
-    result = np.where(one & ~zero, 1, np.where(zero & ~one, 0, NEITHER))
-    return np.where(proper, result, NEITHER)
+    pixels = Shapes(layout.outlines).pixels + layout.centres[:, :, None]
+    whole = ((pixels >= 1) & (pixels <= layout.size - 2)).all((1, 2, 3))
+    result = np.full(len(layout), NEITHER)
+    if whole.any():
+        view = _View(layout.size, layout.outlines[whole], layout.centres[whole])
+        one, zero = _RULES[number](view)
+        proper = view.outlines_are_apart() | (number in _TOUCHING)
+        result[whole] = np.where(proper & (one != zero), one, NEITHER)
+    return result
 
 
 _Verdict = tuple[np.ndarray, np.ndarray]
 
 
 class _View:
-    """What can be read off the geometry of n layouts."""
+    """What can be read off the geometry of n layouts that lie in the picture."""
 
-    def __init__(self, layout: Layout):
-        self.size, self.unit = layout.size, layout.size / 128
-        self.centres = layout.centres
-        self.outlines = layout.outlines.astype(np.float64)
-        self.shapes = Shapes(layout.outlines)
+    def __init__(self, size: int, outlines: np.ndarray, centres: np.ndarray):
+        self.size = size
+        self.centres = centres
+        self.outlines = outlines.astype(np.float64)
+        self.shapes = Shapes(outlines)
         self.count = self.centres.shape[1]
 
     def position(self, k: int) -> np.ndarray:
@@ -95,10 +100,6 @@ class _View:
         solid, line = self.mask(a), self.line(b)
         inside = ~(line & ~solid).any((1, 2))
         return inside, ~(line & solid).any((1, 2))
-
-    def inside_picture(self) -> np.ndarray:
-        pixels = self.shapes.pixels + self.centres[:, :, None]
-        return ((pixels >= 1) & (pixels <= self.size - 2)).all((1, 2, 3))
 
     def outlines_are_apart(self) -> np.ndarray:
         seen = np.zeros((len(self.centres), self.size, self.size), bool)

@@ -18,7 +18,7 @@ def _around(draws, shapes: Shapes, size: int, allowed, *, others: int):
     """
     n = len(draws)
     first, last = shapes.room(size)
-    good: np.ndarray = (first <= last).all((1, 2))
+    good = np.asarray((first <= last).all((1, 2)))
     big = draws.branch(0).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
     centres = np.zeros((n, others + 1, 2), np.int64)
     centres[:, 0] = big

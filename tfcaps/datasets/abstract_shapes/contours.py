@@ -120,7 +120,7 @@ def _curves(
         return (result,), accepted
 
     (curves,), found = first_accepted(draws.each(4), propose, attempts=_CURVE_ATTEMPTS)
-    whole: np.ndarray = found.reshape(-1, 4).all(1)
+    whole = np.asarray(found.reshape(-1, 4).all(1))
     return curves.reshape(len(corners), 4, 2**depth, 2), whole
 
 

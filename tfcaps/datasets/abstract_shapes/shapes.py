@@ -139,7 +139,7 @@ def placed(draws: Draws, shapes: Shapes, size: int) -> tuple[np.ndarray, np.ndar
     n, count = shapes.low.shape[:2]
     first, last = shapes.room(size)
     centres = np.zeros((n, count, 2), np.int64)
-    good: np.ndarray = (first <= last).all((1, 2))
+    good = np.asarray((first <= last).all((1, 2)))
     for shape in range(count):
         rows = np.flatnonzero(good)
 
