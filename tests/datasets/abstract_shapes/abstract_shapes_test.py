@@ -52,7 +52,7 @@ def test_the_checker_sees_what_touches():
 
 def test_the_checker_sees_what_leaves_the_picture():
     layout = abstract_shapes.layouts("svrt_1", 20)
-    moved = dataclasses.replace(layout, centres=layout.centres + [128, 0])
+    moved = dataclasses.replace(layout, centres=layout.centres + np.array([128, 0]))
     assert (abstract_shapes.decide("svrt_1", moved) == -1).all()
 
 
