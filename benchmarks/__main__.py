@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # The log level comes first.
 from benchmarks import (
+    abstract_shapes,
     bundle_entropy,
     dense_layer,
     train_step,
@@ -17,3 +18,4 @@ if __name__ == "__main__":
     dense_layer.main(rounds)
     train_step.main(rounds)
     bundle_entropy.main(rounds)
+    abstract_shapes.main()

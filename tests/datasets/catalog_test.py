@@ -74,7 +74,9 @@ class TestLoad:
     @pytest.mark.parametrize("name", ["imagenet", "MNIST", "images", ""])
     def test_an_unknown_name_lists_the_known_ones(self, name):
         known = ", ".join(NAMES)
-        with pytest.raises(UsageError, match=f"among {known}, images:FOLDER. Received: {name}$"):
+        with pytest.raises(
+            UsageError, match=f"among {known}, images:FOLDER, abstract:TASK. Received: {name}$"
+        ):
             datasets.load(name)
 
     @pytest.mark.parametrize(

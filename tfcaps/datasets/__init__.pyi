@@ -1,3 +1,4 @@
+from . import abstract_shapes as abstract_shapes
 from .catalog import load as load, names as names, preprocessing as preprocessing
 from .image_dataset import ImageDataset as ImageDataset
 from .image_preprocessing import Preprocessing as Preprocessing

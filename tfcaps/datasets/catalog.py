@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 
+from tfcaps.datasets.abstract_shapes.generator import read_abstract
 from tfcaps.datasets.bundled import mnist5k
 from tfcaps.datasets.image_dataset import ImageDataset
 from tfcaps.datasets.image_preprocessing import Preprocessing
@@ -16,6 +17,7 @@ from tfcaps.errors import UsageError
 from tfcaps.options import Size
 
 _IMAGES = "images:"
+_ABSTRACT = "abstract:"
 # How a run calls the data that a program gave it, which can't be loaded again.
 GIVEN = "given:"
 # Images of many sizes have to get one: pixels, for height and width.
@@ -81,6 +83,7 @@ def _read_imagenette(data_dir: str | os.PathLike | None, image_size: Size | None
     return train, test, _IMAGENETTE_CLASSES
 
 
+_PLAIN = Preprocessing()
 _DIGITS = Preprocessing(crop=24, standardize=True)
 # Standardisation would take a change of brightness back, so no entry of capsules has both.
 _NATURAL = Preprocessing(flip=True, brightness=0.25)
@@ -122,7 +125,7 @@ _PUBLISHED_NAMES = {"svhn": "svhn_cropped", "norb": "smallnorb"}
 
 
 def names() -> tuple[str, ...]:
-    """The data sets that `load` knows by name; `images:FOLDER` comes beside them.
+    """The data sets that `load` knows by name; `images:FOLDER` and `abstract:TASK` come beside.
 
     Example:
 
@@ -145,11 +148,13 @@ def load(
     """Loads a data set into memory.
 
     Args:
-        name: One of `names()`, or `images:FOLDER` for pictures in class folders.
+        name: One of `names()`, `images:FOLDER` for pictures in class folders, or `abstract:TASK`
+            for a task of `abstract_shapes.names()`.
         data_dir: The folder in which tensorflow_datasets keeps its prepared data sets, for those
             that are not bundled. None: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         image_size: Height and width that all images are stretched to, in pixels, or one number for
-            both. None: as they are stored, but 128 for imagenette and 32 for own images.
+            both. None: as they are stored, but 32 for own images, and 128 for imagenette and
+            abstract tasks, which are drawn in that size.
         train_examples: Learn from the first so many of a seeded shuffle of the training set only.
             None: from all.
         validation_fraction: The stratified part of (what is left of) the training set that is
@@ -239,10 +244,14 @@ def _entry(name: str) -> _Entry:
         return dataclasses.replace(entry, read=lambda *_: _refuse_given(name))
     if name.startswith(_IMAGES):
         return _own_images(name.removeprefix(_IMAGES))
+    if name.startswith(_ABSTRACT):
+        return _abstract(name.removeprefix(_ABSTRACT))
     name = _PUBLISHED_NAMES.get(name, name)
     if name not in _CATALOG:
         known = ", ".join(_CATALOG)
-        raise UsageError(f"Expected a data set among {known}, images:FOLDER. Received: {name}")
+        raise UsageError(
+            f"Expected a data set among {known}, images:FOLDER, abstract:TASK. Received: {name}"
+        )
     return _CATALOG[name]
 
 
@@ -253,6 +262,11 @@ def _own_images(folder: str) -> _Entry:
         Preprocessing(standardize=True),
         Preprocessing(shift=4, standardize=True),
     )
+
+
+def _abstract(task: str) -> _Entry:
+    # No flips, shifts and crops: they could take a shape out of the picture, or a relation away.
+    return _Entry(lambda _, image_size: read_abstract(task, image_size), _PLAIN, _PLAIN)
 
 
 def _refuse_given(name: str) -> _Parts:

@@ -33,7 +33,7 @@ class RunConfig(WorkOptions):
     log_dir: str = option("Run directory (runs/DATASET-MODEL-TIME).", may_change=True)
     dataset: str = option(
         "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
-        "or images:FOLDER.",
+        "images:FOLDER, or abstract:TASK (svrt_1 to svrt_23).",
         default="mnist5k",
     )
     data_dir: str | None = option(
@@ -161,7 +161,9 @@ class RunConfig(WorkOptions):
     @property
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
-        return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
+        return os.path.basename(
+            self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/")
+        )
 
     def with_classes(self, count: int) -> "RunConfig":
         """The choices for data of so many classes, where what wasn't asked for depends on it."""

@@ -227,9 +227,11 @@ def train(
             data = config.task().load() if data is None else data
             task = config.with_classes(len(data.class_names)).task()
             shape = task.describe(data)["image_shape"]
-            with memory.told(config.batch_size, shape), devices.deterministic():
+            with memory.told(config.batch_size, shape):
                 run = _prepare(task, data, directory, initial_model)
-                return _finish(run, _fit(run))
+                # From here on: Keras compiles no step with XLA while operations are deterministic.
+                with devices.deterministic():
+                    return _finish(run, _fit(run))
 
 
 def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dict[str, Any]:

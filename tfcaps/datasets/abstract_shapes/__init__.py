@@ -1,0 +1,5 @@
+"""Images of which the class is a relation between random shapes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,208 @@
+"""Images of abstract classes by number: any number of them, each for itself."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
+from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
+from tfcaps.datasets.abstract_shapes.shapes import Shapes
+from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
+from tfcaps.datasets.split import Split
+from tfcaps.errors import UsageError, positive_int
+
+SPLITS = ("train", "validation", "test")
+CLASS_NAMES = ("without", "with")  # the relation
+DEFAULT_SIZE = 128
+_SMALLEST = 96  # Below it, the gaps of some problems have less than their pixels.
+_LARGEST = 1024
+_CHUNK = 1024
+_TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
+_ATTEMPTS = 2000
+_TASKS = {f"svrt_{n}": p for n, p in sorted({**ARRANGEMENTS, **CONTAINMENT}.items())}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layout:
+    """What n images show: all that is needed to draw them, and to tell their classes.
+
+    Args:
+        size: height and width of the images, in pixels.
+        labels: int64 (n,): 1 with the relation, 0 without.
+        outlines: float32 (n, S, P, 2): x and y of each outline's points around its shape's origin;
+            the last one is followed by the first. Point k of a copy is point k of the original.
+        centres: int64 (n, S, 2): x and y of the origins, in pixels from the upper left pixel.
+    """
+
+    size: int
+    labels: np.ndarray
+    outlines: np.ndarray
+    centres: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def render(self) -> np.ndarray:
+        """White outlines of one pixel on black, uint8 (n, size, size, 1)."""
+        pixels = Shapes(self.outlines).pixels + self.centres[:, :, None]
+        cells = (pixels[..., 1] * self.size + pixels[..., 0]).reshape(len(self), -1)
+        images = np.zeros((len(self), self.size**2), np.uint8)
+        images[np.arange(len(self))[:, None], cells] = 255
+        return images.reshape(-1, self.size, self.size, 1)
+
+
+def names() -> tuple[str, ...]:
+    """The tasks that `layouts` knows.
+
+    Example:
+
+    >>> from tfcaps.datasets import abstract_shapes
+    >>> abstract_shapes.names()[0]
+    'svrt_1'
+    """
+    return tuple(_TASKS)
+
+
+def layouts(
+    task: str,
+    indices: Sequence[int] | np.ndarray | int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    size: int = DEFAULT_SIZE,
+) -> Layout:
+    """What the images with these numbers show.
+
+    Args:
+        task: one of `names()`.
+        indices: their numbers, from 0, in any order; or how many, beginning with number 0.
+        seed: 0 to 2^63 - 1; other seeds give other images. Defaults to 0.
+        split: `train`, `validation` or `test`: no random number is in two of them. Defaults to
+            `train`.
+        size: height and width, 96 to 1024 pixels. Defaults to 128.
+
+    Returns:
+        The layouts. Image i is the same whichever others are asked for; its label is drawn, too.
+
+    Raises:
+        UsageError: the task is unknown, or an argument is out of its range.
+
+    Example:
+
+    >>> from tfcaps.datasets import abstract_shapes
+    >>> layout = abstract_shapes.layouts("svrt_1", 10)
+    >>> layout.render().shape
+    (10, 128, 128, 1)
+
+    Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
+    """
+    problem = _problem(task)
+    if split not in SPLITS:
+        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
+    if not _SMALLEST <= size <= _LARGEST:
+        raise UsageError(
+            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
+        )
+    numbers = _numbers(indices)
+    draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
+    labels = draws.branch(0).integers(0, 1)
+
+    def propose(draws: Draws, pending: np.ndarray) -> tuple:
+        points, centres, accepted = problem(draws, labels[pending], size)
+        return (points, centres), accepted
+
+    (points, centres), found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS)
+    if not found.all():
+        raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
+    return Layout(size, labels, points, centres)
+
+
+def generate(
+    task: str, count: int, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+) -> Split:
+    """The first `count` images of a task with their labels; arguments as for `layouts`.
+
+    Raises:
+        UsageError: as for `layouts`.
+
+    Example:
+
+    >>> from tfcaps.datasets import abstract_shapes
+    >>> images = abstract_shapes.generate("svrt_1", 20)
+    >>> images.images.shape, images.labels.shape
+    ((20, 128, 128, 1), (20,))
+    """
+    count = positive_int("the number of images", count)
+    parts = [
+        layouts(
+            task, np.arange(start, min(start + _CHUNK, count)), seed=seed, split=split, size=size
+        )
+        for start in range(0, count, _CHUNK)
+    ]
+    images = np.concatenate([part.render() for part in parts])
+    return Split(images, np.concatenate([part.labels for part in parts]))
+
+
+def stream(
+    task: str, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Images (size, size, 1) with their labels, without an end; arguments as for `layouts`.
+
+    Raises:
+        UsageError: as for `layouts`, at the first image.
+    """
+    start = 0
+    while True:
+        numbers = np.arange(start, start + _CHUNK)
+        part = layouts(task, numbers, seed=seed, split=split, size=size)
+        yield from zip(part.render(), part.labels.tolist(), strict=True)
+        start += _CHUNK
+
+
+def read_abstract(task: str, image_size: int | None) -> tuple[Split, Split, tuple[str, ...]]:
+    """The training and test images that all programs learn a task from, and its class names.
+
+    Args:
+        task: one of `names()`.
+        image_size: pixels; None: 128.
+
+    Raises:
+        UsageError: as for `layouts`.
+    """
+    size = DEFAULT_SIZE if image_size is None else image_size
+    train, test = (
+        generate(task, count, split=split, size=size)
+        for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
+    )
+    return train, test, CLASS_NAMES
+
+
+def problem_number(task: str) -> int:
+    """N of `svrt_N`.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    _problem(task)
+    return int(task.removeprefix("svrt_"))
+
+
+def _problem(task: str):
+    if task not in _TASKS:
+        near = difflib.get_close_matches(task, _TASKS, n=3)
+        meant = f", perhaps {' or '.join(near)}" if near else ""
+        raise UsageError(
+            f"Expected an abstract task among svrt_1 to svrt_{len(_TASKS)}{meant}. Received: {task}"
+        )
+    return _TASKS[task]
+
+
+def _numbers(indices) -> np.ndarray:
+    if isinstance(indices, (int, np.integer)):
+        return np.arange(positive_int("the number of images", indices))
+    numbers = np.asarray(indices)
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise UsageError(f"Expected numbers of images, each >= 0. Received: {indices!r}")
+    return numbers

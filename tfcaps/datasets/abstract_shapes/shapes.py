@@ -1,0 +1,175 @@
+"""Outlines on the grid of pixels: what they cover, and whether they touch."""
+
+import functools
+
+import numpy as np
+
+from tfcaps.datasets.abstract_shapes.contours import dense
+from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
+
+_MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
+_ATTEMPTS = 60
+
+
+def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
+    """Masks (n, h, w), grown by one pixel to 4, or with the diagonal ones 8, neighbours."""
+    grown = masks.copy()
+    grown[:, 1:] |= masks[:, :-1]
+    grown[:, :-1] |= masks[:, 1:]
+    rows = grown.copy() if diagonal else masks
+    grown[:, :, 1:] |= rows[:, :, :-1]
+    grown[:, :, :-1] |= rows[:, :, 1:]
+    return grown
+
+
+def marked(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of pixels (n, Q, 2), x and y."""
+    masks = np.zeros((len(pixels), side * side), bool)
+    masks[np.arange(len(pixels))[:, None], pixels[..., 1] * side + pixels[..., 0]] = True
+    return masks.reshape(-1, side, side)
+
+
+def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+
+    Args:
+        points: around each shape's own origin.
+        origins: where these are in the masks, int64 (n, 2).
+        side: of the masks.
+
+    A pixel is enclosed if a ray to its left crosses the outline an odd number of times.
+    """
+    pixels = np.rint(points).astype(np.int64) + origins[:, None]
+    points = points + origins[:, None]
+    following = np.roll(points, -1, 1)
+    above, below = np.ceil(points[..., 1]), np.ceil(following[..., 1])
+    # Neighbouring points are at most a pixel apart, so they have one row between them or none.
+    image, point = np.nonzero(above != below)
+    first, second = points[image, point], following[image, point]
+    row = np.minimum(above, below)[image, point]
+    part = (row - first[:, 1]) / (second[:, 1] - first[:, 1])
+    column = np.ceil(first[:, 0] + part * (second[:, 0] - first[:, 0])).astype(np.int64)
+    cells = (image * side + row.astype(np.int64)) * (side + 1) + column
+    crossings = np.bincount(cells, minlength=len(points) * side * (side + 1))
+    crossings = crossings.astype(np.uint8).reshape(-1, side, side + 1)[..., :side]
+    enclosed = (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
+    line = marked(pixels, side)
+    solid = enclosed | line
+    # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
+    return solid & ~dilated(~solid, diagonal=False) | line
+
+
+class Shapes:
+    """S outlines of each of n images, of which each may be moved by whole pixels.
+
+    Args:
+        points: (n, S, P, 2), around each shape's own origin.
+    """
+
+    def __init__(self, points: np.ndarray):
+        self.points = points
+        self.dense = dense(points)
+        self.pixels = np.rint(self.dense).astype(np.int64)
+        self.low, self.high = self.pixels.min(2), self.pixels.max(2)
+        self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
+        self._side = 2 * self._half + 1
+
+    def room(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
+        return 1 - self.low, size - 2 - self.high
+
+    @functools.cached_property
+    def outline_grids(self) -> np.ndarray:
+        """Each outline in a grid of its own, (n, S, side, side)."""
+        n, count = self.pixels.shape[:2]
+        flat = self.pixels.reshape(n * count, -1, 2) + self._half
+        return marked(flat, self._side).reshape(n, count, self._side, self._side)
+
+    @functools.cached_property
+    def touch_grids(self) -> np.ndarray:
+        """The same with all neighbours, where no other outline may be."""
+        grids = self.outline_grids
+        grown = dilated(grids.reshape(-1, self._side, self._side), diagonal=True)
+        return grown.reshape(grids.shape)
+
+    def filled_grids(self, shape: int) -> np.ndarray:
+        """One shape with its interior, (n, side, side)."""
+        middle = np.full((len(self.points), 2), self._half)
+        return filled(self.dense[:, shape], middle, self._side)
+
+    def looked_up(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What grids (n, side, side) say at a shape's pixels, (m, Q).
+
+        Args:
+            grids: the values, the same everywhere at the border.
+            shape: the one whose pixels are looked up.
+            offsets: its position relative to the grid's middle, (m, 2).
+            rows: which of the images, (m,).
+        """
+        cells = self.pixels[rows, shape] + offsets[:, None].astype(np.int64) + self._half
+        np.clip(cells, 0, self._side - 1, out=cells)
+        return grids[rows[:, None], cells[..., 1], cells[..., 0]]
+
+    def touch(self, a: int, b: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether shape b, moved by offsets (m, 2) from a, comes to a neighbour of a's outline."""
+        result = np.zeros(len(rows), bool)
+        near = (offsets + self.low[rows, b] <= self.high[rows, a] + 1) & (
+            offsets + self.high[rows, b] >= self.low[rows, a] - 1
+        )
+        close = np.flatnonzero(near.all(1))
+        if close.size:
+            seen = self.looked_up(self.touch_grids[:, a], b, offsets[close], rows[close])
+            result[close] = seen.any(1)
+        return result
+
+    def apart(self, centres: np.ndarray, size: int, rows: np.ndarray) -> np.ndarray:
+        """Which of the images `rows` have all shapes in the picture and no two that touch, (m,)."""
+        first, last = self.room(size)
+        good = ((centres >= first[rows]) & (centres <= last[rows])).all((1, 2))
+        for b in range(1, centres.shape[1]):
+            for a in range(b):
+                left = np.flatnonzero(good)
+                offsets = centres[left, b] - centres[left, a]
+                good[left] = ~self.touch(a, b, offsets, rows[left])
+        return good
+
+
+def placed(draws: Draws, shapes: Shapes, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions anywhere, one shape after the other, none touching: (n, S, 2), and where found."""
+    n, count = shapes.low.shape[:2]
+    first, last = shapes.room(size)
+    centres = np.zeros((n, count, 2), np.int64)
+    good = np.asarray((first <= last).all((1, 2)))
+    for shape in range(count):
+        rows = np.flatnonzero(good)
+
+        def propose(draws, pending, shape=shape, rows=rows):
+            images = rows[pending]
+            new = draws.integers(first[images, shape], last[images, shape], 2)
+            free = np.ones(len(images), bool)
+            for other in range(shape):
+                left = np.flatnonzero(free)
+                offsets = new[left] - centres[images[left], other]
+                free[left] = ~shapes.touch(other, shape, offsets, images[left])
+            return (new,), free
+
+        branch = draws.branch(shape).take(rows)
+        (new,), found = first_accepted(branch, propose, attempts=_ATTEMPTS)
+        centres[rows, shape] = new
+        good[rows[~found]] = False
+    return centres, good
+
+
+def arranged(draws: Draws, shapes: Shapes, size: int, propose, *, attempts: int = _ATTEMPTS):
+    """Positions as `propose` (draws, rows) → ((m, S, 2), good (m,)) has them, none touching."""
+
+    def checked(draws, rows):
+        centres, good = propose(draws, rows)
+        centres = np.rint(centres).astype(np.int64)
+        left = np.flatnonzero(good)
+        good = good.copy()
+        good[left] = shapes.apart(centres[left], size, rows[left])
+        return (centres,), good
+
+    (centres,), found = first_accepted(draws, checked, attempts=attempts)
+    return centres, found
