@@ -22,8 +22,10 @@ def functional():
     return keras.Model(images, layers.DenseCapsule(3, 4, routing="sda")(primary))
 
 
+# The others are of Keras' layers only.
+OF_OUR_LAYERS = ("CapsNet", "ConvCapsNet", "EfficientCapsNet", "BlockNetwork")
 NETWORKS = {
-    **CASES,
+    **{name: CASES[name] for name in OF_OUR_LAYERS},
     "em": lambda: models.CapsNet(IMAGE, **CAPSULES, routing="em", use_reconstruction=False),
     "efficient_rba": lambda: models.EfficientCapsNet((28, 28, 1), (16, 3), (8, 4), routing="rba"),
     "functional": functional,

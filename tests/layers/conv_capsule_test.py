@@ -55,11 +55,11 @@ def test_one_place_and_a_kernel_of_one_is_a_dense_layer_of_shared_weights():
 
 
 def test_initial_weights():
-    """Kernel N(0, 0.2), shared by all input types; bias 0.1."""
+    """Kernel N(0, σ²), σ = 8 √(4 / (9·7·16)), shared by all input types; bias 0.1."""
     layer = layers.ConvCapsule(8, 16)
     layer.build((None, 6, 6, 7, 8))
     weights = backend.weights(layer)
     assert weights["kernel"].shape == (3, 3, 8, 8 * 16)
-    assert abs(np.mean(weights["kernel"])) < 0.01
-    assert np.std(weights["kernel"]) == pytest.approx(0.2, rel=0.05)
+    assert abs(np.mean(weights["kernel"])) < 0.025
+    assert np.std(weights["kernel"]) == pytest.approx(8 * np.sqrt(4 / 1008), rel=0.05)
     np.testing.assert_array_equal(weights["bias"], np.full((8, 16), np.float32(0.1)))

@@ -36,13 +36,13 @@ def test_maps_of_capsules_are_flattened():
 
 
 def test_initial_weights():
-    """Kernel N(0, 0.2), bias 0.1."""
+    """Kernel N(0, σ²), σ = 10 √(4 / (20·16)); bias 0.1."""
     layer = layers.DenseCapsule(10, 16)
     layer.build((None, 20, 8))
     weights = backend.weights(layer)
     assert weights["kernel"].shape == (10, 20, 16, 8)
-    assert abs(np.mean(weights["kernel"])) < 0.005
-    assert np.std(weights["kernel"]) == pytest.approx(0.2, rel=0.03)
+    assert abs(np.mean(weights["kernel"])) < 0.03
+    assert np.std(weights["kernel"]) == pytest.approx(10 * np.sqrt(4 / 320), rel=0.03)
     np.testing.assert_array_equal(weights["bias"], np.full((10, 16), np.float32(0.1)))
 
 

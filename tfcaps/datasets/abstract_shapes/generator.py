@@ -12,6 +12,7 @@ from tfcaps.datasets.abstract_shapes.shapes import Shapes
 from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
+from tfcaps.options import Size, flag_value
 
 SPLITS = ("train", "validation", "test")
 CLASS_NAMES = ("without", "with")  # the relation
@@ -161,7 +162,7 @@ def stream(
         start += _CHUNK
 
 
-def read_abstract(task: str, image_size: int | None) -> tuple[Split, Split, tuple[str, ...]]:
+def read_abstract(task: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
     """The training and test images that all programs learn a task from, and its class names.
 
     Args:
@@ -169,9 +170,14 @@ def read_abstract(task: str, image_size: int | None) -> tuple[Split, Split, tupl
         image_size: pixels; None: 128.
 
     Raises:
-        UsageError: as for `layouts`.
+        UsageError: as for `layouts`, or the images aren't to be square.
     """
     size = DEFAULT_SIZE if image_size is None else image_size
+    if not isinstance(size, int):
+        raise UsageError(
+            "Expected --image_size to be one number for an abstract task, as it is square. "
+            f"Received: {flag_value(size)}"
+        )
     train, test = (
         generate(task, count, split=split, size=size)
         for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
