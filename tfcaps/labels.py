@@ -1,7 +1,5 @@
 """What is known about an example, in the shape of what a network says of it: nothing broadcasts."""
 
-import math
-
 from keras import ops
 
 from tfcaps.errors import UsageError
@@ -55,7 +53,7 @@ def multi_hot(y_true, y_pred, *, of: str = "one-hot labels", otherwise: str = ""
     """
     labels = alike(y_true, y_pred, of=of, otherwise=otherwise)
     is_share = (labels >= -_ROUNDING) & (labels <= 1.0 + _ROUNDING)
-    return ops.where(is_share, labels, _unknown(labels))
+    return _or_nan(labels, is_share)
 
 
 def one_hot(y_true, y_pred):
@@ -89,11 +87,12 @@ def one_hot(y_true, y_pred):
     numbers = ops.arange(expected[-1], dtype=y_pred.dtype)
     labels = ops.cast(classes == numbers, y_pred.dtype)
     is_class = ops.any(classes == numbers, axis=-1, keepdims=True)
-    return ops.where(is_class, labels, _unknown(labels))
+    return _or_nan(labels, is_class)
 
 
-def _unknown(labels):
-    return math.nan * ops.ones_like(labels)
+def _or_nan(labels, is_right):
+    """Labels, and NaN where they are wrong: a root of 1, or of −1, for ONNX chooses by products."""
+    return labels * ops.sqrt(2.0 * ops.cast(is_right, labels.dtype) - 1.0)
 
 
 def _rank(tensor) -> int | None:

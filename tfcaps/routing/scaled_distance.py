@@ -97,7 +97,8 @@ def _relative_distance(axes):
 
     def relative_distance(squares, agreement, capsules, *counted):
         capsule_squares = ops.sum(ops.square(capsules), axis=-1)[..., None]
-        factor = _range_factor(ops.max(squares + capsule_squares, axis=axes, keepdims=True))
+        largest = ops.max(squares + capsule_squares, axis=axes, keepdims=True, initial=0.0)
+        factor = _range_factor(largest)
         squares, agreement = squares * factor, agreement * factor
         capsule_squares = capsule_squares * factor
         distance = _root(
