@@ -19,7 +19,7 @@ _DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1).astype(np.float32
 _FRACTION_BITS = 24
 
 
-def mixed(words: np.ndarray) -> np.ndarray:
+def _mixed(words: np.ndarray) -> np.ndarray:
     """SplitMix64's last step: uint64 to uint64, one to one, every bit depends on every bit."""
     words = words ^ (words >> np.uint64(30))
     words *= _FIRST
@@ -47,7 +47,7 @@ class Draws:
 
     def branch(self, number: int) -> "Draws":
         """Sequences that don't depend on these."""
-        return Draws(mixed(self.keys ^ mixed(np.array([number + 1], np.uint64) * _GOLDEN)))
+        return Draws(_mixed(self.keys ^ _mixed(np.array([number + 1], np.uint64) * _GOLDEN)))
 
     def take(self, indices: np.ndarray) -> "Draws":
         """The sequences of some images, as far as they are."""
@@ -58,14 +58,14 @@ class Draws:
     def each(self, count: int) -> "Draws":
         """Sequences for `count` parts of each image, (n·count), image by image."""
         parts = np.arange(1, count + 1, dtype=np.uint64) * _SECOND
-        return Draws(mixed(self.keys[:, None] ^ parts).ravel())
+        return Draws(_mixed(self.keys[:, None] ^ parts).ravel())
 
     def words(self, *shape: int) -> np.ndarray:
         """uint64, (n, *shape)."""
         count = int(np.prod(shape))
         steps = np.arange(self._drawn + 1, self._drawn + count + 1, dtype=np.uint64) * _GOLDEN
         self._drawn += count
-        return mixed(self.keys[:, None] + steps).reshape(-1, *shape)
+        return _mixed(self.keys[:, None] + steps).reshape(-1, *shape)
 
     def uniform(self, low=0.0, high=1.0, *shape: int) -> np.ndarray:
         """float64 (n, *shape), from `low` to `high`, which may be one for each image."""
@@ -142,5 +142,5 @@ def image_keys(seed: int, stream: int, indices: np.ndarray) -> np.ndarray:
         raise UsageError(f"Expected a seed between 0 and {2**63 - 1}. Received: {seed!r}")
     # The stream enters before the last mixing, so that neighbouring seeds share no keys.
     streams = np.array([stream + 1], np.uint64) * _FIRST
-    root = mixed(mixed(np.array([seed], np.uint64) + _GOLDEN) ^ streams)
-    return mixed(root + indices.astype(np.uint64) * _GOLDEN)
+    root = _mixed(_mixed(np.array([seed], np.uint64) + _GOLDEN) ^ streams)
+    return _mixed(root + indices.astype(np.uint64) * _GOLDEN)
