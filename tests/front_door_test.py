@@ -32,13 +32,16 @@ def modules_of(package: str) -> list[str]:
 
 
 SUBPACKAGES = [name for name in modules_of("tfcaps") if (runs.ROOT / "tfcaps" / name).is_dir()]
-PACKAGES = ["nas", *(f"tfcaps.{name}" for name in SUBPACKAGES)]
 
 
 def inner_packages(package: str) -> set[str]:
     """Packages in a package, each of which is a door of its own."""
     folder = runs.ROOT / package.replace(".", "/")
     return {path.parent.name for path in folder.glob("*/__init__.py")}
+
+
+DOORS = ["nas", *(f"tfcaps.{name}" for name in SUBPACKAGES)]
+PACKAGES = [*DOORS, *(f"{door}.{name}" for door in DOORS for name in sorted(inner_packages(door)))]
 
 
 def exported(package: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -76,7 +77,6 @@ def test_saved_model(network, tmp_path):
 # Keras asks for NumPy 1's `np.object`, and old protobuf names are tf2onnx's.
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_onnx(network, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     model, inputs, expected = network
     model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(

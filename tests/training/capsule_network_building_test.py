@@ -49,6 +49,21 @@ def test_use_bias(use_bias):
     assert has_bias == [use_bias, use_bias]
 
 
+@pytest.mark.parametrize("model", ["CapsNet", "ConvCapsNet", "EfficientCapsNet"])
+@pytest.mark.parametrize("word", ["published", "normal"])
+def test_published_votes(model, word):
+    """N(0, 0.2) in each routed layer, not the same numbers in two; by its former name, too."""
+    network = runs.config(
+        "x", model=model, layers=(16, 10, 10), dimensions=(8, 8, 8), kernel_initializer=word
+    )
+    network = network.task().network((28, 28, 1), 10)
+    kernels = [np.asarray(each.kernel) for each in network.layers if hasattr(each, "routing")]
+    assert len(kernels) >= 2
+    for kernel in kernels:
+        assert kernel.std() == pytest.approx(0.2, rel=0.1)
+    assert len({float(kernel.flat[0]) for kernel in kernels}) == len(kernels)
+
+
 @pytest.mark.parametrize(("make_skips", "count"), [(True, 1), (False, 0)])
 def test_make_skips(make_skips, count):
     model = build(

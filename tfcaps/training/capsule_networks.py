@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
@@ -12,10 +12,6 @@ from tfcaps.options import changed, flag_value, option
 from tfcaps.routing import registry as routings
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
-
-if TYPE_CHECKING:
-    pass
-
 
 # Votes' initializer in the papers, as a configuration: an initializer draws a seed when it is made.
 _PUBLISHED = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.2, "seed": None}}

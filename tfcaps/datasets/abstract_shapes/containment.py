@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
@@ -11,36 +11,18 @@ _MOST_SHARED = {3: 3, 11: 4}
 _NOWHERE = 10**6
 
 
-def _around(draws, shapes: Shapes, size: int, allowed, *, others: int):
-    """Positions of a big shape, and of `others` small ones whose pixels all lie where allowed.
+def _around(draws, shapes: Shapes, size: int, masks):
+    """Positions of a big shape, and of small ones whose pixels all lie where they are allowed to.
 
-    What is allowed are masks in the big one's grid, (n, side, side), one for each small shape.
+    That is said by masks in the big one's grid, (n, side, side), one for each small shape.
     """
-    n = len(draws)
     first, last = shapes.room(size)
-    good = np.asarray((first <= last).all((1, 2)))
     big = draws.branch(0).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
-    centres = np.zeros((n, others + 1, 2), np.int64)
-    centres[:, 0] = big
-    for shape in range(1, others + 1):
-        rows = np.flatnonzero(good)
 
-        def propose(draws, pending, shape=shape, rows=rows):
-            images = rows[pending]
-            new = draws.integers(first[images, shape], last[images, shape], 2)
-            offsets = new - big[images]
-            free = shapes.looked_up(allowed[shape - 1], shape, offsets, images).all(1)
-            for other in range(1, shape):
-                left = np.flatnonzero(free)
-                step = new[left] - centres[images[left], other]
-                free[left] = ~shapes.touch(other, shape, step, images[left])
-            return (new,), free
+    def allowed(shape, centres, rows):
+        return shapes.looked_up(masks[shape - 1], shape, centres - big[rows], rows).all(1)
 
-        branch = draws.branch(shape).take(rows)
-        (new,), found = first_accepted(branch, propose, attempts=_ATTEMPTS)
-        centres[rows, shape] = new
-        good[rows[~found]] = False
-    return centres, good
+    return placed(draws, shapes, size, big=big, allowed=allowed, attempts=_ATTEMPTS)
 
 
 def _zones(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
@@ -54,16 +36,16 @@ def _with_big(draws, size: int, count: int) -> np.ndarray:
     return np.concatenate([big, drawn(draws.branch(1), count, SMALL, size, largest=BIG[0])], 1)
 
 
-def inside(draws, labels, size):
+def _inside(draws, labels, size):
     """4: a small shape inside a big one, or outside."""
     points = _with_big(draws, size, 1)
     shapes = Shapes(points)
     within, without = _zones(shapes)
     allowed = np.where((labels == 1)[:, None, None], within, without)
-    return points, *_around(draws.branch(2), shapes, size, [allowed], others=1)
+    return points, *_around(draws.branch(2), shapes, size, [allowed])
 
 
-def one_inside(draws, labels, size):
+def _one_inside(draws, labels, size):
     """23: of two small shapes one is inside a big one, or both or none are."""
     points = _with_big(draws, size, 2)
     shapes = Shapes(points)
@@ -71,22 +53,22 @@ def one_inside(draws, labels, size):
     first = draws.branch(3).integers(0, 1) == 1
     second = first ^ (labels == 1)
     allowed = [np.where(each[:, None, None], within, without) for each in (first, second)]
-    return points, *_around(draws.branch(2), shapes, size, allowed, others=2)
+    return points, *_around(draws.branch(2), shapes, size, allowed)
 
 
-def grown(masks: np.ndarray, steps: int) -> np.ndarray:
+def _grown(masks: np.ndarray, steps: int) -> np.ndarray:
     """Masks grown by so many steps to their four neighbours."""
     for _ in range(steps):
         masks = dilated(masks, diagonal=False)
     return masks
 
 
-def near_outline(draws, labels, size):
+def _near_outline(draws, labels, size):
     """2: a small shape inside a big one, one pixel from its outline, or at least 16."""
     points = _with_big(draws, size, 1)
     shapes = Shapes(points)
     within, _ = _zones(shapes)
-    far = within & ~grown(shapes.outline_grids[:, 0], size // 8)
+    far = within & ~_grown(shapes.outline_grids[:, 0], size // 8)
     allowed = np.where((labels == 1)[:, None, None], within, far)
     band = dilated(shapes.touch_grids[:, 0], diagonal=True)
     first, last = shapes.room(size)
@@ -106,7 +88,7 @@ def near_outline(draws, labels, size):
     return points, np.stack([big, big + new], 1), found & (first <= last).all((1, 2))
 
 
-def copy_inside(draws, labels, size):
+def _copy_inside(draws, labels, size):
     """8: a copy of half the size inside; or inside, but another shape, or a copy, but outside."""
     both = drawn(draws.branch(0), 2, BIG, size)
     other_shape = (labels == 0) & (draws.branch(1).integers(0, 1) == 1)
@@ -116,7 +98,7 @@ def copy_inside(draws, labels, size):
     within, without = _zones(shapes)
     is_inside = (labels == 1) | other_shape
     allowed = np.where(is_inside[:, None, None], within, without)
-    return points, *_around(draws.branch(2), shapes, size, [allowed], others=1)
+    return points, *_around(draws.branch(2), shapes, size, [allowed])
 
 
 def _profiles(pixels: np.ndarray, axis: int, half: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +112,7 @@ def _profiles(pixels: np.ndarray, axis: int, half: int) -> tuple[np.ndarray, np.
     return low, high
 
 
-def contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
+def _contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
     """Moves a shape along an axis until its mask shares 1 to `most` pixels with a body's mask.
 
     What it shares is exact: in each line, only the body's last and the shape's first pixel meet.
@@ -196,13 +178,13 @@ def _solid(shapes: Shapes, centres: np.ndarray, members, size: int) -> np.ndarra
     return np.logical_or.reduce([filled(shapes.dense[:, k], centres[:, k], size) for k in members])
 
 
-def touching(draws, labels, size):
+def _touching(draws, labels, size):
     """11: a medium shape touches a big one at a point from outside, or is 10 px away."""
     big = drawn(draws.branch(0), 1, (48, 16), size)
     points = np.concatenate([big, drawn(draws.branch(1), 1, (21, 7), size, largest=48)], 1)
     shapes = Shapes(points)
     a, b = shapes.pixels[:, 0], shapes.pixels[:, 1]
-    offsets, good = contact(draws.branch(2), a, b, 0, _MOST_SHARED[11])
+    offsets, good = _contact(draws.branch(2), a, b, 0, _MOST_SHARED[11])
     one = labels == 1
     both = np.concatenate([a, b + offsets[:, None]], 1)
     move, fits = _moved_into(draws.branch(3), np.where(one[:, None, None], both, both[:, :1]), size)
@@ -213,7 +195,7 @@ def touching(draws, labels, size):
     taken = np.zeros((len(zero), size, size), bool)
     rows = np.flatnonzero(alone)
     place = np.stack([start[rows], start[rows]], 1)
-    taken[rows] = grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
+    taken[rows] = _grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
     there, free = _beside(draws.branch(4).take(zero), taken, some.pixels[:, 1], size)
     centres[zero] = np.stack([start, there], 1)
     accepted = one & good & fits
@@ -228,7 +210,7 @@ def _pairs(draws, points, size):
     relative = np.zeros((len(points), 4, 2), np.int64)
     for pair in (0, 1):
         a, b = pixels[:, 2 * pair], pixels[:, 2 * pair + 1]
-        offsets, fine = contact(draws.branch(pair), a, b, pair, _MOST_SHARED[3])
+        offsets, fine = _contact(draws.branch(pair), a, b, pair, _MOST_SHARED[3])
         relative[:, 2 * pair + 1] = offsets
         good &= fine
     return _two_bodies(draws.branch(2), points, relative, ([0, 1], [2, 3]), good, size)
@@ -237,9 +219,9 @@ def _pairs(draws, points, size):
 def _cluster(draws, points, size):
     """Three shapes that touch, and one 16 px away."""
     pixels = Shapes(points).pixels
-    second, good = contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, _MOST_SHARED[3])
+    second, good = _contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, _MOST_SHARED[3])
     body = np.concatenate([pixels[:, 0], pixels[:, 1] + second[:, None]], 1)
-    third, fine = contact(draws.branch(1), body, pixels[:, 2], 1, _MOST_SHARED[3])
+    third, fine = _contact(draws.branch(1), body, pixels[:, 2], 1, _MOST_SHARED[3])
     relative = np.stack([np.zeros_like(second), second, third, np.zeros_like(second)], 1)
     return _two_bodies(draws.branch(2), points, relative, ([0, 1, 2], [3]), good & fine, size)
 
@@ -256,14 +238,14 @@ def _two_bodies(draws, points, relative, bodies, good, size):
     centres = relative.copy()
     centres[:, bodies[0]] += move[:, None]
     solid = _solid(Shapes(points[rows]), centres[rows], bodies[0], size)
-    taken = grown(solid, size // 8)
+    taken = _grown(solid, size // 8)
     there, found = _beside(draws.branch(1).take(rows), taken, second[rows], size)
     good[rows] = found
     centres[rows[:, None], bodies[1]] += there[:, None]
     return centres, good
 
 
-def pairs(draws: Draws, labels, size):
+def _in_contact(draws: Draws, labels, size):
     """3: two pairs that touch at a point, or three in a cluster and one alone; 16 px between."""
     points = drawn(draws.branch(0), 4, (21, 2), size)
     centres, good = np.zeros((len(labels), 4, 2), np.int64), np.zeros(len(labels), bool)
@@ -276,4 +258,11 @@ def pairs(draws: Draws, labels, size):
     return *_any_way_round(draws.branch(3), points, centres, size), good
 
 
-PROBLEMS = {2: near_outline, 3: pairs, 4: inside, 8: copy_inside, 11: touching, 23: one_inside}
+PROBLEMS = {
+    2: _near_outline,
+    3: _in_contact,
+    4: _inside,
+    8: _copy_inside,
+    11: _touching,
+    23: _one_inside,
+}

@@ -14,7 +14,7 @@ _ATTEMPTS = 1000
 _CURVE_ATTEMPTS = 40
 
 
-def levels(radius: float) -> int:
+def _levels(radius: float) -> int:
     """How often the segments of an outline within `radius` pixels are halved."""
     return max(1, int(np.ceil(np.log2(np.sqrt(2.0) * radius / _SHORTEST) - 0.3)))
 
@@ -41,7 +41,7 @@ def outlines(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    depth = levels(largest or radius)
+    depth = _levels(largest or radius)
 
     longest = STEPS * radius / (largest or radius)
 

@@ -134,27 +134,49 @@ class Shapes:
         return good
 
 
-def placed(draws: Draws, shapes: Shapes, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions anywhere, one shape after the other, none touching: (n, S, 2), and where found."""
+def placed(
+    draws: Draws,
+    shapes: Shapes,
+    size: int,
+    *,
+    big: np.ndarray | None = None,
+    allowed=None,
+    attempts: int = _ATTEMPTS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions anywhere, one shape after the other, none touching: (n, S, 2), and where found.
+
+    Args:
+        draws: of the images.
+        shapes: what is to be placed.
+        size: of the picture, in pixels.
+        big: the position of shape 0, (n, 2), which the others may touch. Default None: it is placed
+            like them.
+        allowed: `allowed(shape, centres (m, 2), rows (m,))` says whether a shape may be there,
+            (m,). Default None: anywhere.
+        attempts: places that are tried for a shape. Default 60.
+    """
     n, count = shapes.low.shape[:2]
     first, last = shapes.room(size)
     centres = np.zeros((n, count, 2), np.int64)
     good = np.asarray((first <= last).all((1, 2)))
-    for shape in range(count):
+    begin = 0 if big is None else 1
+    if big is not None:
+        centres[:, 0] = big
+    for shape in range(begin, count):
         rows = np.flatnonzero(good)
 
         def propose(draws, pending, shape=shape, rows=rows):
             images = rows[pending]
             new = draws.integers(first[images, shape], last[images, shape], 2)
-            free = np.ones(len(images), bool)
-            for other in range(shape):
+            free = allowed(shape, new, images) if allowed else np.ones(len(images), bool)
+            for other in range(begin, shape):
                 left = np.flatnonzero(free)
                 offsets = new[left] - centres[images[left], other]
                 free[left] = ~shapes.touch(other, shape, offsets, images[left])
             return (new,), free
 
         branch = draws.branch(shape).take(rows)
-        (new,), found = first_accepted(branch, propose, attempts=_ATTEMPTS)
+        (new,), found = first_accepted(branch, propose, attempts=attempts)
         centres[rows, shape] = new
         good[rows[~found]] = False
     return centres, good

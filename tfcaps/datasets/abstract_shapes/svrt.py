@@ -28,27 +28,27 @@ def drawn(draws: Draws, count: int, radii, size: int, *, largest=None) -> np.nda
     )
 
 
-def chosen(points: np.ndarray, labels: np.ndarray, one: tuple, zero: tuple) -> np.ndarray:
+def _chosen(points: np.ndarray, labels: np.ndarray, one: tuple, zero: tuple) -> np.ndarray:
     """The outlines that each class has, (n, S, P, 2), by their numbers."""
     kinds = np.where(labels[:, None] == 1, np.array(one), np.array(zero))
     return points[np.arange(len(points))[:, None], kinds]
 
 
-def repeated(points: np.ndarray, count: int) -> np.ndarray:
+def _repeated(points: np.ndarray, count: int) -> np.ndarray:
     """The first outline of each image, `count` times."""
     return np.repeat(points[:, :1], count, axis=1)
 
 
-def kinds(draws, labels, size, *, one: tuple, zero: tuple, radii: tuple):
+def _kinds(draws, labels, size, *, one: tuple, zero: tuple, radii: tuple):
     """Problems 1, 5, 7: free positions; the classes differ in which shapes are the same."""
     points = drawn(draws.branch(0), max(one + zero) + 1, radii, size)
-    points = chosen(points, labels, one, zero)
+    points = _chosen(points, labels, one, zero)
     return points, *placed(draws.branch(1), Shapes(points), size)
 
 
-def distances(draws, labels, size):
+def _distances(draws, labels, size):
     """6: two pairs of copies; the distance within a pair is the same in both, or differs."""
-    points = chosen(drawn(draws.branch(0), 2, SMALL, size), labels, (0, 0, 1, 1), (0, 0, 1, 1))
+    points = _chosen(drawn(draws.branch(0), 2, SMALL, size), labels, (0, 0, 1, 1), (0, 0, 1, 1))
 
     def propose(draws, rows):
         free = draws.uniform(0, size, 4, 2)
@@ -73,9 +73,9 @@ def _corners(draws, size):
     return middle + np.stack([spoke, other, -spoke, -other], 1)
 
 
-def square(draws, labels, size):
+def _square(draws, labels, size):
     """10: four copies on the corners of a square, or anywhere."""
-    points = repeated(drawn(draws.branch(0), 1, SMALL, size), 4)
+    points = _repeated(drawn(draws.branch(0), 1, SMALL, size), 4)
 
     def propose(draws, rows):
         free = draws.uniform(0, size, 4, 2)
@@ -85,10 +85,10 @@ def square(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def square_kinds(draws, labels, size):
+def _square_kinds(draws, labels, size):
     """15: the corners of a square hold four copies, or four different shapes."""
     points = drawn(draws.branch(0), 4, SMALL, size)
-    points = chosen(points, labels, (0, 0, 0, 0), (0, 1, 2, 3))
+    points = _chosen(points, labels, (0, 0, 0, 0), (0, 1, 2, 3))
 
     def propose(draws, rows):
         return _corners(draws, size), np.ones(len(rows), bool)
@@ -96,7 +96,7 @@ def square_kinds(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def segment_distances(centres: np.ndarray) -> np.ndarray:
+def _segment_distances(centres: np.ndarray) -> np.ndarray:
     """Of three points (n, 3, 2), how far each is from the segment between the others, (n, 3)."""
     result = []
     for point in range(3):
@@ -115,22 +115,22 @@ def _in_line(draws, size):
     return np.concatenate([ends, (ends[:, 0] + part * (ends[:, 1] - ends[:, 0]))[:, None]], 1)
 
 
-def line(draws, labels, size):
+def _line(draws, labels, size):
     """14: three copies in line, or none nearer than 6 px to the segment between the others."""
-    points = repeated(drawn(draws.branch(0), 1, SMALL, size), 3)
+    points = _repeated(drawn(draws.branch(0), 1, SMALL, size), 3)
 
     def propose(draws, rows):
         free = draws.uniform(0, size, 3, 2)
         one = labels[rows] == 1
-        far = (segment_distances(np.rint(free)) >= size / 20).all(1)
+        far = (_segment_distances(np.rint(free)) >= size / 20).all(1)
         return np.where(one[:, None, None], _in_line(draws, size), free), one | far
 
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def line_kinds(draws, labels, size):
+def _line_kinds(draws, labels, size):
     """22: three copies in line, or three different shapes."""
-    points = chosen(drawn(draws.branch(0), 3, SMALL, size), labels, (0, 0, 0), (0, 1, 2))
+    points = _chosen(drawn(draws.branch(0), 3, SMALL, size), labels, (0, 0, 0), (0, 1, 2))
 
     def propose(draws, rows):
         return _in_line(draws, size), np.ones(len(rows), bool)
@@ -138,7 +138,7 @@ def line_kinds(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def middle(draws, labels, size):
+def _middle(draws, labels, size):
     """9: of three similar shapes in line, the one of double size is at an end, or in the middle."""
     one = drawn(draws.branch(0), 1, (21, 2), size)
     points = np.concatenate([one, one / 2, one / 2], 1)
@@ -161,13 +161,13 @@ def middle(draws, labels, size):
     return points, *arranged(draws.branch(1), shapes, size, propose)
 
 
-def mirrored(draws, labels, size, *, by_shape: bool):
+def _mirrored(draws, labels, size, *, by_shape: bool):
     """16, 18: three copies and their partners on the other side of the vertical mid-line.
 
     16 mirrors all positions; its classes differ in whether the partners are mirrored as well.
     18 mirrors no shape; the partners' x is mirrored, or anywhere.
     """
-    points = repeated(drawn(draws.branch(0), 1, SMALL, size), 6)
+    points = _repeated(drawn(draws.branch(0), 1, SMALL, size), 6)
     if by_shape:
         factors = np.where((labels == 1)[:, None], _MIRROR, np.float32(1))
         points[:, 3:] *= factors[:, None, None]
@@ -183,7 +183,7 @@ def mirrored(draws, labels, size, *, by_shape: bool):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose, attempts=200)
 
 
-def circumcentres(centres: np.ndarray) -> np.ndarray:
+def _circumcentres(centres: np.ndarray) -> np.ndarray:
     """The points that are equally far from three, (n, 2); far away where these are in line."""
     a, b, c = (centres[:, k].astype(float) for k in range(3))
     u, v = b - a, c - a
@@ -192,14 +192,14 @@ def circumcentres(centres: np.ndarray) -> np.ndarray:
     return a + squares * [1, -1] / np.where(cross == 0, 1e-9, cross)[:, None]
 
 
-def equidistant(draws, labels, size):
+def _equidistant(draws, labels, size):
     """17: the odd one of four has the same distance from the three copies, or is 21 px off."""
-    points = chosen(drawn(draws.branch(0), 2, SMALL, size), labels, (0, 0, 0, 1), (0, 0, 0, 1))
+    points = _chosen(drawn(draws.branch(0), 2, SMALL, size), labels, (0, 0, 0, 1), (0, 0, 0, 1))
     part = _PART * size / 128
 
     def propose(draws, rows):
         three, free = draws.integers(0, size - 1, 3, 2), draws.integers(0, size - 1, 1, 2)
-        target = circumcentres(three)
+        target = _circumcentres(three)
         one = labels[rows] == 1
         fourth = np.where(one[:, None, None], np.clip(target, -size, 2 * size)[:, None], free)
         good = one | (np.linalg.norm(free[:, 0] - target, axis=1) >= part)
@@ -211,7 +211,7 @@ def equidistant(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose, attempts=200)
 
 
-def opposite(draws, labels, size):
+def _opposite(draws, labels, size):
     """12: three on a circle; the two that are close together are the small ones, or aren't."""
     small = drawn(draws.branch(0), 2, (10, 5), size, largest=21)
     points = np.concatenate([drawn(draws.branch(1), 1, (21, 10), size), small], 1)
@@ -232,7 +232,7 @@ def opposite(draws, labels, size):
     return points, *arranged(draws.branch(2), Shapes(points), size, propose, attempts=300)
 
 
-def offsets(draws, labels, size):
+def _offsets(draws, labels, size):
     """13: two copies of a pair of shapes; one pair is a translation of the other, or isn't."""
     big = drawn(draws.branch(0), 1, (32, 16), size)
     small = drawn(draws.branch(1), 1, (10, 5), size, largest=32)
@@ -251,17 +251,17 @@ def offsets(draws, labels, size):
     return points, *arranged(draws.branch(2), Shapes(points), size, propose, attempts=400)
 
 
-def scaled(draws, labels, size, *, turn: bool):
+def _scaled(draws, labels, size, *, turn: bool):
     """19, 21: two shapes that are the same up to their scale (21: and rotation), or differ."""
     points = drawn(draws.branch(0), 2, (10.5, 1), size, largest=42)
-    points = chosen(points, labels, (0, 0), (0, 1))
+    points = _chosen(points, labels, (0, 0), (0, 1))
     points = points * draws.uniform(1, 4, 2)[..., None, None].astype(np.float32)
     if turn:
         points = turned(points, draws.branch(2).directions(2))
     return points, *placed(draws.branch(1), Shapes(points), size)
 
 
-def reflection(draws, labels, size):
+def _reflection(draws, labels, size):
     """20: the second is the first one's mirror image, as if a mirror stood between them, or not."""
     points = drawn(draws.branch(0), 2, (16, 2), size)
     ends = draws.integers(0, size - 1, 2, 2)
@@ -274,21 +274,21 @@ def reflection(draws, labels, size):
 
 
 PROBLEMS = {
-    1: functools.partial(kinds, one=(0, 0), zero=(0, 1), radii=(26, 2.5)),
-    5: functools.partial(kinds, one=(0, 0, 1, 1), zero=(0, 1, 2, 3), radii=(21, 2)),
-    6: distances,
-    7: functools.partial(kinds, one=(0, 0, 0, 1, 1, 1), zero=(0, 0, 1, 1, 2, 2), radii=(21, 2)),
-    9: middle,
-    10: square,
-    12: opposite,
-    13: offsets,
-    14: line,
-    15: square_kinds,
-    16: functools.partial(mirrored, by_shape=True),
-    17: equidistant,
-    18: functools.partial(mirrored, by_shape=False),
-    19: functools.partial(scaled, turn=False),
-    20: reflection,
-    21: functools.partial(scaled, turn=True),
-    22: line_kinds,
+    1: functools.partial(_kinds, one=(0, 0), zero=(0, 1), radii=(26, 2.5)),
+    5: functools.partial(_kinds, one=(0, 0, 1, 1), zero=(0, 1, 2, 3), radii=(21, 2)),
+    6: _distances,
+    7: functools.partial(_kinds, one=(0, 0, 0, 1, 1, 1), zero=(0, 0, 1, 1, 2, 2), radii=(21, 2)),
+    9: _middle,
+    10: _square,
+    12: _opposite,
+    13: _offsets,
+    14: _line,
+    15: _square_kinds,
+    16: functools.partial(_mirrored, by_shape=True),
+    17: _equidistant,
+    18: functools.partial(_mirrored, by_shape=False),
+    19: functools.partial(_scaled, turn=False),
+    20: _reflection,
+    21: functools.partial(_scaled, turn=True),
+    22: _line_kinds,
 }
