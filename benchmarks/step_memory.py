@@ -11,6 +11,8 @@ CASES = (
     ("ConvCapsNet", "sda", 28, 64),
     ("EfficientCapsNet", "attention", 28, 64),
     ("CapsNet", "rba", 64, 8),
+    ("CapsNet", "em", 28, 128),
+    ("EfficientCapsNet", "em", 64, 32),
 )
 SMALL = {"layers": (16, 10), "dimensions": (8, 16)}
 
