@@ -120,8 +120,8 @@ class CapsuleNetworkConfig(RunConfig):
         choices=("none", "label"),
     )
     kernel_initializer: str = option(
-        "Of the votes: length_preserving, with which layers learn at any depth, or published, "
-        "N(0, 0.2).",
+        "Of the votes: length_preserving, with which 16 layers and more have gradients, or "
+        "published, N(0, 0.2).",
         default="length_preserving",
         choices=("length_preserving", "published"),
         former={"normal": "published"},
