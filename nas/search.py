@@ -1,28 +1,25 @@
 """The search as a user starts it: trials, the final training, and what is left afterwards."""
 
 import functools
-import os
 import shutil
-import time
 from typing import Any
-
-import keras_tuner
 
 from nas import records, report, trial
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.records import Proposal, Record
 from nas.trial import Outcome, TrialRunner
-from nas.tuner import ControllerOracle, ControllerTuner
+from nas.tuner import (
+    ControllerOracle,
+    ControllerTuner,
+    is_worker,
+    run_trials,
+    wait_for_chief,
+)
 from tfcaps import files, process, training
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.training import devices
-
-# keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.
-_NAME = "KERASTUNER_TUNER_ID"
-_ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-_POLLING_SECONDS = 0.5
 
 
 def auto_tune(config: SearchConfig) -> dict[str, Any]:
@@ -40,10 +37,9 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
 
     Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
-    is_worker = _is_worker(config)
     folder = SearchFolder(config.log_dir)
-    if is_worker:
-        _wait_for_chief(folder, config)
+    if is_worker(distributed=config.distributed):
+        wait_for_chief(folder, config)
         _work(config, folder)
         print("The search is over. Its results are where the chief puts them.")
         return {}
@@ -63,40 +59,15 @@ def _work(
         runner = TrialRunner(config, config.task().load())
     tuner = make_tuner(config, folder, runner.data)
     if not leads:
-        _run(tuner)
+        run_trials(tuner)
         return None
     if tuner.oracle.state_file.exists():
         tuner.reload()
         print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
     folder.create(config)
-    _run(tuner)
+    run_trials(tuner)
     with training.surroundings(config):
         return _conclude(config, folder, tuner.oracle, runner)
-
-
-def _is_worker(config: SearchConfig) -> bool:
-    """Checks keras-tuner's environment variables."""
-    missing = [name for name in (_NAME, *_ADDRESS) if not os.environ.get(name)]
-    if config.distributed and missing:
-        raise UsageError(
-            f"Expected the environment variables {_NAME} (chief, worker-1, …), "
-            f"{' and '.join(_ADDRESS)} for --distributed. Received: no {', no '.join(missing)}"
-        )
-    if not config.distributed and _ADDRESS[0] not in missing:
-        raise UsageError(
-            f"Expected --distributed, as the environment variable {_ADDRESS[0]} is set. "
-            "Received: --distributed=false"
-        )
-    return config.distributed and "chief" not in os.environ[_NAME]
-
-
-def _wait_for_chief(folder: SearchFolder, config: SearchConfig) -> None:
-    """Until it has begun the search; then the configurations are compared."""
-    if not folder.marker.exists():
-        print(f"Waiting for the chief to write {folder.marker}.", flush=True)
-    while not folder.marker.exists():
-        time.sleep(_POLLING_SECONDS)
-    folder.compare(config.settled(), folder.made_with(config).settled())
 
 
 def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -> ControllerTuner:
@@ -135,25 +106,6 @@ def _drop_networks(oracle: ControllerOracle) -> None:
     for record in known:
         if record.proposal.round <= first_round and record.name not in kept:
             TrialFolder(oracle.folder, record.name).network.unlink(missing_ok=True)
-
-
-def _run(tuner: ControllerTuner) -> None:
-    """Searches until the rule, or the number of trials, ends it."""
-    import grpc  # part of TensorFlow's and keras-tuner's dependencies
-
-    address = ":".join(os.environ.get(name, "") for name in _ADDRESS)
-    try:
-        tuner.search()
-    except keras_tuner.errors.FatalError as error:
-        raise (error.__cause__ or error) from None
-    except grpc.RpcError as error:
-        raise UsageError(
-            f"Expected a chief that answers at {address}. Received: {error.code().name}"
-        ) from None
-    except RuntimeError as error:
-        if "bind" not in str(error):
-            raise
-        raise UsageError(f"Expected a free port for the chief. Received: {address}") from None
 
 
 def _conclude(

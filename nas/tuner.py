@@ -1,12 +1,15 @@
 """keras-tuner's two parts of a search: the oracle proposes trials, the tuner has them run."""
 
 import contextlib
+import dataclasses
 import json
 import math
+import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras_tuner
 import numpy as np
@@ -15,10 +18,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from nas import records
 from nas.folders import TrialFolder
 from nas.records import Decision, Proposal, Record
-from nas.rules import Rule
 from nas.trial import ENTROPY, OBJECTIVE, LostNetworkError
 from tfcaps import files
 from tfcaps.errors import UsageError
+from tfcaps.options import WorkOptions
 
 # How often a worker without work asks for some, and how often one with work says that it lives.
 _POLLING_SECONDS = 0.5
@@ -26,6 +29,16 @@ _SIGN_SECONDS = 2.0
 # A trial that crashed is tried again; one whose numbers aren't finite isn't: it would be the same.
 _RETRIES = 1
 _COSTS = ("parameters", "milliseconds", "seconds")
+# keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.
+_NAME = "KERASTUNER_TUNER_ID"
+_ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+
+
+class Decider(Protocol):
+    """What decides by the records of trials."""
+
+    def decide(self, records: Sequence[Any]) -> Decision:
+        """The next step after these trials, oldest first."""
 
 
 class ControllerOracle(keras_tuner.Oracle):
@@ -37,24 +50,28 @@ class ControllerOracle(keras_tuner.Oracle):
     A trial whose worker gives no sign of life for a while goes to the next worker that asks.
 
     Args:
-        rule: with a method `decide`, see `nas.rules`.
+        rule: with a method `decide`, see `nas.rules` and `nas.layer_pruning`.
         folder: of the search; trials have folders of their own below it.
         max_trials: bound of all trials.
         worker_timeout: seconds without a sign of life. Default 60.
+        objective: name of the number that trials are compared by. Default "val_accuracy".
+        to_record: from a `FinishedTrial` to what the rule decides by. Default: a `Record`.
         on_end: is called with the oracle after each trial.
     """
 
     def __init__(
         self,
-        rule: Rule,
+        rule: Decider,
         *,
         folder: pathlib.Path,
         max_trials: int,
         worker_timeout: float = 60.0,
+        objective: str = OBJECTIVE,
+        to_record: "Callable[[FinishedTrial], Any] | None" = None,
         on_end: Callable[["ControllerOracle"], None] = lambda _: None,
     ):
         super().__init__(
-            objective=keras_tuner.Objective(OBJECTIVE, "max"),
+            objective=keras_tuner.Objective(objective, "max"),
             max_trials=max_trials,
             seed=1,  # nothing is drawn here; without one keras-tuner would draw one
             max_retries_per_trial=_RETRIES,
@@ -66,10 +83,11 @@ class ControllerOracle(keras_tuner.Oracle):
         self.state_file = folder / "state.json"
         self.worker_timeout = worker_timeout
         self.on_end = on_end
+        self._to_record = to_record or _block_record
         self.verbose = 0  # the search has a display of its own
         self.tuner_ids = _Workers(worker_timeout)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[Any]:
         """All trials that were begun, oldest first."""
         return [self._record(self.trials[name]) for name in self.start_order]
 
@@ -118,7 +136,7 @@ class ControllerOracle(keras_tuner.Oracle):
         # Of two workers, one of which was thought to be gone, the first is believed.
         return (
             trial
-            if trial.metrics.exists(OBJECTIVE)
+            if trial.metrics.exists(self.objective.name)
             else super().update_trial(trial_id, metrics, step)
         )
 
@@ -166,27 +184,68 @@ class ControllerOracle(keras_tuner.Oracle):
             else:
                 del self.ongoing_trials[name]
 
-    def _record(self, trial: Trial) -> Record:
-        values = {name: trial.metrics.get_best_value(name) for name in trial.metrics.metrics}
+    def _record(self, trial: Trial) -> Any:
         status = {
             TrialStatus.COMPLETED: records.COMPLETED,
             TrialStatus.FAILED: records.FAILED,
         }.get(trial.status, records.RUNNING)
         is_failed = status == records.FAILED
-        return Record(
-            name=trial.trial_id,
-            proposal=Proposal.from_values(trial.hyperparameters.values),
-            status=status,
-            entropies={
-                name.removeprefix(ENTROPY): _single(value)
-                for name, value in values.items()
-                if name.startswith(ENTROPY)
-            },
-            accuracy=_single(values.get(OBJECTIVE, math.nan)),
-            flops=_single(values.get("flops", math.nan)),
-            message=TrialFolder(self.folder, trial.trial_id).read_failure() if is_failed else "",
-            **{name: values.get(name, math.nan) for name in _COSTS},
+        return self._to_record(
+            FinishedTrial(
+                name=trial.trial_id,
+                values=trial.hyperparameters.values,
+                status=status,
+                numbers={
+                    name: trial.metrics.get_best_value(name) for name in trial.metrics.metrics
+                },
+                message=TrialFolder(self.folder, trial.trial_id).read_failure()
+                if is_failed
+                else "",
+            )
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedTrial:
+    """What the oracle knows of a trial, which needn't be finished yet.
+
+    Args:
+        name: its identity.
+        values: what was tried.
+        status: "completed", "failed" or "running".
+        numbers: what it came to, by name.
+        message: of a failed trial.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    status: str
+    numbers: Mapping[str, float]
+    message: str
+
+    def number(self, name: str) -> float:
+        """One of the numbers, NaN where it isn't known, in single precision.
+
+        So are numbers that come over the network: decisions are the same everywhere.
+        """
+        return _single(self.numbers.get(name, math.nan))
+
+
+def _block_record(trial: FinishedTrial) -> Record:
+    return Record(
+        name=trial.name,
+        proposal=Proposal.from_values(trial.values),
+        status=trial.status,
+        entropies={
+            name.removeprefix(ENTROPY): _single(value)
+            for name, value in trial.numbers.items()
+            if name.startswith(ENTROPY)
+        },
+        accuracy=trial.number(OBJECTIVE),
+        flops=trial.number("flops"),
+        message=trial.message,
+        **{name: trial.numbers.get(name, math.nan) for name in _COSTS},
+    )
 
 
 class _Workers(set):
@@ -210,7 +269,6 @@ class _Workers(set):
 
 
 def _single(value: float) -> float:
-    """In single precision, as numbers come over the network: decisions are the same everywhere."""
     return float(np.float32(value))
 
 
@@ -300,3 +358,58 @@ def _sentence(error: Exception) -> str:
         return str(error)
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+
+
+def is_worker(*, distributed: bool) -> bool:
+    """Whether keras-tuner's environment variables make this process a worker of a chief.
+
+    Args:
+        distributed: whether there is to be a chief at all.
+
+    Raises:
+        UsageError: variables are missing, or there and not asked for.
+    """
+    missing = [name for name in (_NAME, *_ADDRESS) if not os.environ.get(name)]
+    if distributed and missing:
+        raise UsageError(
+            f"Expected the environment variables {_NAME} (chief, worker-1, …), "
+            f"{' and '.join(_ADDRESS)} for --distributed. Received: no {', no '.join(missing)}"
+        )
+    if not distributed and _ADDRESS[0] not in missing:
+        raise UsageError(
+            f"Expected --distributed, as the environment variable {_ADDRESS[0]} is set. "
+            "Received: --distributed=false"
+        )
+    return distributed and "chief" not in os.environ[_NAME]
+
+
+def wait_for_chief(folder: files.WorkFolder, options: WorkOptions) -> None:
+    """Until it has begun the work; then the options are compared."""
+    if not folder.marker.exists():
+        print(f"Waiting for the chief to write {folder.marker}.", flush=True)
+    while not folder.marker.exists():
+        time.sleep(_POLLING_SECONDS)
+    folder.compare(options.settled(), folder.made_with(options).settled())
+
+
+def run_trials(tuner: ControllerTuner) -> None:
+    """Searches until the rule, or the number of trials, ends it.
+
+    Raises:
+        UsageError: what a trial needs is lost, or there is no chief, or no port for one.
+    """
+    import grpc  # part of TensorFlow's and keras-tuner's dependencies
+
+    address = ":".join(os.environ.get(name, "") for name in _ADDRESS)
+    try:
+        tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        raise (error.__cause__ or error) from None
+    except grpc.RpcError as error:
+        raise UsageError(
+            f"Expected a chief that answers at {address}. Received: {error.code().name}"
+        ) from None
+    except RuntimeError as error:
+        if "bind" not in str(error):
+            raise
+        raise UsageError(f"Expected a free port for the chief. Received: {address}") from None
