@@ -16,9 +16,57 @@ from tfcaps.ops import without_compilation
 
 # What libpng can be asked for: grey, RGB, RGBA (a JPEG has no alpha: grey and RGB only).
 _DECODABLE_CHANNELS = (1, 3, 4)
+# How a client calls the one text, or the two.
+_TEXTS = ("text", "text_pair")
 
 
 class _ServingModule(tf.Module):
+    """Base class of what is saved: inputs as a client has them, class scores out."""
+
+    def __init__(
+        self, classifier: keras.Model, preprocess: Callable[..., Any], class_names: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self._classifier = functools.partial(classifier, training=False)
+        self._preprocess = preprocess
+        self.class_names = tuple(class_names)
+        # Only tracked variables are saved; the model's Python side has no use in a server.
+        self.model_variables = [variable.value for variable in classifier.variables]
+
+    def _answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores with the class of the highest one."""
+        class_id = tf.argmax(scores, axis=1, output_type=tf.int64)
+        label = tf.gather(tf.constant(self.class_names), class_id)
+        return {"scores": scores, "label": label, "class_id": class_id}
+
+
+class _TextModule(_ServingModule):
+    """Strings in, class scores or numbers out; what `export_text_model` saves."""
+
+    def __init__(
+        self,
+        classifier: keras.Model,
+        *,
+        preprocess: Callable[..., dict[str, tf.Tensor]],
+        tracked: Any,
+        texts: int,
+        class_names: Sequence[str],
+    ) -> None:
+        super().__init__(classifier, preprocess, class_names)
+        self._names = _TEXTS[:texts]
+        self.tokenizer = tracked  # its tables are saved
+
+    def signatures(self) -> dict[str, Any]:
+        """The entry point, traced for every batch size, by its name."""
+        specs = [tf.TensorSpec((None,), tf.string, name=name) for name in self._names]
+        return {"serving_default": tf.function(self._classify).get_concrete_function(*specs)}
+
+    def _classify(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = tf.cast(self._classifier(self._preprocess(*texts)), tf.float32)
+        return self._answer(outputs) if self.class_names else {"score": outputs[:, 0]}
+
+
+class _ImageModule(_ServingModule):
     """Raw pixels or image files in, class scores out; what `export_model` saves."""
 
     def __init__(
@@ -29,13 +77,8 @@ class _ServingModule(tf.Module):
         image_shape: tuple[int, int, int],
         class_names: Sequence[str],
     ) -> None:
-        super().__init__()
-        self._classifier = functools.partial(classifier, training=False)
-        self._preprocess = preprocess
+        super().__init__(classifier, preprocess, class_names)
         self._image_shape = image_shape
-        self._class_names = tuple(class_names)
-        # Only tracked variables are saved; the model's Python side has no use in a server.
-        self.model_variables = [variable.value for variable in classifier.variables]
 
     def signatures(self) -> dict[str, Any]:
         """The two entry points, traced for every batch size, by their names."""
@@ -51,10 +94,7 @@ class _ServingModule(tf.Module):
         # oneDNN's convolution leaves an empty batch in its input's shape: one image is added then.
         filler = tf.zeros((tf.cast(count == 0, tf.int32), *self._image_shape), tf.uint8)
         inputs = self._preprocess(tf.concat([images, filler], axis=0))
-        scores = tf.cast(self._classifier(inputs), tf.float32)[:count]
-        class_id = tf.argmax(scores, axis=1, output_type=tf.int64)
-        label = tf.gather(tf.constant(self._class_names), class_id)
-        return {"scores": scores, "label": label, "class_id": class_id}
+        return self._answer(tf.cast(self._classifier(inputs), tf.float32)[:count])
 
     def _classify_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.map_fn(
@@ -134,20 +174,72 @@ def export_model(
             "Expected an image shape (height, width, channels) with positive sizes and 1, 3 or 4 "
             f"channels. Received: {image_shape}"
         )
+    module = _ImageModule(
+        classifier, preprocess=preprocess, image_shape=image_shape, class_names=class_names
+    )
+    return _export(module, directory, version)
+
+
+def export_text_model(
+    classifier: keras.Model,
+    directory: str | os.PathLike,
+    *,
+    preprocess: Callable[..., dict[str, tf.Tensor]],
+    tracked: Any,
+    texts: int,
+    class_names: Sequence[str],
+    version: int | None = None,
+) -> pathlib.Path:
+    """Writes a classifier of texts as `directory/<version>/`, as `export_model` does.
+
+    The folder holds the tokenizer, too. The one signature, `serving_default`, takes `text`, and
+    of pairs `text_pair`: strings, (B,). It gives `scores` (float32, (B, K)), `label` (string,
+    (B,)) and `class_id` (int64, (B,)); of a model without classes just `score` (float32, (B,)).
+    A server needs the operations of tensorflow-text, which TF Serving has.
+
+    Args:
+        classifier: Maps what `preprocess` gives to class scores (B, K), or numbers (B, 1).
+        directory: See `export_model`.
+        preprocess: Maps strings, one or two tensors (B,), to the classifier's input; TensorFlow
+            operations only.
+        tracked: What has the tables that `preprocess` looks up.
+        texts: 1 or 2.
+        class_names: The K labels, in the order of the scores; none: it gives a number.
+        version: See `export_model`.
+
+    Returns:
+        The version folder's path.
+
+    Raises:
+        UsageError: As `export_model`.
+    """
+    module = _TextModule(
+        classifier,
+        preprocess=preprocess,
+        tracked=tracked,
+        texts=texts,
+        class_names=class_names,
+    )
+    return _export(module, directory, version)
+
+
+def _export(
+    module: _ImageModule | _TextModule, directory: str | os.PathLike, version: int | None
+) -> pathlib.Path:
+    """Writes a module as the next version."""
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
             "Export needs the Keras backend tensorflow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
-    module = _ServingModule(
-        classifier, preprocess=preprocess, image_shape=image_shape, class_names=class_names
-    )
     with without_compilation():  # a server need not have XLA
         signatures = module.signatures()
-    classes = signatures["serving_default"].structured_outputs["scores"].shape[-1]
-    if classes != len(class_names):
+    outputs = signatures["serving_default"].structured_outputs
+    classes = outputs["scores"].shape[-1] if "scores" in outputs else 0
+    if classes != len(module.class_names):
         raise UsageError(
-            f"Expected {classes} class names, one for each score. Received: {len(class_names)}"
+            f"Expected {classes} class names, one for each score. "
+            f"Received: {len(module.class_names)}"
         )
     directory = pathlib.Path(directory)
     try:

@@ -150,11 +150,12 @@ class Work:
 
 RUN = Work("run", "run.json", "to resume it")
 SEARCH = Work("search", "search/search.json")
+PRUNING = Work("pruning", "trials/pruning.json")
 EXPERIMENT = Work("experiment", "experiment.json")
 EXPLANATION = Work("explanation", "explanation.json")
 EVALUATION = Work("evaluation", "evaluation.json")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
-_WORKS = (RUN, SEARCH, EXPERIMENT)  # those whose folder --log_dir names
+_WORKS = (RUN, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
 
 
 class WorkFolder:

@@ -80,20 +80,29 @@ def milliseconds_per_image(
     >>> milliseconds_per_image(model, (2, 2, 1), rounds=3) > 0
     True
     """
-    import keras
-
     if batch_size < 1:
         raise UsageError(f"Expected batch_size >= 1. Received: {batch_size}")
+    images = np.random.default_rng(0).random((batch_size, *image_shape), dtype="float32")
+    return 1e3 * medians({"image": inference(model, images)}, rounds)["image"] / batch_size
+
+
+def inference(model: "keras.Model", inputs: object) -> Callable[[], object]:
+    """A program that has a model see some inputs, with a compiled function, and waits for the end.
+
+    Args:
+        model: any model.
+        inputs: an array, or arrays by name, as the model takes them.
+    """
+    import keras
+
     infer = _compiled(model)
-    images = keras.ops.convert_to_tensor(
-        np.random.default_rng(0).random((batch_size, *image_shape), dtype="float32")
-    )
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
 
-    def classify():
+    def infer_once():
         # To NumPy: devices work on after the call, until someone asks for the result.
-        return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(infer(images))]
+        return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(infer(tensors))]
 
-    return 1e3 * medians({"image": classify}, rounds)["image"] / batch_size
+    return infer_once
 
 
 def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> float:

@@ -18,3 +18,10 @@ from .decoders import decoder as decoder
 from .efficient_capsnet import EfficientCapsNet as EfficientCapsNet
 from .image_classifier import ImageClassifier as ImageClassifier
 from .image_model import ImageModel as ImageModel
+from .text_classifier import MeanOverTokens as MeanOverTokens, TextClassifier as TextClassifier
+from .text_encoder import (
+    TextEncoder as TextEncoder,
+    encoder_layers as encoder_layers,
+    open_text_encoder as open_text_encoder,
+    without_layers as without_layers,
+)

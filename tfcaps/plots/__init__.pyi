@@ -8,6 +8,11 @@ from .couplings import coupling_histogram as coupling_histogram
 from .depths import depth_curves as depth_curves
 from .dimensions import dimension_sweep as dimension_sweep
 from .entropies import entropy_heatmap as entropy_heatmap
+from .layers import (
+    ScorePoint as ScorePoint,
+    layer_choices as layer_choices,
+    score_curves as score_curves,
+)
 from .learning import learning_curves as learning_curves
 from .lesions import lesion_curves as lesion_curves
 from .pairs import reconstructions as reconstructions

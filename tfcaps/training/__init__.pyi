@@ -28,3 +28,7 @@ from .loop import (
 from .run import Run as Run, export_run as export_run, load_run as load_run
 from .run_directory import RunDirectory as RunDirectory
 from .task import Data as Data, Examples as Examples, Task as Task
+from .text_classifiers import (
+    TextClassifierConfig as TextClassifierConfig,
+    TextClassifierTask as TextClassifierTask,
+)

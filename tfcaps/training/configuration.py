@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KINDS = Registry("a kind of training", "tfcaps.training")
 # Schedules of the learning rate whose end is that of the training.
-_ENDING = ("cosine", "one_cycle")
+_ENDING = ("linear", "cosine", "one_cycle")
 _CYCLE_WARM_UP = 0.3  # of the epochs
 
 
@@ -59,8 +59,8 @@ class RunConfig(WorkOptions):
         "Of the optimizer, in the first epoch, or after the warm-up.", default=1e-3, range="> 0"
     )
     schedule: str = option(
-        "What becomes of it: exponential: --learning_rate_decay says; cosine: it falls to 0 at the "
-        "end; one_cycle: it rises from a 25th, and falls to almost nothing.",
+        "What becomes of it: exponential: --learning_rate_decay says; linear, cosine: it falls to "
+        "0 at the end; one_cycle: it rises from a 25th, and falls to almost nothing.",
         default="exponential",
         choices=("constant", "exponential", *_ENDING),
         before="exponential",

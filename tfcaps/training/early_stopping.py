@@ -11,15 +11,21 @@ from tfcaps.training.run_directory import Row
 def best(rows: Sequence[Row]) -> Row:
     """The epoch with the highest validation accuracy; the first one of several.
 
+    Where there are no classes, that with the lowest validation loss.
+
     Args:
-        rows: of metrics.csv, at least one, with `val_accuracy`.
+        rows: of metrics.csv, at least one, with `val_accuracy` or `val_loss`.
 
     Example:
 
     >>> best([{"epoch": epoch, "val_accuracy": a} for epoch, a in ((1, 0.5), (2, 0.7), (3, 0.7))])
     {'epoch': 2, 'val_accuracy': 0.7}
     """
-    return max(rows, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+    return max(rows, key=lambda row: (_quality(row), -row["epoch"]))
+
+
+def _quality(row: Row) -> float:
+    return row["val_accuracy"] if "val_accuracy" in row else -row["val_loss"]
 
 
 def is_over(rows: Sequence[Row], patience: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcaps import datasets, plots
+from tfcaps.errors import UsageError
 from tfcaps.training import class_weights
 from tfcaps.training.task import Config, Task
 
@@ -67,6 +68,15 @@ class ImageTask(Task[Config]):
             "image_shape": list(data.image_shape),
             "preprocessing": self.preprocessing.to_dict(),
         }
+
+    def input_too_large(self, data: "datasets.ImageDataset", needed: str) -> UsageError:
+        size = "×".join(str(side) for side in data.image_shape[:2])
+        return UsageError(
+            "Expected a training that fits into memory: a smaller --batch_size, a smaller "
+            "--image_size, or --model=EfficientCapsNet, with 0.25 to 1.6 million weights where "
+            "CapsNet has 43 to 714 million at 64 to 224 pixels. Received: "
+            f"--batch_size={self.config.batch_size} and images of {size}, which need {needed}"
+        )
 
     def build(self, data: "datasets.ImageDataset") -> "keras.Model":
         shape = self.preprocessing.output_shape(data.image_shape)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ import tfcaps
 from tfcaps import datasets, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
-from tfcaps.metrics import ClassificationScores, classification_scores
 from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
@@ -226,8 +226,7 @@ def train(
         with surroundings(config):
             data = config.task().load() if data is None else data
             task = config.with_classes(len(data.class_names)).task()
-            shape = task.describe(data)["image_shape"]
-            with memory.told(config.batch_size, shape):
+            with memory.told(functools.partial(task.input_too_large, data)):
                 run = _prepare(task, data, directory, initial_model)
                 # From here on: Keras compiles no step with XLA while operations are deterministic.
                 with devices.deterministic():
@@ -315,7 +314,7 @@ def _prepare(
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
     description = task.describe(data)
     if epochs_done < config.epochs:
-        memory.check(model, config.batch_size, description["image_shape"])
+        memory.check(model, config.batch_size, functools.partial(task.input_too_large, data))
     directory.create(config, description)
     return _Run(task, data, model, directory, rows)
 
@@ -407,9 +406,10 @@ def _results(run: _Run, rows: list[Row]) -> dict[str, Any]:
         chosen = {
             "epoch": int(best_row["epoch"]),
             **_scores(run, "validation", model),
-            "validation_accuracy": best_row["val_accuracy"],
             **_scores(run, "test", model),
         }
+        if "val_accuracy" in best_row:  # as it was measured in that epoch
+            chosen["validation_accuracy"] = best_row["val_accuracy"]
     return {
         **_scores(run, "test", run.model),
         **_scores(run, "validation", run.model),
@@ -447,7 +447,7 @@ def _scores(run: _Run, part: str, model: keras.Model | None) -> dict[str, float 
     """
     examples = run.data.test if part == "test" else run.data.validation
     if model is None or examples is None or (part == "test" and not run.config.test):
-        found = dict.fromkeys(ClassificationScores._fields)
+        found = dict.fromkeys(run.task.score_names(run.data))
     else:
         labels, scores = probe.scores(
             model.classifier,
@@ -456,9 +456,7 @@ def _scores(run: _Run, part: str, model: keras.Model | None) -> dict[str, float 
                 for batch in run.task.batches(run.data, examples)
             ),
         )
-        predictions = scores.argmax(axis=-1)
-        counts = plots.confusion_counts(labels, predictions, len(run.data.class_names))
-        found = classification_scores(counts)._asdict()
+        found = run.task.scores(run.data, labels, scores)
     return {f"{part}_{name}": value for name, value in found.items()}
 
 

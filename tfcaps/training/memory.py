@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -43,7 +43,7 @@ def step_megabytes(model: keras.Model, batch_size: int) -> float:
     return _BYTES * numbers / 2**20
 
 
-def check(model: keras.Model, batch_size: int, image_shape: Sequence[int]) -> None:
+def check(model: keras.Model, batch_size: int, too_large: Callable[[str], UsageError]) -> None:
     """Says how many weights a network has and what a step needs, before the first step.
 
     On a CPU, Linux ends a process that needs more than there is, and nobody is told why. So twice
@@ -52,7 +52,7 @@ def check(model: keras.Model, batch_size: int, image_shape: Sequence[int]) -> No
     Args:
         model: the network, compiled.
         batch_size: examples of a step.
-        image_shape: of the images, for the message.
+        too_large: the error of a training that needs so much, which is told it in words.
 
     Raises:
         UsageError: it needs far more than the machine has.
@@ -66,11 +66,7 @@ def check(model: keras.Model, batch_size: int, image_shape: Sequence[int]) -> No
         return  # whose allocator raises what `told` turns into a sentence
     there = measure.machine_megabytes()
     if needed > _TOLERANCE * there:
-        raise UsageError(
-            _sentence(
-                batch_size, image_shape, f"about {needed:,.0f} MB where there are {there:,.0f}"
-            )
-        )
+        raise too_large(f"about {needed:,.0f} MB where there are {there:,.0f}")
     if needed > there:
         print(
             f"That is more than the {there:,.0f} MB of this machine: the system may end the "
@@ -80,29 +76,18 @@ def check(model: keras.Model, batch_size: int, image_shape: Sequence[int]) -> No
 
 
 @contextlib.contextmanager
-def told(batch_size: int, image_shape: Sequence[int]) -> Iterator[None]:
+def told(too_large: Callable[[str], UsageError]) -> Iterator[None]:
     """A block in which running out of memory is a `UsageError`.
 
     Args:
-        batch_size: examples of a step, for the message.
-        image_shape: of the images, for the message.
+        too_large: see `check`.
     """
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         if "No space left" in str(error):  # a full disk is the same error of TensorFlow's
             raise
-        raise UsageError(_sentence(batch_size, image_shape, "more memory than there is")) from error
-
-
-def _sentence(batch_size: int, image_shape: Sequence[int], needed: str) -> str:
-    size = "×".join(str(side) for side in image_shape[:2])
-    return (
-        "Expected a training that fits into memory: a smaller --batch_size, a smaller "
-        "--image_size, or --model=EfficientCapsNet, with 0.25 to 1.6 million weights where CapsNet "
-        f"has 43 to 714 million at 64 to 224 pixels. Received: --batch_size={batch_size} and "
-        f"images of {size}, which need {needed}"
-    )
+        raise too_large("more memory than there is") from error
 
 
 def _slots(optimizer: keras.optimizers.Optimizer) -> int:

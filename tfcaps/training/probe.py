@@ -18,23 +18,27 @@ SHOWN_PAIRS = 20
 INSPECTED_IMAGES = 32
 
 
-def in_batches(network: keras.Model, inputs: np.ndarray):
+def in_batches(network: keras.Model, inputs: Any):
     """Calls a network at inference on slices of the inputs and joins what it returns.
 
     Args:
-        network: Any model of one input; its output may be a tensor or a nested dict of tensors.
-        inputs: Array (N, ...), N >= 1.
+        network: Any model; its output may be a tensor or a nested dict of tensors.
+        inputs: Array (N, ...), or arrays by name, as the model takes them; N >= 1.
 
     Returns:
         The outputs as float32 NumPy arrays (N, ...), in the structure the network returns.
     """
     batches = [
         keras.tree.map_structure(
-            _as_float32, network(inputs[start : start + BATCH_SIZE], training=False)
+            _as_float32, network(_part(inputs, start, BATCH_SIZE), training=False)
         )
-        for start in range(0, len(inputs), BATCH_SIZE)
+        for start in range(0, len(keras.tree.flatten(inputs)[0]), BATCH_SIZE)
     ]
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
+def _part(inputs: Any, start: int, size: int) -> Any:
+    return keras.tree.map_structure(lambda values: values[start : start + size], inputs)
 
 
 def scores(

@@ -69,6 +69,11 @@ def load_run(log_dir: str | os.PathLike) -> Run:
     """
     directory = RunDirectory(log_dir)
     description = directory.read_description()
+    if "preprocessing" not in description:
+        raise UsageError(
+            "Expected a run of a network of images. "
+            f"Received: {directory.path}, of a {description['config'].kind}"
+        )
     # Under another policy the optimizer would be another one than the saved one.
     with devices.precision(description["config"].precision):
         model, epoch = checkpoints.restore(directory.checkpoints)

@@ -74,5 +74,8 @@ def _schedule(config: RunConfig, steps: int, warm_up: int) -> schedules.Learning
     if config.schedule == "one_cycle":
         start = rate * _CYCLE_START if warm_up else rate
         return schedules.CosineDecay(start, falling, alpha=_CYCLE_END, **rising)
+    if config.schedule == "linear":
+        decaying = schedules.PolynomialDecay(rate, config.epochs * steps, 0.0)
+        return optimizers.WarmUp(decaying, warm_up)
     decayed = schedules.ExponentialDecay(rate, steps, config.learning_rate_decay, staircase=True)
     return optimizers.WarmUp(decayed, warm_up)

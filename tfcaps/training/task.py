@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from tfcaps.errors import UsageError
 from tfcaps.training.configuration import RunConfig
 
 # Keras is imported where something is computed: a wrong value is told without it.
@@ -162,6 +163,39 @@ class Task(abc.ABC, Generic[Config]):
     @abc.abstractmethod
     def export(self, model: "keras.Model", data: Data, directory: pathlib.Path) -> None:
         """Writes the classifier as the next version of a servable model."""
+
+    def scores(self, data: Data, labels: "np.ndarray", outputs: "np.ndarray") -> dict[str, float]:
+        """How good the classifier's outputs are, by the names that results.json has.
+
+        Args:
+            data: whose examples they are of.
+            labels: (N,).
+            outputs: of the classifier, (N, K).
+        """
+        from tfcaps import metrics, plots
+
+        counts = plots.confusion_counts(labels, outputs.argmax(axis=-1), len(data.class_names))
+        return metrics.classification_scores(counts)._asdict()
+
+    def score_names(self, data: Data) -> tuple[str, ...]:
+        """The names of `scores`."""
+        from tfcaps import metrics
+
+        del data
+        return metrics.ClassificationScores._fields
+
+    def input_too_large(self, data: Data, needed: str) -> UsageError:
+        """The error of a training that doesn't fit into memory; it says what may be made smaller.
+
+        Args:
+            data: what it learns from.
+            needed: how much it needs, in a few words.
+        """
+        del data
+        return UsageError(
+            "Expected a training that fits into memory: a smaller --batch_size. "
+            f"Received: --batch_size={self.config.batch_size}, which needs {needed}"
+        )
 
     def callbacks(self, examples: Mapping[str, "np.ndarray"]) -> list["keras.callbacks.Callback"]:
         """What is measured after each epoch, beside what is measured of all kinds.

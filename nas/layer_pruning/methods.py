@@ -6,104 +6,33 @@ on whatever machine, and published score logs can be replayed.
 """
 
 import abc
-import ast
 import dataclasses
 import itertools
 import math
-import os
-import pathlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from nas.layer_pruning.removals import (
+    ONE_PASS,
+    WHOLE,
+    Layers,
+    Removal,
+    RemovalRecord,
+    joined,
+)
 from nas.records import COMPLETED, FAILED, RUNNING, Decision
-from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.registry import Registry
 
-METHODS = Registry("a method", "nas")
+METHODS = Registry("a method", "nas.layer_pruning")
 TIES = ("published", "lowest")
-# What a trial is for.
-WHOLE, CANDIDATE, ONE_PASS = "whole", "candidate", "one_pass"
-_DIGITS = 3  # to which the published program rounds scores before it compares them
+DIGITS = 3  # to which the published program rounds scores before it compares them
 _CONFIDENCE = 0.95
 # Standard errors by which the whole model has to be above the majority class.
 _GUARD_ERRORS = 2.0
 _LARGEST_SET = 2  # of an exhaustive choice
-
-Layers = tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Removal:
-    """A trial to be made: an encoder without some of its layers, fine-tuned once.
-
-    Args:
-        removed: indices of the layers in the whole encoder, ascending.
-        seed: of head, dropout and order of the examples.
-        part: of the steps of a whole fine-tuning, in (0, 1]. Default 1.
-        role: "whole", "candidate", or "one_pass": nothing is trained, layers are measured.
-    """
-
-    removed: Layers
-    seed: int
-    part: float = 1.0
-    role: str = CANDIDATE
-
-    def to_values(self) -> dict[str, str | int | float]:
-        """The proposal as a trial of keras-tuner carries it.
-
-        Example:
-
-        >>> Removal.from_values(Removal((3, 5), 41).to_values())
-        Removal(removed=(3, 5), seed=41, part=1.0, role='candidate')
-        """
-        return {
-            "removed": joined(self.removed),
-            "seed": self.seed,
-            "part": self.part,
-            "role": self.role,
-        }
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "Removal":
-        """The inverse of `to_values`."""
-        return cls(
-            removed=_split(str(values["removed"])),
-            seed=int(values["seed"]),
-            part=float(values["part"]),
-            role=str(values["role"]),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class RemovalRecord:
-    """A trial that was begun.
-
-    Args:
-        name: its identity.
-        proposal: what was tried.
-        status: "completed", "failed" or "running".
-        score: of the validation split.
-        above_majority: score minus that of always answering the most frequent class.
-        above_error: standard error of that over examples.
-        rankings: of a trial "one_pass": each layer's value by measure, the first ones to be
-            removed being the lowest.
-        seconds: of the trial.
-        message: of a failed trial.
-    """
-
-    name: str
-    proposal: Removal
-    status: str = COMPLETED
-    score: float = math.nan
-    above_majority: float = math.nan
-    above_error: float = math.nan
-    rankings: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
-    seconds: float = math.nan
-    message: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +55,7 @@ class Candidate:
     @property
     def error(self) -> float:
         """Standard error of the mean over the seeds; NaN of one seed."""
-        return _standard_error(self.scores)
+        return standard_error(self.scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +88,7 @@ class Step:
     @property
     def error(self) -> float:
         """Standard error of the paired differences; NaN of fewer than two seeds."""
-        return _standard_error(self.differences)
+        return standard_error(self.differences)
 
     @property
     def is_distinguishable(self) -> bool:
@@ -192,7 +121,7 @@ def choose(scores: Sequence[tuple[Any, float]], ties: str = "published") -> Any:
     >>> choose([(0, 0.91), (1, 0.95), (2, 0.9501)]), choose([(0, 0.5), (1, 0.5)], ties="lowest")
     (2, 0)
     """
-    rounded = [(key, round(score, _DIGITS)) for key, score in scores if not math.isnan(score)]
+    rounded = [(key, round(score, DIGITS)) for key, score in scores if not math.isnan(score)]
     if not rounded:
         raise UsageError("Expected a score. Received: none that is a number")
     best = max(score for _, score in rounded)
@@ -251,6 +180,10 @@ class Method(abc.ABC):
         del records
         return []
 
+    def expected_trials(self) -> int:
+        """How many trials the choice takes."""
+        return 0
+
 
 class _Trained(Method):
     """Base class of methods that compare fine-tuned candidates."""
@@ -259,15 +192,21 @@ class _Trained(Method):
 
     def decide(self, records: Sequence[RemovalRecord]) -> Decision:
         whole = tuple(Removal((), seed, role=WHOLE) for seed in self.seeds)
-        waiting = _missing(whole, records)
+        waiting = missing(whole, records)
         if waiting is not None:
             return waiting
         reason = self._no_reason_to_rank(records)
         return Decision(reason=reason) if reason else self._compare(records)
 
-    def ranks(self, records: Sequence[RemovalRecord]) -> bool:
-        """Whether the whole model has learnt enough for its layers to be ranked."""
-        return self._no_reason_to_rank(records) is None
+    def expected_trials(self):
+        sizes = self.candidate_counts()
+        if self.budget is not None:
+            sizes = [size + -(-size // 2) for size in sizes]
+        return len(self.seeds) * (1 + sum(sizes))
+
+    @abc.abstractmethod
+    def candidate_counts(self) -> list[int]:
+        """How many candidates each choice has."""
 
     @abc.abstractmethod
     def _compare(self, records: Sequence[RemovalRecord]) -> Decision:
@@ -282,7 +221,7 @@ class _Trained(Method):
             return None
         above = [record.above_majority for record in whole]
         # Over examples, which are the same for all seeds, and over seeds.
-        errors = [np.mean([record.above_error for record in whole]), _standard_error(above)]
+        errors = [np.mean([record.above_error for record in whole]), standard_error(above)]
         error = math.hypot(*(value for value in errors if not math.isnan(value)))
         if float(np.mean(above)) > _GUARD_ERRORS * error:
             return None
@@ -298,11 +237,11 @@ class _Trained(Method):
         """What the sets came to, or the trials that are missing."""
         if self.budget is not None:
             first = self._trials(sets, self.budget)
-            waiting = _missing(first, records)
+            waiting = missing(first, records)
             if waiting is not None:
                 return waiting
             sets = self._better_half(sets, records)
-        waiting = _missing(self._trials(sets, 1.0), records)
+        waiting = missing(self._trials(sets, 1.0), records)
         return waiting if waiting is not None else self._found(sets, 1.0, records)
 
     def _trials(self, sets: Sequence[Layers], part: float) -> tuple[Removal, ...]:
@@ -361,6 +300,9 @@ class Greedy(_Trained):
         outcome = self._walk(records)[1]
         return outcome or Decision(reason=f"{self.count} layers have been chosen")
 
+    def candidate_counts(self):
+        return [self.num_layers - removed for removed in range(self.count)]
+
     def steps(self, records):
         return self._walk(records)[0]
 
@@ -410,6 +352,9 @@ class Exhaustive(_Trained):
                 f"Expected --prune_n_layers of 1 or {_LARGEST_SET} with "
                 f"--prune_method=exhaustive. Received: {count}"
             )
+
+    def candidate_counts(self):
+        return [len(sets) for sets in self._sets()]
 
     def _compare(self, records):
         for sets in self._sets():
@@ -484,8 +429,11 @@ class _OnePass(_Ordered):
 
     measure: ClassVar[str]
 
+    def expected_trials(self):
+        return 1
+
     def decide(self, records):
-        waiting = _missing((Removal((), self.seeds[0], role=ONE_PASS),), records)
+        waiting = missing((Removal((), self.seeds[0], role=ONE_PASS),), records)
         if waiting is not None:
             return waiting
         if records[0].status == FAILED:
@@ -525,12 +473,34 @@ class MostConflicts(_OnePass):
     measure = "bundle_entropy"
 
 
+class GivenLayers(Method):
+    """Layers that were chosen before, as a file has them. See `Method`.
+
+    Args:
+        num_layers: L, of the whole encoder.
+        sets: the layers removed for each size 1, 2, …
+        seeds: of the trainings in the end. Default (41,).
+    """
+
+    def __init__(self, num_layers: int, sets: Sequence[Layers], *, seeds: Sequence[int] = (41,)):
+        super().__init__(num_layers, len(sets), seeds=seeds)
+        self._sets = tuple(sets)
+
+    def decide(self, records):
+        del records
+        return Decision(reason="the layers were given")
+
+    def chosen(self, records):
+        del records
+        return self._sets
+
+
 def _in_order_of(layers: Sequence[int], sets: Sequence[Layers]) -> list[Layers]:
     """The sets, as the layers that they have in addition are ascending: the published order."""
     return [found for _, found in sorted(zip(layers, sets, strict=True))]
 
 
-def _missing(proposals: Sequence[Removal], records: Sequence[RemovalRecord]) -> Decision | None:
+def missing(proposals: Sequence[Removal], records: Sequence[RemovalRecord]) -> Decision | None:
     """The trials of these that nobody has begun; None where all are done."""
     known = {record.proposal: record.status for record in records}
     missing = tuple(proposal for proposal in proposals if proposal not in known)
@@ -539,175 +509,8 @@ def _missing(proposals: Sequence[Removal], records: Sequence[RemovalRecord]) -> 
     return None
 
 
-def _standard_error(values: Sequence[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of some values; NaN of fewer than two."""
     if len(values) < 2:
         return math.nan
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
-def joined(layers: Layers) -> str:
-    """A set of layers as published files have it.
-
-    >>> joined((3, 11))
-    '3-11'
-    """
-    return "-".join(map(str, layers))
-
-
-def _split(text: str) -> Layers:
-    return tuple(int(part) for part in text.split("-")) if text else ()
-
-
-class LayerFiles:
-    """The published program's text files of one choice.
-
-        {model}_{task}_greedy.txt       one layer a line, in order of removal: any prefix is a size
-        {model}_{task}_greedy_log.txt   k;{layer: score, …} a line, k layers removed before
-        {model}_{task}_perfect.txt      line n: the best set of n layers, i-j
-        {model}_{task}_perfect_log.txt  i-j;score a line
-
-    Args:
-        folder: where they lie.
-        model: its name; of a path the last part, in lower case.
-        task: its name, in lower case.
-    """
-
-    def __init__(self, folder: str | os.PathLike, model: str, task: str):
-        stem = f"{_file_name(model)}_{_file_name(task)}"
-        folder = pathlib.Path(folder)
-        self._paths = {
-            kind: (folder / f"{stem}_{kind}.txt", folder / f"{stem}_{kind}_log.txt")
-            for kind in ("greedy", "perfect")
-        }
-
-    def write(self, method: Method, records: Sequence[RemovalRecord]) -> pathlib.Path:
-        """Writes the choice, and of scores their log, whole or not at all; returns the choice's."""
-        is_sets = isinstance(method, Exhaustive)
-        choice, log = self._paths["perfect" if is_sets else "greedy"]
-        chosen = method.chosen(records)
-        lines = [joined(layers) for layers in chosen] if is_sets else chosen[-1] if chosen else ()
-        files.write_text(choice, "".join(f"{line}\n" for line in lines))
-        steps = method.steps(records)
-        if steps:
-            write: Callable = _set_log if is_sets else _order_log
-            files.write_text(log, write(steps))
-        return choice
-
-
-def _order_log(steps: Sequence[Step]) -> str:
-    lines, removed = [], set()
-    for number, step in enumerate(steps):
-        scores = {
-            next(iter(set(candidate.removed) - removed)): round(candidate.mean, _DIGITS)
-            for candidate in step.candidates
-        }
-        lines.append(f"{number};{dict(sorted(scores.items()))}\n")
-        removed = set(step.winner.removed)
-    return "".join(lines)
-
-
-def _set_log(steps: Sequence[Step]) -> str:
-    return "".join(
-        f"{joined(candidate.removed)};{round(candidate.mean, _DIGITS)}\n"
-        for step in steps
-        for candidate in step.candidates
-    )
-
-
-def read_choice(path: str | os.PathLike, num_layers: int) -> tuple[Layers, ...]:
-    """The layers removed for each size, from a published file or one of `LayerFiles`.
-
-    Args:
-        path: `…_greedy.txt`, or `…_perfect.txt`, whose lines are sets.
-        num_layers: L, of the whole encoder.
-
-    Raises:
-        UsageError: there is no such file, it is empty or something else, or a layer is unknown or
-            stands there twice.
-    """
-    path = pathlib.Path(path)
-
-    def wrong(what: str) -> UsageError:
-        return UsageError(
-            f"Expected --layers_file with layers from 0 to {num_layers - 1}, one a line, or sets "
-            f"such as 3-5. Received: {path}, {what}"
-        )
-
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        raise wrong("which doesn't exist") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise wrong("which is no text file") from None
-    if not lines:
-        raise wrong("which is empty")
-    for line in lines:
-        if not re.fullmatch(r"\d+(-\d+)*", line):
-            raise wrong(f"which has the line {line[:40]!r}")
-    sets = [_split(line) for line in lines]
-    if all(len(layers) == 1 for layers in sets):
-        order = tuple(layer for (layer,) in sets)
-        sets = [order[: size + 1] for size in range(len(order))]
-    for size, layers in enumerate(sets, start=1):
-        unknown = [layer for layer in layers if layer >= num_layers]
-        if unknown:
-            raise wrong(f"which has the layer {unknown[0]}")
-        if len(set(layers)) < len(layers):
-            twice = next(layer for layer in layers if layers.count(layer) > 1)
-            raise wrong(f"which has the layer {twice} twice")
-        if len(layers) != size:
-            raise wrong(f"whose line {size} has {len(layers)} layers instead of {size}")
-        if size == num_layers:
-            raise wrong("which leaves no layer")
-    return tuple(sets)
-
-
-def read_order_log(path: str | os.PathLike) -> list[dict[int, float]]:
-    """The scores of each step, layer by layer, from a `…_greedy_log.txt`.
-
-    The published program appends: of a log that was written twice the last writing counts.
-
-    Raises:
-        UsageError: the file is missing or something else.
-    """
-    path = pathlib.Path(path)
-    steps: list[dict[int, float]] = []
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            number, scores = line.split(";", 1)
-            if int(number) == 0:
-                steps = []
-            steps.append({int(k): float(v) for k, v in ast.literal_eval(scores).items()})
-    except (OSError, ValueError, SyntaxError, AttributeError):
-        raise UsageError(
-            f"Expected a log with lines such as 0;{{0: 0.556, 1: 0.548}}. Received: {path}, which "
-            "is missing or something else"
-        ) from None
-    return steps
-
-
-def read_set_log(path: str | os.PathLike) -> list[tuple[Layers, float]]:
-    """The sets with their scores, in their order, from a `…_perfect_log.txt`.
-
-    Raises:
-        UsageError: the file is missing or something else.
-    """
-    path = pathlib.Path(path)
-    try:
-        lines = [line.split(";") for line in path.read_text(encoding="utf-8").splitlines() if line]
-        return [(_split(layers), float(score)) for layers, score in lines]
-    except (OSError, ValueError):
-        raise UsageError(
-            f"Expected a log with lines such as 3-5;0.912. Received: {path}, which is missing or "
-            "something else"
-        ) from None
-
-
-def _file_name(name: str) -> str:
-    """A name that is part of a file's name: of a path its last part.
-
-    >>> _file_name("runs/BERT-base/"), _file_name("csv:data/My file.csv")
-    ('bert-base', 'my_file.csv')
-    """
-    last = re.split(r"[/:]", name.rstrip("/"))[-1]
-    return re.sub(r"[^a-z0-9.-]+", "_", last.lower())

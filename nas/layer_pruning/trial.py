@@ -1,0 +1,224 @@
+"""One fine-tuning of an encoder without some of its layers, and one look at all layers."""
+
+import itertools
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nas.folders import TrialFolder
+from nas.layer_pruning.configuration import PruningConfig, PruningFolder, described
+from nas.layer_pruning.removals import FINAL, ONE_PASS, Removal, RemovalRecord
+from nas.tuner import FinishedTrial
+from tfcaps import datasets, files, metrics
+from tfcaps.models import TextEncoder, encoder_layers
+from tfcaps.training import TextClassifierTask, devices, loop, probe, schedules
+
+OBJECTIVE = "score"
+_MEASURES = ("block_influence", "bundle_entropy")
+_PROBED = 512  # examples that layers are measured on in one pass
+
+
+class RemovalRunner:
+    """Makes and runs trials; to be used inside `loop.surroundings`.
+
+    Encoders of the same number of layers share one compiled network: its variables are set back to
+    what a new one would have, as to trace a graph takes longer than some fine-tunings.
+
+    Args:
+        config: of the pruning.
+        encoder: the whole one.
+
+    Raises:
+        UsageError: the data can't be had.
+    """
+
+    def __init__(self, config: PruningConfig, encoder: TextEncoder):
+        self.config = config
+        self.encoder = encoder
+        self.folder = PruningFolder(config.log_dir)
+        self.task = TextClassifierTask(config.fine_tuning(()), encoder)
+        self.data = self.task.load()
+        self.all_data = self.task.with_config(config.fine_tuning((), all_examples=True)).load()
+        self._shared: _Shared | None = None
+
+    def run(self, name: str, values: Mapping[str, Any]) -> dict[str, float]:
+        """Runs a trial, and leaves its files in its folder.
+
+        Args:
+            name: identity of the trial.
+            values: what it tries, see `Removal.to_values`.
+
+        Returns:
+            Its objective and other numbers, by name.
+
+        Raises:
+            UsageError: a loss, a weight or a score is not finite.
+        """
+        started = time.monotonic()
+        proposal = Removal.from_values(values)
+        found = self._measure() if proposal.role == ONE_PASS else self._fine_tune(name, proposal)
+        return {**found, "seconds": time.monotonic() - started}
+
+    def _fine_tune(self, name: str, proposal: Removal) -> dict[str, float]:
+        session = self.session(proposal)
+        with devices.deterministic():
+            session.train_epochs(
+                range(session.config.epochs),
+                schedules.callbacks(session.config, session.steps),
+                validate=False,
+            )
+        examples = session.data.test if proposal.role == FINAL else session.data.validation
+        labels, outputs = probe.scores(
+            session.model.classifier,
+            (
+                (session.task.network_input(batch), batch["label"])
+                for batch in session.task.batches(session.data, examples)
+            ),
+        )
+        metric = self.data.metric
+        found = {OBJECTIVE: metrics.task_score(metric, labels, outputs)}
+        if proposal.role != FINAL:
+            majority = metrics.majority_score(metric, session.data.train.labels, labels)
+            found["above_majority"] = found[OBJECTIVE] - majority
+            found["above_error"] = metrics.bootstrap_error(metric, labels, outputs)
+        with files.replacing(TrialFolder(self.folder.trials, name).path / "outputs.npy") as path:
+            np.save(path, outputs)
+        print(
+            f"  without {described(proposal.removed)}, seed {proposal.seed}: {metric} "
+            f"{found[OBJECTIVE]:.4f}",
+            flush=True,
+        )
+        return found
+
+    def session(self, proposal: Removal) -> loop.Session:
+        """The network of a proposal as it is before its first step."""
+        data = self.all_data if proposal.role == FINAL else self.data
+        config = self.config
+        task = self.task.with_config(
+            config.fine_tuning(
+                proposal.removed,
+                seed=proposal.seed,
+                part=proposal.part,
+                steps=datasets.epoch_steps(
+                    len(data.train), config.batch_size, config.steps_per_epoch or None
+                ),
+                all_examples=proposal.role == FINAL,
+            )
+        )
+        devices.seed_generators(proposal.seed)
+        model = task.build(data)
+        # The graph of a step holds the schedule, which depends on the number of steps.
+        kind = (
+            len(proposal.removed),
+            task.config.epochs,
+            len(data.train),
+            task.config.steps_per_epoch,
+        )
+        if self._shared is None or self._shared.kind != kind:
+            session = loop.start(task, data, model)
+            self._shared = _Shared(kind, session.model)
+            return session
+        return loop.Session(task, data, self._shared.made_new(model))
+
+    def _measure(self) -> dict[str, float]:
+        """Block influence and bundle entropy of each layer of the pretrained encoder."""
+        import keras
+
+        examples = datasets.probe_set(
+            self.data.train, min(_PROBED, len(self.data.train)), seed=self.config.seed
+        )
+        layers = encoder_layers(self.encoder.backbone)
+        taps = keras.Model(
+            self.encoder.backbone.input, [layers[0].input, *(layer.output for layer in layers)]
+        )
+        influences, pooled = [], []
+        for batch in self.task.batches(self.data, examples):
+            mask = np.asarray(batch["padding_mask"], "float64")
+            states = [
+                np.asarray(state, "float64")
+                for state in taps(self.task.network_input(batch), training=False)
+            ]
+            influences.append([_influence(*pair, mask) for pair in itertools.pairwise(states)])
+            pooled.append(
+                [
+                    (state * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+                    for state in states[1:]
+                ]
+            )
+        sums, counts = np.sum(influences, axis=0).T
+        entropies = [
+            metrics.bundle_entropy(
+                np.concatenate(states).astype("float32"),
+                np.rint(examples.labels).astype(int),
+                learning_rate=self.config.learning_rate,
+                batch_size=self.config.batch_size,
+                amplitude=metrics.weight_amplitude(self.encoder.backbone),
+            ).entropy
+            for states in zip(*pooled, strict=True)
+        ]
+        found = {OBJECTIVE: 0.0}
+        for layer, (influence, entropy) in enumerate(zip(sums / counts, entropies, strict=True)):
+            found[f"block_influence/{layer}"] = influence
+            # The most conflicting layer goes first: the lower, the earlier.
+            found[f"bundle_entropy/{layer}"] = -entropy
+        return found
+
+
+def to_record(trial: FinishedTrial) -> RemovalRecord:
+    """What the methods decide by."""
+    rankings = {
+        measure: tuple(
+            trial.numbers[f"{measure}/{layer}"]
+            for layer in range(len(trial.numbers))
+            if f"{measure}/{layer}" in trial.numbers
+        )
+        for measure in _MEASURES
+    }
+    return RemovalRecord(
+        name=trial.name,
+        proposal=Removal.from_values(trial.values),
+        status=trial.status,
+        score=trial.number(OBJECTIVE),
+        above_majority=trial.number("above_majority"),
+        above_error=trial.number("above_error"),
+        rankings={measure: values for measure, values in rankings.items() if values},
+        seconds=trial.numbers.get("seconds", math.nan),
+        message=trial.message,
+    )
+
+
+def _influence(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Sum of 1 − cosine over all tokens, and how many there are."""
+    products = (before * after).sum(axis=-1)
+    norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
+    return float(((1 - products / norms) * mask).sum()), float(mask.sum())
+
+
+class _Shared:
+    """A compiled network that several trials use, one after the other.
+
+    Args:
+        kind: what their graphs have in common.
+        model: compiled, and not trained yet.
+    """
+
+    def __init__(self, kind: tuple[int, ...], model: Any):
+        self.kind = kind
+        self._model = model
+        optimizer = model.optimizer
+        optimizer.build(model.trainable_variables)
+        # Most are zero: those needn't be kept.
+        values = {variable.path: np.asarray(variable) for variable in optimizer.variables}
+        self._before = {path: value for path, value in values.items() if np.any(value)}
+
+    def made_new(self, built: Any) -> Any:
+        """The network with all variables of one that was just built, as if it had been compiled."""
+        for target, source in zip(self._model.variables, built.variables, strict=True):
+            target.assign(source)
+        for variable in self._model.optimizer.variables:
+            zeros = np.zeros(variable.shape, variable.dtype)
+            variable.assign(self._before.get(variable.path, zeros))
+        return self._model

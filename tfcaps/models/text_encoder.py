@@ -1,0 +1,244 @@
+"""Pretrained text encoders of KerasHub: opened, tokenizing, and without some of their layers."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcaps.errors import UsageError
+
+# Those whose layers lie in one list, each with weights of its own.
+_WITH_LAYERS = (
+    *("BertBackbone", "RobertaBackbone", "XLMRobertaBackbone"),
+    *("DistilBertBackbone", "ElectraBackbone"),
+)
+_TOKENIZED = 1024  # texts at a time
+_SHARING = ("AlbertBackbone",)
+# Written by sentence-transformers beside a model in Hugging Face's format.
+_POOLING_FILE = pathlib.PurePath("1_Pooling", "config.json")
+
+
+def keras_hub() -> Any:
+    """The package keras_hub.
+
+    Raises:
+        UsageError: it isn't installed.
+    """
+    try:
+        import keras_hub as package
+    except ImportError:
+        raise UsageError(
+            "Expected KerasHub for text encoders: pip install 'tfcaps[nlp]'. "
+            "Received: no package keras_hub"
+        ) from None
+    return package
+
+
+@dataclasses.dataclass(frozen=True)
+class TextEncoder:
+    """A pretrained encoder with its tokenizer.
+
+    Args:
+        name: what it was opened by.
+        backbone: from `token_ids`, `padding_mask` and, of some, `segment_ids`, each `(B, T)`, to
+            vectors `(B, T, H)`; a model of KerasHub.
+        tokenizer: of KerasHub, too.
+        pools_by_mean: whether it was made to have its vectors averaged, as sentence encoders are.
+    """
+
+    name: str
+    backbone: Any
+    tokenizer: Any
+    pools_by_mean: bool = False
+
+    @property
+    def num_layers(self) -> int:
+        """L, how many layers there are."""
+        return len(encoder_layers(self.backbone))
+
+    def without(self, removed: Collection[int]) -> "TextEncoder":
+        """The encoder without some of its layers, see `without_layers`."""
+        return dataclasses.replace(self, backbone=without_layers(self.backbone, removed))
+
+    def packer(self, max_tokens: int) -> Any:
+        """KerasHub's layer from one or two texts each to `token_ids` and what else goes with it.
+
+        Args:
+            max_tokens: T; what is longer is cut.
+
+        Raises:
+            UsageError: the encoder has seen no positions beyond fewer tokens.
+        """
+        longest = self.backbone.get_config().get("max_sequence_length", max_tokens)
+        if max_tokens > longest:
+            raise UsageError(
+                f"Expected --max_tokens of at most {longest}, the positions that {self.name} has. "
+                f"Received: {max_tokens}"
+            )
+        models = keras_hub().models
+        packers = models.TextClassifierPreprocessor.__subclasses__()
+        fitting = (cls for cls in packers if isinstance(self.tokenizer, cls.tokenizer_cls))
+        cls = next(fitting, models.BertTextClassifierPreprocessor)
+        return cls(self.tokenizer, sequence_length=max_tokens)
+
+    def pack(self, packer: Any, texts: Sequence[Any]) -> dict[str, Any]:
+        """Texts as the backbone takes them, by TensorFlow operations alone.
+
+        Args:
+            packer: as `packer` gives it.
+            texts: one or two tensors of strings `(B,)`.
+
+        Returns:
+            Integers `(B, T)` by name.
+        """
+        import tensorflow as tf
+
+        # With y, a pair of texts isn't taken for texts and labels.
+        packed = packer(tuple(texts) if len(texts) > 1 else texts[0], y=None)
+        tokens = packed["token_ids"]
+        return {
+            # Some tokenizers know no segments where their encoder does.
+            name: tf.cast(packed[name], tf.int32) if name in packed else tf.zeros_like(tokens)
+            for name in sorted(self.backbone.input)
+        }
+
+    def tokenize(self, texts: Sequence[np.ndarray], max_tokens: int) -> dict[str, np.ndarray]:
+        """As `pack`, of texts in memory, no longer than the longest one needs.
+
+        Args:
+            texts: one or two arrays of strings `(N,)`, N >= 1.
+            max_tokens: what is longer is cut.
+        """
+        import tensorflow as tf
+
+        packer = self.packer(max_tokens)
+        columns = tuple(tf.constant([str(text) for text in column]) for column in texts)
+        batches = tf.data.Dataset.from_tensor_slices(columns).batch(_TOKENIZED)
+        # In a graph, as in a served model.
+        found = list(batches.map(lambda *batch: self.pack(packer, batch)).as_numpy_iterator())
+        packed = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        length = int(packed["padding_mask"].sum(axis=1).max())
+        return {name: values[:, :length] for name, values in packed.items()}
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes a preset that KerasHub opens, `Backbone.from_preset` and `Tokenizer.from_preset`.
+
+        Args:
+            folder: is made, or has what of it there is replaced.
+        """
+        self.backbone.save_to_preset(os.fspath(folder))
+        self.tokenizer.save_to_preset(os.fspath(folder))
+
+
+def open_text_encoder(name: str | os.PathLike, *, dtype: str | None = None) -> TextEncoder:
+    """Opens a pretrained encoder: BERT, RoBERTa, XLM-R, DistilBERT or ELECTRA.
+
+    Args:
+        name: a preset of KerasHub, the folder of one, or a folder in Hugging Face's format
+            (config.json, safetensors, tokenizer).
+        dtype: Keras dtype policy. Default None: the global one.
+
+    Raises:
+        UsageError: it can't be opened, or is no encoder whose layers can be removed; or KerasHub
+            isn't installed.
+    """
+    name, models = os.fspath(name), keras_hub().models
+    _check_name(name, models)
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
+    try:
+        backbone = models.Backbone.from_preset(name, dtype=policy)
+        kind = type(backbone).__name__
+        if kind in _WITH_LAYERS:
+            tokenizer = models.Tokenizer.from_preset(name)
+    except Exception as error:  # KerasHub, its downloads and converters raise anything
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(
+            f"Expected --model to be an encoder that KerasHub can open. Received: {name}, of which "
+            f"it says: {lines[0].rstrip('.:')}"
+        ) from error
+    if kind in _SHARING:
+        raise UsageError(
+            "Expected an encoder whose layers have weights of their own. "
+            f"Received: {name}, an {kind}, whose layers share theirs: none can be removed"
+        )
+    if kind not in _WITH_LAYERS:
+        raise UsageError(f"Expected one of {', '.join(_WITH_LAYERS)}. Received: {name}, a {kind}")
+    return TextEncoder(name, backbone, tokenizer, _pools_by_mean(pathlib.Path(name)))
+
+
+def _check_name(name: str, models: Any) -> None:
+    if os.path.isdir(name):
+        if not os.path.isfile(os.path.join(name, "config.json")):
+            raise UsageError(
+                "Expected --model to be the folder of an encoder, of KerasHub or Hugging Face. "
+                f"Received: {name}, which has no config.json"
+            )
+    elif "://" not in name and name not in models.Backbone.presets:
+        raise UsageError(
+            "Expected --model to be a folder, or a preset of KerasHub such as "
+            f"bert_base_en_uncased. Received: {name}, which is neither"
+        )
+
+
+def _pools_by_mean(folder: pathlib.Path) -> bool:
+    try:
+        pooling = json.loads((folder / _POOLING_FILE).read_text(encoding="utf-8"))
+        return bool(pooling["pooling_mode_mean_tokens"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def encoder_layers(backbone: Any) -> list[keras.layers.Layer]:
+    """The layers of an encoder that can be removed, from the lowest to the uppermost.
+
+    Of a model of images they are inside one layer, as in KerasHub's ViT.
+    """
+    found = getattr(backbone, "transformer_layers", None)
+    return list(found if found is not None else backbone.get_layer("vit_encoder").encoder_layers)
+
+
+def without_layers(backbone: Any, removed: Collection[int]) -> Any:
+    """A smaller encoder, with the weights of the layers that stay.
+
+    It computes exactly what the whole one does where these layers give their input.
+
+    Args:
+        backbone: a model of KerasHub, see `encoder_layers`.
+        removed: indices of layers, from 0. None: a copy.
+
+    Raises:
+        ValueError: a layer is unknown, or none is left.
+
+    Example: see `TextEncoder.without`.
+    """
+    layers = encoder_layers(backbone)
+    unknown = sorted(set(removed) - set(range(len(layers))))
+    if unknown:
+        raise UsageError(
+            f"Expected layers from 0 to {len(layers) - 1} to be removed. Received: {unknown[0]}"
+        )
+    kept = [layer for index, layer in enumerate(layers) if index not in removed]
+    if not kept:
+        raise UsageError(f"Expected a layer to be left. Received: all {len(layers)} to be removed")
+    smaller = type(backbone).from_config({**backbone.get_config(), "num_layers": len(kept)})
+    pairs = [*zip(encoder_layers(smaller), kept, strict=True)]
+    for new, old in pairs:
+        _assign(new.weights, old.weights)
+    _assign(_outside(smaller), _outside(backbone))
+    return smaller
+
+
+def _outside(backbone: Any) -> list[Any]:
+    """The weights that belong to no layer that can be removed, in their order."""
+    inside = {id(weight) for layer in encoder_layers(backbone) for weight in layer.weights}
+    return [weight for weight in backbone.weights if id(weight) not in inside]
+
+
+def _assign(targets: Sequence[Any], sources: Sequence[Any]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(source)
