@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nas.architecture import Architecture
 
@@ -104,12 +105,13 @@ class Decision:
     """What comes next: trials to be made, or to be waited for, or the end.
 
     Args:
-        proposals: that nobody works on yet; none, and no reason: others are running.
+        proposals: that nobody works on yet, each with a method `to_values`; none, and no reason:
+            others are running.
         reason: why the search is over, or None.
         final: identity of the trial that the search has come to so far; None if there is none.
     """
 
-    proposals: tuple[Proposal, ...] = ()
+    proposals: tuple[Any, ...] = ()
     reason: str | None = None
     final: str | None = None
 

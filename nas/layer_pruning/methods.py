@@ -221,8 +221,9 @@ class _Trained(Method):
             return None
         above = [record.above_majority for record in whole]
         # Over examples, which are the same for all seeds, and over seeds.
-        errors = [np.mean([record.above_error for record in whole]), standard_error(above)]
-        error = math.hypot(*(value for value in errors if not math.isnan(value)))
+        over_examples = float(np.mean([record.above_error for record in whole]))
+        over_seeds = standard_error(above) if len(above) > 1 else 0.0
+        error = math.hypot(over_examples, over_seeds)
         if float(np.mean(above)) > _GUARD_ERRORS * error:
             return None
         return (
@@ -298,7 +299,7 @@ class Greedy(_Trained):
 
     def _compare(self, records):
         outcome = self._walk(records)[1]
-        return outcome or Decision(reason=f"{self.count} layers have been chosen")
+        return outcome or Decision(reason=f"all {self.count} layers have been chosen")
 
     def candidate_counts(self):
         return [self.num_layers - removed for removed in range(self.count)]

@@ -70,20 +70,23 @@ class RemovalRunner:
                 schedules.callbacks(session.config, session.steps),
                 validate=False,
             )
-        examples = session.data.test if proposal.role == FINAL else session.data.validation
+        data: Any = session.data
+        examples = data.test if proposal.role == FINAL else data.validation
         labels, outputs = probe.scores(
             session.model.classifier,
             (
                 (session.task.network_input(batch), batch["label"])
-                for batch in session.task.batches(session.data, examples)
+                for batch in session.task.batches(data, examples)
             ),
         )
         metric = self.data.metric
         found = {OBJECTIVE: metrics.task_score(metric, labels, outputs)}
         if proposal.role != FINAL:
-            majority = metrics.majority_score(metric, session.data.train.labels, labels)
+            majority = metrics.majority_score(metric, data.train.labels, labels)
             found["above_majority"] = found[OBJECTIVE] - majority
-            found["above_error"] = metrics.bootstrap_error(metric, labels, outputs)
+            found["above_error"] = metrics.bootstrap_error(
+                metric, data.train.labels, labels, outputs
+            )
         with files.replacing(TrialFolder(self.folder.trials, name).path / "outputs.npy") as path:
             np.save(path, outputs)
         print(

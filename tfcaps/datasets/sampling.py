@@ -1,19 +1,33 @@
 """Which examples go where: subsets and stratified parts, reproducible by their seed."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 
 _Part = TypeVar("_Part", covariant=True)
+
+
+class _Labelled(Protocol):
+    """Some examples with their classes."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Integers (N,)."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def take(self, indices: np.ndarray) -> Any:
+        """The examples at these indices, in their order."""
+
 
 # One stream of random numbers for each use of a seed, so that the uses don't depend on each other.
 _SUBSET_STREAM, _PART_STREAM, _PROBE_STREAM = 0, 1, 2
 
 
-def subset(split: Split, count: int, *, seed: int) -> Split:
+def subset(split: "_Examples[_Part]", count: int, *, seed: int) -> _Part:
     """The first `count` examples of a seeded shuffle: a smaller subset is part of a larger one.
 
     Args:
@@ -32,7 +46,7 @@ def subset(split: Split, count: int, *, seed: int) -> Split:
     return split.take(np.argsort(_keys(len(split), seed, _SUBSET_STREAM), kind="stable")[:count])
 
 
-def hold_out(split: Split, count: int, *, seed: int) -> tuple[Split, Split]:
+def hold_out(split: _Labelled, count: int, *, seed: int) -> tuple[Any, Any]:
     """Takes a stratified part of `count` examples out of a split.
 
     Of a class with n of the N examples the part gets count·n/N, rounded down; the examples that

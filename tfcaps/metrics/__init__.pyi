@@ -16,3 +16,8 @@ from .layer_bundles import (
 )
 from .scores import CapsuleScores as CapsuleScores, capsule_scores as capsule_scores
 from .t_score import TScore as TScore
+from .task_scores import (
+    bootstrap_error as bootstrap_error,
+    majority_score as majority_score,
+    task_score as task_score,
+)

@@ -71,7 +71,7 @@ class TextClassifier(keras.Model):
             key: keras.Input(spec.shape[1:], dtype=spec.dtype, name=key)
             for key, spec in backbone.input.items()
         }
-        x = _pooled(backbone(inputs), inputs, pooling, dropout, dtype)
+        x = _pooled(backbone, inputs, pooling, dropout, dtype)
         x = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")(x)
         x = keras.layers.Dense(
             outputs, kernel_initializer=_drawn(), dtype="float32", name="logits"
@@ -105,11 +105,14 @@ class TextClassifier(keras.Model):
         return cls(**{**config, "backbone": backbone})
 
 
-def _pooled(encoded, inputs, pooling, dropout, dtype):
+def _pooled(backbone, inputs, pooling, dropout, dtype):
     """The vectors `(B, H)` that the head sees."""
+    encoded = backbone(inputs)
     own = isinstance(encoded, dict)
     vectors = encoded["sequence_output"] if own else encoded
     if pooling == "mean":
+        if own:
+            backbone.get_layer("pooled_dense").trainable = False  # nothing would teach it
         return MeanOverTokens(dtype=dtype, name="mean")(vectors, inputs["padding_mask"])
     if own:
         return encoded["pooled_output"]

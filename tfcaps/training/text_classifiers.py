@@ -129,7 +129,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
     @functools.cached_property
     def encoder(self) -> "models.TextEncoder":
         """The whole encoder, with all its layers."""
-        return self._opened or models.open_text_encoder(self.config.model)
+        return self._opened or models.open_text_encoder(str(self.config.model))
 
     @property
     def pooling(self) -> str:
