@@ -11,4 +11,4 @@ from .pipeline import (
 from .sampling import probe_set as probe_set
 from .split import Split as Split
 from .text_dataset import TextDataset as TextDataset, TextExamples as TextExamples
-from .text_tables import is_text_table as is_text_table, load_texts as load_texts
+from .text_tables import GLUE as GLUE, is_text_table as is_text_table, load_texts as load_texts

@@ -72,6 +72,8 @@ _GLUE = {
     "wnli": _Task("WNLI", _PAIR, "label", ("0", "1"), names=("not_entailment", "entailment")),
 }
 
+GLUE = tuple(_GLUE)
+
 
 class _Rows(NamedTuple):
     """What a file has: texts and what stands for labels, with the file's name for messages."""

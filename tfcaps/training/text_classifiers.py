@@ -36,8 +36,8 @@ class TextClassifierConfig(RunConfig):
     """
 
     dataset: str = option(
-        "sst2, cola, mrpc, rte, qnli, qqp, mnli, stsb or wnli of GLUE, or csv:FILE or tsv:FILE, a "
-        "table with a header.",
+        "sst2, cola, mrpc, rte, qnli, qqp, mnli, stsb or wnli of GLUE, or csv:FILE or tsv:FILE, "
+        "tables with a header.",
         default="sst2",
     )
     data_dir: str | None = option(
@@ -89,6 +89,11 @@ class TextClassifierConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(
+            "dataset",
+            datasets.is_text_table(self.dataset),
+            f"to be one of {', '.join(datasets.GLUE)}, csv:FILE or tsv:FILE",
+        )
         self.expect("model", self.model, "to be an encoder: a preset of KerasHub, or a folder")
         self.expect("text_columns", len(self.text_columns) <= 2, "with one or two columns")
 
