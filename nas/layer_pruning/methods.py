@@ -20,7 +20,6 @@ from nas.layer_pruning.removals import (
     Layers,
     Removal,
     RemovalRecord,
-    joined,
 )
 from nas.records import COMPLETED, FAILED, RUNNING, Decision
 from tfcaps.errors import UsageError
@@ -330,7 +329,7 @@ class Greedy(_Trained):
                 return steps, found
             step = self._step(found)
             if step is None:
-                return steps, Decision(reason=f"all candidates without {joined(removed)} failed")
+                return steps, Decision(reason=f"all candidates of choice {len(steps) + 1} failed")
             steps.append(step)
             removed = step.winner.removed
         return steps, None

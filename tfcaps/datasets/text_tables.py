@@ -79,6 +79,7 @@ class _Rows(NamedTuple):
     """What a file has: texts and what stands for labels, with the file's name for messages."""
 
     path: pathlib.Path
+    columns: tuple[str, ...]
     texts: list[list[str]]
     labels: list[str]
     lines: list[int]
@@ -210,7 +211,11 @@ def _read_table(
     paths = [pathlib.Path(part) for part in name.removeprefix(prefix).split(",")]
     if len(paths) > 2 or not all(path.name for path in paths):
         raise UsageError(f"Expected {prefix}FILE or {prefix}TRAIN,TEST. Received: {name}")
-    tables = [_read(path, _FILES[prefix], text_columns, label_column) for path in paths]
+    tables = []
+    for path in paths:
+        # All files have the same columns.
+        columns = tables[0].columns if tables else text_columns
+        tables.append(_read(path, _FILES[prefix], columns, label_column))
     classes, to_labels = _classes(tables[0])
     parts = [_examples(rows, to_labels) for rows in tables]
     if classes:
@@ -260,7 +265,8 @@ def _read(
     places = _places(path, header, texts, label) if has_header else [*map(int, (*texts, label))]
     if not numbered:
         raise UsageError(f"Expected a table with rows. Received: {path}, which has none")
-    rows = _Rows(path, [], [], [])
+    columns = tuple(header[place] for place in places[:-1]) if header else ()
+    rows = _Rows(path, columns, [], [], [])
     short = 0
     for line, row in numbered:
         # A row that is longer than the header has had a delimiter in a text.
