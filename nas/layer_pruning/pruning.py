@@ -69,6 +69,7 @@ def _tuner(
         config.final_sizes(encoder.num_layers),
         config.baselines,
     )
+    encoder.packer(config.max_tokens)
     runner = RemovalRunner(config, encoder)
     oracle = ControllerOracle(
         plan,

@@ -134,8 +134,9 @@ class RemovalRunner:
             self.data.train, min(_PROBED, len(self.data.train)), seed=self.config.seed
         )
         layers = encoder_layers(self.encoder.backbone)
+        first, *_ = keras.tree.flatten(layers[0].input)  # the padding mask goes with it
         taps = keras.Model(
-            self.encoder.backbone.input, [layers[0].input, *(layer.output for layer in layers)]
+            self.encoder.backbone.input, [first, *(layer.output for layer in layers)]
         )
         influences, pooled = [], []
         for batch in self.task.batches(self.data, examples):

@@ -48,6 +48,29 @@ class Recorder(keras.callbacks.Callback):
         )
 
 
+class SeedEpochs(keras.callbacks.Callback):
+    """Has what layers draw, such as dropout's masks, depend on seed and epoch alone.
+
+    Keras doesn't save the state of its generators: a resumed training would draw others.
+
+    Args:
+        seed: of the training.
+        offset: from the epochs' numbers in `fit` to those that are meant.
+    """
+
+    def __init__(self, seed: int, *, offset: int = 0):
+        super().__init__()
+        self.seed = seed
+        self.offset = offset
+
+    def on_epoch_begin(self, epoch, logs=None):
+        weights = {id(weight) for weight in self.model.weights}
+        states = [state for state in self.model.variables if id(state) not in weights]
+        for index, state in enumerate(states):
+            drawn = np.random.PCG64([self.seed, epoch + self.offset, index])
+            state.assign(drawn.random_raw(state.shape[0]).astype(state.dtype))
+
+
 class StopAtNaN(keras.callbacks.Callback):
     """Ends the training when the loss is no number any more, before anything is saved.
 

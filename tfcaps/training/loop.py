@@ -18,7 +18,7 @@ from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
-from tfcaps.training.callbacks import Progress, Recorder, StopAtNaN
+from tfcaps.training.callbacks import Progress, Recorder, SeedEpochs, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
 from tfcaps.training.metric_names import readable
 from tfcaps.training.run_directory import Row, RunDirectory
@@ -115,7 +115,11 @@ class Session:
                 steps_per_epoch=self.steps,
                 shuffle=False,  # they are shuffled already, in a way that can be resumed
                 verbose=0,
-                callbacks=[StopAtNaN(self.config.learning_rate, kept, tried), *callbacks],
+                callbacks=[
+                    SeedEpochs(self.config.seed, offset=(orders or epochs).start - epochs.start),
+                    StopAtNaN(self.config.learning_rate, kept, tried),
+                    *callbacks,
+                ],
             )
 
     def evaluate(self, examples: Examples, model: keras.Model | None = None) -> dict[str, float]:
