@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcaps.datasets import Split
-from tfcaps.datasets.sampling import hold_out, probe_set, subset
+from tfcaps.datasets.sampling import check_choices, hold_out, probe_set, subset
 from tfcaps.errors import UsageError
 
 
@@ -98,3 +98,31 @@ class TestHoldOut:
     def test_the_labels_need_not_be_consecutive(self):
         _, part = hold_out(_split([3] * 4 + [9] * 4), 2, seed=0)
         assert part.labels.tolist() == [3, 9]
+
+    def test_of_one_class_where_it_is_not_stratified(self):
+        # The four with the lowest keys of the stream of parts, whatever their labels.
+        raw = np.random.PCG64([3, 1]).random_raw(10).tolist()
+        expected = sorted(sorted(range(10), key=raw.__getitem__)[:4])
+        rest, part = hold_out(_split(list(range(10))), 4, seed=3, stratified=False)
+        assert _indices(part) == expected
+        assert _indices(rest) == [index for index in range(10) if index not in expected]
+
+
+class TestCheckChoices:
+    def test_the_ends_of_the_ranges(self):
+        check_choices(None, 0, 0)
+        check_choices(1, 0.999, 2**63 - 1)
+
+    @pytest.mark.parametrize(
+        ("choices", "sentence"),
+        [
+            ((0, 0.1, 0), "train_examples >= 1. Received: 0"),
+            ((None, 1.0, 0), r"validation_fraction in \[0, 1\). Received: 1.0"),
+            ((None, float("nan"), 0), "Received: nan"),
+            ((None, 0.1, -1), "a seed between 0 and 9223372036854775807. Received: -1"),
+            ((None, 0.1, 2**63), "Received: 9223372036854775808"),
+        ],
+    )
+    def test_beyond_them(self, choices, sentence):
+        with pytest.raises(UsageError, match=sentence):
+            check_choices(*choices)

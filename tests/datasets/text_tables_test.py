@@ -36,6 +36,11 @@ OFFICIAL = {
         "index\tgenre\tsentence1\tsentence2\tlabel1\tgold_label\n",
         ["0\tfiction\tA\tB\tneutral\tneutral\n", "1\tfiction\tC\tD\tneutral\tcontradiction\n"],
     ),
+    "mnlimm": (
+        "MNLI",
+        "index\tgenre\tsentence1\tsentence2\tlabel1\tlabel2\tgold_label\n",
+        ["0\tletter\tE\tF\tneutral\t-\tneutral\n", "1\tletter\tG\tH\t-\t-\tentailment\n"],
+    ),
     "stsb": (
         "STS-B",
         "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n",
@@ -55,6 +60,7 @@ FIRST = {
     "qnli": (("Who?", "He did."), "entailment", "accuracy"),
     "qqp": (("How?", "In what way?"), "duplicate", "f1"),
     "mnli": (("A", "B"), "neutral", "accuracy"),
+    "mnlimm": (("E", "F"), "neutral", "accuracy"),
     "stsb": (("A plane.", "A bird."), 2.5, "spearman"),
     "wnli": (("He fell.", "Somebody fell."), "entailment", "accuracy"),
 }
@@ -67,7 +73,7 @@ def write(folder, name, *, rows=None, header=None):
     path.mkdir(parents=True, exist_ok=True)
     text = (official_header if header is None else header) + "".join(rows or official_rows)
     (path / "train.tsv").write_text(text, encoding="utf-8")
-    test = "dev_matched.tsv" if name == "mnli" else "dev.tsv"
+    test = {"mnli": "dev_matched.tsv", "mnlimm": "dev_mismatched.tsv"}.get(name, "dev.tsv")
     (path / test).write_text(official_header + "".join(official_rows), encoding="utf-8")
     return path
 
@@ -118,6 +124,14 @@ class TestGlue:
             ("sst2", ["x\t1\n", "y\n"], "2 columns. Received: 1 in line 3 of"),
             ("sst2", ["x\t1\n", "y\tz\t0\n"], "2 columns. Received: 3 in line 3 of"),
             ("sst2", ["\n"], "a table with rows"),
+            ("sst2", ["x\t1\n", "y\t\n"], "a label in each row. Received: none in line 3 of"),
+            ("cola", ["gj04\t1\t\tA\tB\n"], "4 columns. Received: 5 in line 1 of"),
+            ("cola", ["gj04\t1\t\n"], "4 columns. Received: 3 in line 1 of"),
+            (
+                *("mnli", ["0\tf\tA\tB\tneutral\tneutral\n", "1\tf\tA\tB\tx\tentailment\n"]),
+                "too. Received: 'contradiction' in line 3 of",
+            ),
+            ("stsb", ["0\tm\tf\t2\t1\ta\tb\tA\tB\t1\n"] * 2, "two different labels. Received"),
             ("stsb", ["0\tm\tf\t2\t1\ta\tb\tA\tB\tx\n"], "from 0 to 5 as labels. Received: 'x'"),
             ("stsb", ["0\tm\tf\t2\t1\ta\tb\tA\tB\t5.1\n"], "from 0 to 5 as labels"),
             ("stsb", ["0\tm\tf\t2\t1\ta\tb\tA\tB\tnan\n"], "from 0 to 5 as labels"),
@@ -211,11 +225,32 @@ class TestOwnTables:
             ("label\n1\n", "which has 0 beside 'label'"),
             ("", "none"),
             ("text,label\n", "which has none"),
-            ('text,label\n"x,1\n', "columns"),
+            # A quote that isn't closed, with all other rows behind it.
+            ('label,text\n1,x\n2,"y\n1,z\n2,z\n', "line 5 of which: unexpected end of data"),
+            # No number among numbers, and one that is too large.
+            ("text,label\nx,0.5\ny,n/a\n", "numbers as labels. Received: 'n/a' in line 3 of"),
+            ("text,label\nx,0.5\ny,1e39\n", "numbers as labels. Received: '1e39' in line 3 of"),
+            ("text,label\nx,0.5\ny,.5\nz,\n", "a label in each row. Received: none in line 4"),
+            ("text,text,label\nx,y,1\nx,y,0\n", "'text' twice"),
+            # The first column was forgotten in the last row, whose label would be the rest.
+            ("id,text,label,n\n1,x,a,3\n2,y,b,3\nz,b,3\n", "4 columns. Received: 3 in line 4"),
         ],
     )
     def test_wrong_tables(self, tmp_path, text, words):
-        assert words in refused(self.table(tmp_path, text))
+        columns = ("text",) if text.startswith("id,") else ()
+        assert words in refused(self.table(tmp_path, text), text_columns=columns)
+
+    def test_the_label_is_no_text(self, tmp_path):
+        name = self.table(tmp_path, "text,label\nx,1\ny,0\n")
+        assert "'label' twice" in refused(name, text_columns=("text", "label"))
+        assert "'text' twice" in refused(name, text_columns=("text", "text"))
+
+    def test_a_file_in_the_home_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        self.table(tmp_path, "text,label\nx,1\ny,0\n")
+        assert len(load("csv:~/my.csv", None).train) == 1
+        write(tmp_path / "glue", "sst2")
+        assert len(load("sst2", "~/glue").train) == 2
 
     def test_no_file(self, tmp_path):
         assert "which doesn't exist" in refused(f"csv:{tmp_path / 'none.csv'}")
@@ -240,4 +275,14 @@ class TestParts:
     def test_too_few(self, tmp_path):
         write(tmp_path, "sst2")
         assert "between 1 and 2" in refused("sst2", tmp_path, train_examples=3)
-        assert "leaves examples" in refused("sst2", tmp_path, validation_fraction=0.9)
+        sentence = "leaves at least one example for training and one for validation"
+        assert sentence in refused("sst2", tmp_path, validation_fraction=0.9)
+        for wrong in (-0.1, 1.0, float("nan")):
+            assert "[0, 1)" in refused("sst2", tmp_path, validation_fraction=wrong)
+        assert "train_examples >= 1" in refused("sst2", tmp_path, train_examples=0)
+        assert "a seed between 0" in refused("sst2", tmp_path, seed=-1)
+
+    def test_a_share_that_floating_point_numbers_miss(self, tmp_path):
+        write(tmp_path, "sst2", rows=[f"text {n}\t{n % 2}\n" for n in range(10)])
+        data = load("sst2", tmp_path, validation_fraction=0.9)  # 1 - 0.9 is less than 0.1
+        assert (len(data.train), len(data.validation)) == (1, 9)

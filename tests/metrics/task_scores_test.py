@@ -18,6 +18,18 @@ def answers():
 
 
 class TestTaskScore:
+    def test_by_hand(self):
+        # True positives 3, false ones 1, false negatives 2, true ones 4.
+        labels = np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 0])
+        outputs = np.eye(2)[[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]]
+        assert task_score("accuracy", labels, outputs) == pytest.approx(7 / 10)
+        assert task_score("f1", labels, outputs) == pytest.approx(6 / 9)
+        matthews = (3 * 4 - 1 * 2) / np.sqrt(4 * 5 * 5 * 6)
+        assert task_score("matthews", labels, outputs) == pytest.approx(matthews)
+        assert task_score("accuracy", [2, 0, 1], np.eye(3)[[2, 1, 1]]) == pytest.approx(2 / 3)
+        # Ranks 1 2 3 4 and 1 2 4 3: 1 - 6 · 2 / (4 · 15).
+        assert task_score("spearman", [0, 1, 2, 9], [-5, 0, 8, 1]) == pytest.approx(0.8)
+
     def test_classes(self, answers):
         labels, outputs = answers
         found = outputs.argmax(axis=-1)
@@ -51,6 +63,10 @@ class TestTaskScore:
             ("accuracy", [0], [[0.5, 0.5], [0.5, 0.5]]),
             ("spearman", [0.5], [[0.5, 0.5]]),
             ("accuracy", [], np.zeros((0, 2))),
+            ("f1", [0, 2], np.eye(3)[[0, 2]]),
+            ("matthews", [0, 2], np.eye(3)[[0, 2]]),
+            ("accuracy", [0, 1], [[np.nan, np.nan], [0.0, 1.0]]),
+            ("spearman", [0.5, 1.5], [0.1, np.nan]),
         ],
     )
     def test_wrong_input(self, metric, labels, outputs):
@@ -72,6 +88,17 @@ class TestMajority:
         expected = hits.std() / np.sqrt(len(hits))
         error = bootstrap_error("accuracy", [1, 1, 0], labels, outputs, rounds=4000)
         assert error == pytest.approx(expected, rel=0.05)
+
+    def test_both_scores_are_of_the_same_sample(self):
+        """What always answers the majority class is above it by nothing, in every sample."""
+        labels = np.array([1, 1, 0, 1, 0] * 20)
+        for metric in ("accuracy", "f1", "matthews"):
+            assert bootstrap_error(metric, [1, 1, 0], labels, np.eye(2)[[1] * 100]) == 0.0
+
+    @pytest.mark.parametrize("rounds", [0, 1, 2.5])
+    def test_too_few_samples(self, rounds):
+        with pytest.raises(UsageError, match="rounds"):
+            bootstrap_error("accuracy", [0, 1], [0, 1], np.eye(2), rounds=rounds)
 
     @pytest.mark.parametrize("metric", ["f1", "matthews", "spearman"])
     def test_errors_of_others(self, answers, metric):

@@ -11,7 +11,7 @@ from tfcaps.datasets.image_preprocessing import Preprocessing
 from tfcaps.datasets.images import read_folder
 from tfcaps.datasets.prepared import read_prepared
 from tfcaps.datasets.resizing import resize_all, sides
-from tfcaps.datasets.sampling import hold_out, subset
+from tfcaps.datasets.sampling import check_choices, hold_out, subset
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 from tfcaps.options import Size
@@ -36,7 +36,6 @@ _IMAGENETTE_CLASSES = (
     "golf ball",
     "parachute",
 )
-_MAX_SEED = 2**63 - 1
 
 _Parts = tuple[Split, Split, tuple[str, ...]]
 
@@ -178,12 +177,7 @@ def load(
     entry = _entry(name)
     if image_size is not None and min(sides(image_size)) < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
-    if not 0 <= validation_fraction < 1:
-        raise UsageError(f"Expected validation_fraction in [0, 1). Received: {validation_fraction}")
-    if not 0 <= seed <= _MAX_SEED:
-        raise UsageError(f"Expected a seed between 0 and {_MAX_SEED}. Received: {seed}")
-    if train_examples is not None and train_examples < 1:
-        raise UsageError(f"Expected train_examples >= 1. Received: {train_examples}")
+    check_choices(train_examples, validation_fraction, seed)
     train, test, class_names = entry.read(data_dir, image_size)
     if train_examples is not None:
         train = subset(train, train_examples, seed=seed)

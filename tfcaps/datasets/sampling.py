@@ -27,6 +27,28 @@ class _Labelled(Protocol):
 _SUBSET_STREAM, _PART_STREAM, _PROBE_STREAM = 0, 1, 2
 
 
+_MAX_SEED = 2**63 - 1
+
+
+def check_choices(train_examples: int | None, validation_fraction: float, seed: int) -> None:
+    """Refuses what no training set could be divided by.
+
+    Args:
+        train_examples: see `subset`; None: all.
+        validation_fraction: of what is held out, in [0, 1).
+        seed: 0 to 2^63 - 1.
+
+    Raises:
+        UsageError: one of them is out of its range.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise UsageError(f"Expected validation_fraction in [0, 1). Received: {validation_fraction}")
+    if not 0 <= seed <= _MAX_SEED:
+        raise UsageError(f"Expected a seed between 0 and {_MAX_SEED}. Received: {seed}")
+    if train_examples is not None and train_examples < 1:
+        raise UsageError(f"Expected train_examples >= 1. Received: {train_examples}")
+
+
 def subset(split: "_Examples[_Part]", count: int, *, seed: int) -> _Part:
     """The first `count` examples of a seeded shuffle: a smaller subset is part of a larger one.
 
@@ -46,7 +68,9 @@ def subset(split: "_Examples[_Part]", count: int, *, seed: int) -> _Part:
     return split.take(np.argsort(_keys(len(split), seed, _SUBSET_STREAM), kind="stable")[:count])
 
 
-def hold_out(split: _Labelled, count: int, *, seed: int) -> tuple[Any, Any]:
+def hold_out(
+    split: _Labelled, count: int, *, seed: int, stratified: bool = True
+) -> tuple[Any, Any]:
     """Takes a stratified part of `count` examples out of a split.
 
     Of a class with n of the N examples the part gets count·n/N, rounded down; the examples that
@@ -57,11 +81,13 @@ def hold_out(split: _Labelled, count: int, *, seed: int) -> tuple[Any, Any]:
         split: N examples.
         count: The size of the part, 0 to N.
         seed: Chooses the examples within each class.
+        stratified: False: all examples are taken for one class, as where labels are numbers.
 
     Returns:
         The examples that stay, and the part.
     """
-    _, classes, sizes = np.unique(split.labels, return_inverse=True, return_counts=True)
+    labels = split.labels if stratified else np.zeros(len(split), int)
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     shares = count * sizes / len(split)
     quotas = np.floor(shares).astype(int)
     # The last key of a lexsort is the first to decide.

@@ -17,7 +17,7 @@ class TextExamples:
         labels: int64, (N,): each one's index in the data set's class names; or float32, numbers.
 
     Raises:
-        ValueError: the arrays have other shapes or types.
+        UsageError: the arrays have other shapes or types.
 
     Example:
 

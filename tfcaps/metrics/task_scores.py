@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfcaps.errors import UsageError
+from tfcaps.errors import UsageError, positive_int
+
+_OF_TWO_CLASSES = ("f1", "matthews")
 
 _Score = Callable[[np.ndarray, np.ndarray], float]
 
@@ -13,15 +15,16 @@ def task_score(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
     """The score that a task reports.
 
     Args:
-        metric: "accuracy"; "f1", of class 1 of two, 2 tp / (2 tp + fp + fn); "matthews",
-            Matthews' correlation of predicted and true classes; "spearman", the correlation of
-            the ranks of numbers. Correlations with what is constant are 0.
+        metric: "accuracy"; "f1", of class 1 of two, 2 tp / (2 tp + fp + fn), 0 where class 1 is
+            neither there nor predicted; "matthews", Matthews' correlation of predicted and true
+            classes, of two; "spearman", the correlation of the ranks of numbers. Correlations
+            with what is constant are 0.
         labels: true classes, or numbers, (N,), N >= 1.
-        outputs: scores of the classes, (N, K), of which the highest one wins; of "spearman"
-            numbers, (N, 1) or (N,).
+        outputs: scores of the classes, (N, K), of which the highest one wins, K = 2 for "f1" and
+            "matthews"; of "spearman" numbers, (N, 1) or (N,).
 
     Raises:
-        ValueError: there is no such metric, or the shapes don't fit.
+        UsageError: there is no such metric, the shapes don't fit, or an output is NaN.
 
     Example:
 
@@ -35,6 +38,9 @@ def task_score(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
     """
     labels, outputs = np.asarray(labels), np.asarray(outputs)
     score = _known(metric)
+    if np.isnan(outputs).any():
+        # The highest of NaNs is the first one: a class that nothing speaks for.
+        raise UsageError("Expected numbers as outputs. Received: NaN")
     if metric == "spearman":
         outputs = outputs.reshape(len(outputs), -1)
         if outputs.shape[1] != 1:
@@ -43,6 +49,8 @@ def task_score(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
     else:
         if outputs.ndim != 2:
             raise UsageError(f"Expected scores (N, K). Received: the shape {outputs.shape}")
+        if metric in _OF_TWO_CLASSES and outputs.shape[1] != 2:
+            raise UsageError(f"Expected two classes for {metric}. Received: {outputs.shape[1]}")
         answers = outputs.argmax(axis=-1)
     if labels.shape != answers.shape or not len(labels):
         raise UsageError(
@@ -80,7 +88,8 @@ def bootstrap_error(
 ) -> float:
     """Standard error, over examples, of how far a score is above that of the majority class.
 
-    The deviation of the difference over samples of the examples, drawn with replacement.
+    The standard deviation of the difference over samples of N examples, drawn with replacement;
+    both scores are of the same sample.
 
     Args:
         metric: see `task_score`.
@@ -90,8 +99,21 @@ def bootstrap_error(
         rounds: number of samples, at least 2. Default 500.
         seed: of the samples. Default 0.
 
+    Raises:
+        UsageError: as `task_score`, or there are too few rounds.
+
+    Example:
+
+    >>> import numpy as np
+    >>> labels = np.array([0, 1] * 50)
+    >>> error = bootstrap_error("accuracy", [0, 0, 1], labels, np.eye(2)[labels], rounds=10_000)
+    >>> round(error, 2)  # half of them are right anyway: sqrt(1/2 · 1/2 / 100)
+    0.05
+
     Source: Efron and Tibshirani, An introduction to the bootstrap, 1993.
     """
+    if positive_int("rounds", rounds) < 2:
+        raise UsageError(f"Expected at least 2 rounds. Received: {rounds}")
     task_score(metric, labels, outputs)  # the shapes are looked at
     labels, outputs = np.asarray(labels), np.asarray(outputs)
     answers = outputs.reshape(-1) if metric == "spearman" else outputs.argmax(axis=-1)
