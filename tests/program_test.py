@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 import nas
+from nas import layer_pruning
 from tests import runs
 from tfcaps import evaluation, experiments, explanation, program, routing, training
 from tfcaps.errors import UsageError
@@ -22,6 +23,7 @@ ASKED = {
     "explain": explanation.ExplanationOptions,
     "export_model": training.ExportOptions,
     "lesion_study": evaluation.LesionOptions,
+    "prune_transformer": layer_pruning.PruningConfig,
     "sign_experiment": experiments.SignExperiment,
     "train_capsnet": training.CapsuleNetworkConfig,
     "train_network": NETWORKS,
@@ -40,6 +42,8 @@ WRONG = {
     "export_model": ("--version=0", "Expected --version >= 1. Received: 0"),
     "lesion_study": ("--groups=some", "Expected --groups to be ones of conflicting, "
                                       "non_conflicting, all. Received: some"),
+    "prune_transformer": ("--ties=best", "Expected --ties to be one of published, lowest. "
+                                         "Received: best"),
     "sign_experiment": ("--capsules=10,x", "Expected --capsules to be distinct positive integers. "
                                            "Received: 10,x"),
     "train_capsnet": ("--routing=dynamic", f"Expected --routing to be one of "
