@@ -5,11 +5,13 @@ import math
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.configuration import SearchConfig
 from tfcaps import files
 from tfcaps.errors import UsageError
+from tfcaps.training.run_directory import expect_same_data
 
 if TYPE_CHECKING:
     from nas.trial import Outcome
@@ -43,11 +45,34 @@ class SearchFolder(files.WorkFolder):
         self.serving = self.path / "serving"
         self.report = self.path / "report.md"
 
-    def create(self, config: SearchConfig) -> None:
-        """Makes the folders, and writes flags and description last, so that they mark a search."""
+    def create(self, config: SearchConfig, description: Mapping[str, Any]) -> None:
+        """Makes the folders, and writes flags and description last, so that they mark a search.
+
+        Args:
+            config: what is asked for.
+            description: what the task says of the data.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_text(self.flags, config.flag_lines())
-        self.begin(config.to_dict(), self.figures.name, self.best.name)
+        self.begin({**config.to_dict(), "data": description}, self.figures.name, self.best.name)
+
+    def compare_data(self, name: str, description: Mapping[str, Any]) -> None:
+        """Refuses other data than those that the search was begun with.
+
+        Args:
+            name: how they are called.
+            description: what the task says of them.
+
+        Raises:
+            UsageError: they differ; or search.json is damaged.
+        """
+        if not self.marker.exists():
+            return
+        try:
+            earlier = {**self.read().get("data", {})}
+        except (AttributeError, TypeError):
+            raise self.damaged() from None
+        expect_same_data(earlier, description, name, self.path)
 
 
 class TrialFolder:

@@ -61,6 +61,8 @@ def _work(
         devices.share_gpus()
     with training.surroundings(config):  # wrong input is told before anything is written
         runner = TrialRunner(config, config.task().load())
+    description = runner.task.describe(runner.data)
+    folder.compare_data(runner.data.name, description)
     tuner = make_tuner(config, folder, runner.data)
     if not leads:
         _run(tuner)
@@ -68,7 +70,7 @@ def _work(
     if tuner.oracle.state_file.exists():
         tuner.reload()
         print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
-    folder.create(config)
+    folder.create(config, description)
     _run(tuner)
     with training.surroundings(config):
         return _conclude(config, folder, tuner.oracle, runner)

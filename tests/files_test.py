@@ -163,7 +163,7 @@ class TestWorkFolder:
         ],
     )
     def test_work_whose_marker_is_lost(self, folder, trace, marker, noun):
-        """Nobody knows what it was made with: nothing is made of it, and nothing takes its place."""
+        """Nobody knows what it was made with: nothing may go on with it, or take its place."""
         (folder.path / trace).parent.mkdir(parents=True)
         (folder.path / trace).write_text("precious")
         for resume in (False, True):

@@ -75,7 +75,7 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
     Folders below it in which another process works stay as they are.
     """
-    for path, folders, names in os.walk(folder):
+    for path, folders, names in os.walk(os.fspath(folder)):
         here = pathlib.Path(path)
         for name in folders:
             if name.startswith(_PREFIX):

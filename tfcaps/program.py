@@ -163,13 +163,12 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
         name: values[name].value for name in options.fields(cls) if _is_given(values, name)
     }
     if not issubclass(cls, WorkOptions) or given.get("log_dir"):
-        found = cls(**given)
-        if given.get("resume") and not os.path.isdir(found.log_dir):
+        if given.get("resume") and not os.path.isdir(given["log_dir"]):
             raise UsageError(
                 "Expected --log_dir=FOLDER beside --resume, a folder to go on in. "
-                f"Received: --log_dir={found.log_dir}, and there is no such folder"
+                f"Received: --log_dir={given['log_dir']}, and there is no such folder"
             )
-        return found
+        return cls(**given)
     if given.get("resume"):
         raise UsageError(
             "Expected --log_dir=FOLDER beside --resume, the folder to go on in. "

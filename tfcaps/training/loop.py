@@ -298,6 +298,8 @@ def _prepare(
     """Builds the network or restores it, and makes the directory that of a run."""
     config = task.config
     check_data(task, data)
+    description = task.describe(data)
+    directory.compare_data(data.name, description)
     model = task.build(data)
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if epochs_done > config.epochs:
@@ -315,7 +317,6 @@ def _prepare(
         task.initialize(model)
     jit = devices.use_jit(config.jit)
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
-    description = task.describe(data)
     if epochs_done < config.epochs:
         memory.check(model, config.batch_size, description["image_shape"])
     directory.create(config, description)
