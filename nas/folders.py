@@ -5,18 +5,67 @@ import math
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nas.configuration import SearchConfig
 from tfcaps import files
 from tfcaps.errors import UsageError
+from tfcaps.options import WorkOptions
+from tfcaps.training.run_directory import expect_same_data
 
 if TYPE_CHECKING:
     from nas.trial import Outcome
     from tfcaps.models import BlockNetwork
 
 
-class SearchFolder(files.WorkFolder):
+class TrialsFolder(files.WorkFolder):
+    """Base class: a folder of work that consists of trials on some data.
+
+    Args:
+        path: the folder; it need not exist.
+        work: what is done in it.
+    """
+
+    def __init__(self, path: str | os.PathLike, work: files.Work):
+        super().__init__(path, work)
+        self.flags = self.path / "flags.txt"
+        self.history = self.path / "history.csv"
+        self.figures = self.path / "figures"
+        self.best = self.path / "best"
+        self.serving = self.path / "serving"
+        self.report = self.path / "report.md"
+
+    def create(self, config: WorkOptions, description: Mapping[str, Any]) -> None:
+        """Makes the folders, and writes flags and description last, so that they mark the work.
+
+        Args:
+            config: what is asked for.
+            description: what the task says of the data.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.flags, config.flag_lines())
+        self.begin({**config.to_dict(), "data": description}, self.figures.name, self.best.name)
+
+    def compare_data(self, name: str, description: Mapping[str, Any]) -> None:
+        """Refuses other data than those that the work was begun with.
+
+        Args:
+            name: how they are called.
+            description: what the task says of them.
+
+        Raises:
+            UsageError: they differ; or the marker is damaged.
+        """
+        if not self.marker.exists():
+            return
+        try:
+            earlier = {**self.read().get("data", {})}
+        except (AttributeError, TypeError):
+            raise self.damaged() from None
+        expect_same_data(earlier, description, name, self.path)
+
+
+class SearchFolder(TrialsFolder):
     """The files of one search.
 
         flags.txt       repeats the search: --flagfile=SEARCH/flags.txt
@@ -34,20 +83,8 @@ class SearchFolder(files.WorkFolder):
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path, files.SEARCH)
-        self.flags = self.path / "flags.txt"
         self.search = self.path / "search"
-        self.history = self.path / "history.csv"
-        self.figures = self.path / "figures"
-        self.best = self.path / "best"
         self.start = self.path / "start"
-        self.serving = self.path / "serving"
-        self.report = self.path / "report.md"
-
-    def create(self, config: SearchConfig) -> None:
-        """Makes the folders, and writes flags and description last, so that they mark a search."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.flags, config.flag_lines())
-        self.begin(config.to_dict(), self.figures.name, self.best.name)
 
 
 class TrialFolder:

@@ -57,6 +57,8 @@ def _work(
         devices.share_gpus()
     with training.surroundings(config):  # wrong input is told before anything is written
         runner = TrialRunner(config, config.task().load())
+    description = runner.task.describe(runner.data)
+    folder.compare_data(runner.data.name, description)
     tuner = make_tuner(config, folder, runner.data)
     if not leads:
         run_trials(tuner)
@@ -64,7 +66,7 @@ def _work(
     if tuner.oracle.state_file.exists():
         tuner.reload()
         print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
-    folder.create(config)
+    folder.create(config, description)
     run_trials(tuner)
     with training.surroundings(config):
         return _conclude(config, folder, tuner.oracle, runner)

@@ -1,5 +1,6 @@
 """Wrong input ends with one sentence, and nothing that was written before is lost."""
 
+import dataclasses
 import importlib
 import shutil
 
@@ -113,7 +114,96 @@ class TestData:
         assert runs.snapshot(tmp_path / "pictures") == before
 
 
+def _rename(root):
+    (root / "bee").rename(root / "wasp")
+
+
+def _remove(root):
+    shutil.rmtree(root / "cat")
+
+
+def _swap(root):
+    (root / "ant").rename(root / "x")
+    (root / "bee").rename(root / "ant")
+    (root / "x").rename(root / "bee")
+
+
+def _rename_file(root):
+    (root / "ant" / "0.png").rename(root / "ant" / "9.png")
+
+
+def _draw_over(root):
+    shutil.copyfile(root / "ant" / "0.png", root / "ant" / "1.png")
+
+
+class TestChangedData:
+    """Labels mean something else: nothing goes on, and nothing is evaluated."""
+
+    @pytest.fixture
+    def begun(self, tmp_path):
+        """A run on own pictures that was begun, and their folder."""
+        pictures = tmp_path / "pictures"
+        for label, name in enumerate(("ant", "bee", "cat")):
+            (pictures / name).mkdir(parents=True)
+            for index in range(5):
+                pixels = np.full((4, 4, 3), 50 * label + index, np.uint8)
+                data = tf.io.encode_png(pixels).numpy()
+                (pictures / name / f"{index}.png").write_bytes(data)
+        config = runs.plain(
+            tmp_path / "run",
+            dataset=f"images:{pictures}",
+            image_size=4,
+            train_examples=0,
+            resume=True,
+        )
+        task = config.task()
+        training.RunDirectory(config.log_dir).create(config, task.describe(task.load()))
+        return config, pictures
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (_rename, "3 classes .* with 3, of which differ: bee, wasp"),
+            (_remove, "3 classes .* with 2, of which differ: cat"),
+            (_swap, "which has changed since"),
+            (_rename_file, "which has changed since"),
+            (_draw_over, "which has changed since"),
+        ],
+    )
+    def test_resume_and_load(self, begun, change, said):
+        config, pictures = begun
+        directory = training.RunDirectory(config.log_dir)
+        description = directory.read_description()
+        run = training.Run(
+            config=config,
+            **{"model": None, "epoch": 1, "preprocessing": None, "image_shape": (4, 4, 1)},
+            class_names=tuple(description["class_names"]),
+            fingerprint=description["fingerprint"],
+        )
+        run.load_data()
+        change(pictures)
+        before = runs.snapshot(directory.path)
+        with pytest.raises(UsageError, match=said):
+            training.train(config)
+        with pytest.raises(UsageError, match=said):
+            run.load_data()
+        assert runs.snapshot(directory.path) == before
+
+    def test_another_place(self, begun, tmp_path):
+        config, pictures = begun
+        (pictures / "notes.txt").write_text("no picture")
+        pictures.rename(tmp_path / "moved")
+        moved = dataclasses.replace(config, dataset=f"images:{tmp_path / 'moved'}").task()
+        expected = training.RunDirectory(config.log_dir).read_description()["fingerprint"]
+        assert moved.describe(moved.load())["fingerprint"] == expected
+
+
 class TestRunDirectory:
+    def test_lost_description(self, earlier_run):
+        (earlier_run / "run.json").unlink()
+        for resume in (False, True):
+            assert sentence_of(earlier_run, resume=resume).startswith("Expected run.json beside ")
+
     def test_another_configuration(self, earlier_run):
         sentence = sentence_of(earlier_run, resume=True, routing="em")
         assert "Expected --routing=rba" in sentence

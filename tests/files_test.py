@@ -142,7 +142,7 @@ class TestWorkFolder:
         dig(folder, width=7, resume=True)
         assert "Expected --depth=1" in sentence_of(folder, depth=2, resume=True)
 
-    @pytest.mark.parametrize("work", [files.RUN, files.SEARCH])
+    @pytest.mark.parametrize("work", [files.RUN, files.SERIES, files.SEARCH])
     def test_other_work(self, folder, work):
         marker = folder.path / work.marker
         marker.parent.mkdir(parents=True)
@@ -151,6 +151,25 @@ class TestWorkFolder:
             assert sentence_of(folder, resume=resume) == (
                 f"Expected --log_dir without a {work.noun}. "
                 f"Received: --log_dir={folder.path}, which holds a {work.noun}"
+            )
+
+    @pytest.mark.parametrize(
+        ("trace", "marker", "noun"),
+        [
+            ("checkpoints/epoch-0001.keras", "run.json", "a run"),
+            ("metrics.csv", "run.json", "a run"),
+            ("search/state.json", "search/search.json", "a search"),
+            ("parts/rba_1x2.npz", "experiment.json", "an experiment"),
+        ],
+    )
+    def test_work_whose_marker_is_lost(self, folder, trace, marker, noun):
+        """Nobody knows what it was made with: nothing may go on with it, or take its place."""
+        (folder.path / trace).parent.mkdir(parents=True)
+        (folder.path / trace).write_text("precious")
+        for resume in (False, True):
+            assert sentence_of(folder, resume=resume) == (
+                f"Expected {marker} beside {trace}, as {noun} has it. "
+                f"Received: --log_dir={folder.path} without it"
             )
 
     @pytest.mark.parametrize("text", ["", "[", "[]x", '{"depth": "x"}', "7"])
@@ -176,6 +195,16 @@ class TestWorkFolder:
         (folder.path / "cells" / "whole.csv").write_text("1")
         dig(folder, resume=True)
         assert set(runs.snapshot(folder.path)) == {"experiment.json", "cells/whole.csv"}
+
+    def test_what_another_process_writes_below_it_stays(self, folder):
+        """An evaluation of a run that is gone on with, say."""
+        dig(folder)
+        inner = folder.path / "evaluation"
+        with files.WorkFolder(inner, files.EVALUATION).locked():
+            with files.replacing(inner / "whole.csv") as temporary:
+                temporary.write_text("1")
+                dig(folder, resume=True)
+            assert (inner / "whole.csv").read_text() == "1"
 
     def test_a_second_process_is_refused_until_the_first_is_gone(self, folder, tmp_path):
         dig(folder)

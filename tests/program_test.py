@@ -131,6 +131,19 @@ class TestParse:
             "Received: --resume alone"
         )
 
+    @pytest.mark.parametrize(
+        "cls", [training.CapsuleNetworkConfig, nas.SearchConfig, experiments.DepthExperiment]
+    )
+    def test_resume_of_a_folder_that_is_not_there(self, cls, tmp_path):
+        missing = tmp_path / "missing"
+        with pytest.raises(UsageError) as caught:
+            program.parse(cls, [f"--log_dir={missing}", "--resume"])
+        assert str(caught.value) == (
+            "Expected --log_dir=FOLDER beside --resume, a folder to go on in. "
+            f"Received: --log_dir={missing}, and there is no such folder"
+        )
+        assert program.parse(cls, [f"--log_dir={tmp_path}", "--resume"]).resume
+
     def test_another_name(self):
         assert program.parse(NETWORKS, ["--dtype=float64"]).precision == "float64"
 

@@ -71,12 +71,23 @@ def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Deletes what a process that was killed was about to write, in a folder and all below it."""
-    for path in list(pathlib.Path(folder).rglob(f"{_PREFIX}*")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Deletes what a process that was killed was about to write, in a folder and all below it.
+
+    Folders below it in which another process works stay as they are.
+    """
+    for path, folders, names in os.walk(os.fspath(folder)):
+        here = pathlib.Path(path)
+        for name in folders:
+            if name.startswith(_PREFIX):
+                shutil.rmtree(here / name)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(_PREFIX) and not _is_held(here / name / _LOCK)
+        ]
+        for name in names:
+            if name.startswith(_PREFIX):
+                (here / name).unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -136,11 +147,13 @@ class Work:
         noun: what it is called.
         marker: the JSON file that is written when it begins, and that marks the folder.
         to_go_on: how messages call going on with it.
+        traces: patterns of what it leaves beside the marker, and no other work does.
     """
 
     noun: str
     marker: str
     to_go_on: str = "to go on with it"
+    traces: tuple[str, ...] = ()
 
     @property
     def with_article(self) -> str:
@@ -148,14 +161,15 @@ class Work:
         return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
 
-RUN = Work("run", "run.json", "to resume it")
-SEARCH = Work("search", "search/search.json")
-PRUNING = Work("pruning", "trials/pruning.json")
-EXPERIMENT = Work("experiment", "experiment.json")
+RUN = Work("run", "run.json", "to resume it", ("checkpoints/*.keras", "metrics.csv"))
+SERIES = Work("series of runs", "run-1/run.json")
+SEARCH = Work("search", "search/search.json", traces=("search/state.json", "history.csv"))
+PRUNING = Work("pruning", "trials/pruning.json", traces=("trials/state.json", "history.csv"))
+EXPERIMENT = Work("experiment", "experiment.json", traces=("cells.csv", "parts/*.npz"))
 EXPLANATION = Work("explanation", "explanation.json")
 EVALUATION = Work("evaluation", "evaluation.json")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
-_WORKS = (RUN, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
+_WORKS = (RUN, SERIES, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
 
 
 class WorkFolder:
@@ -201,15 +215,9 @@ class WorkFolder:
 
         Raises:
             UsageError: the folder has such work already and `options.resume` is false, or it was
-                begun with other options, or the folder has other work; or the path is a file.
+                begun with other options; or as `check_others`.
         """
-        self._expect_folder()
-        for other in _WORKS:
-            if other is not self.work and (self.path / other.marker).exists():
-                raise UsageError(
-                    f"Expected --log_dir without {other.with_article}. "
-                    f"Received: --log_dir={self.path}, which holds {other.with_article}"
-                )
+        self.check_others()
         if not self.marker.exists():
             return
         if not options.resume:
@@ -218,6 +226,31 @@ class WorkFolder:
                 f"it. Received: --log_dir={self.path}, which holds {self.work.with_article}"
             )
         self.compare(options.settled(), self.made_with(options).settled())
+
+    def check_others(self) -> None:
+        """Refuses a folder in which other work would be mixed with this.
+
+        Raises:
+            UsageError: the folder has other work, or some whose marker is lost, so that nobody
+                knows what it is; or the path is a file.
+        """
+        self._expect_folder()
+        for other in _WORKS:
+            if other is not self.work and (self.path / other.marker).exists():
+                raise UsageError(
+                    f"Expected --log_dir without {other.with_article}. "
+                    f"Received: --log_dir={self.path}, which holds {other.with_article}"
+                )
+        if self.marker.exists():
+            return
+        for work in _WORKS:
+            for pattern in work.traces:
+                trace = next(self.path.glob(pattern), None)
+                if trace is not None:
+                    raise UsageError(
+                        f"Expected {work.marker} beside {trace.relative_to(self.path)}, as "
+                        f"{work.with_article} has it. Received: --log_dir={self.path} without it"
+                    )
 
     def compare(self, now: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
         """Refuses options that differ from those that the work was begun with.
@@ -309,6 +342,21 @@ def _lock(path: pathlib.Path, folder: WorkFolder) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _is_held(path: pathlib.Path) -> bool:
+    """Whether somebody holds the lock of this file; there need not be one."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(handle)
+    return False
 
 
 def _try_lock(path: pathlib.Path) -> int | None:

@@ -156,13 +156,18 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
     """The options that parsed flags stand for.
 
     Raises:
-        UsageError: a value is out of its range, or --resume doesn't say what to go on with.
+        UsageError: a value is out of its range, or --resume names nothing to go on with.
     """
     cls = asked.chosen(values) if isinstance(asked, OneOf) else asked
     given: dict[str, Any] = {
         name: values[name].value for name in options.fields(cls) if _is_given(values, name)
     }
     if not issubclass(cls, WorkOptions) or given.get("log_dir"):
+        if given.get("resume") and not os.path.isdir(given["log_dir"]):
+            raise UsageError(
+                "Expected --log_dir=FOLDER beside --resume, a folder to go on in. "
+                f"Received: --log_dir={given['log_dir']}, and there is no such folder"
+            )
         return cls(**given)
     if given.get("resume"):
         raise UsageError(

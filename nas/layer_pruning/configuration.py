@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.configuration import SearchConfig
+from nas.folders import TrialsFolder
 from nas.layer_pruning.methods import METHODS, TIES, Method
 from nas.layer_pruning.removals import Layers
 from tfcaps import files
@@ -182,7 +183,7 @@ class PruningConfig(TextClassifierConfig):
         return TextClassifierConfig(**common, **own)
 
 
-class PruningFolder(files.WorkFolder):
+class PruningFolder(TrialsFolder):
     """The files of one pruning.
 
         flags.txt       repeats it: --flagfile=PRUNING/flags.txt
@@ -202,22 +203,10 @@ class PruningFolder(files.WorkFolder):
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path, files.PRUNING)
-        self.flags = self.path / "flags.txt"
         self.trials = self.path / "trials"
         self.layer_files = self.path / "layer_files"
-        self.history = self.path / "history.csv"
         self.pruned = self.path / "pruned"
-        self.best = self.path / "best"
         self.fine_tuned = self.path / "fine_tuned"
-        self.figures = self.path / "figures"
-        self.serving = self.path / "serving"
-        self.report = self.path / "report.md"
-
-    def create(self, config: PruningConfig) -> None:
-        """Makes the folders, and writes flags and description last, so that they mark a pruning."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.flags, config.flag_lines())
-        self.begin(config.to_dict(), self.figures.name, self.layer_files.name)
 
 
 def described(layers: Sequence[int]) -> str:

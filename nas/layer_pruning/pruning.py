@@ -54,7 +54,7 @@ def prune_transformer(config: PruningConfig) -> dict[str, Any]:
             if oracle.state_file.exists():
                 tuner.reload()
                 print(f"Resuming after {len(oracle.records())} trials of {folder.path}.")
-            folder.create(config)
+            folder.create(config, runner.task.describe(runner.data))
             run_trials(tuner)
             return _conclude(config, folder, oracle.records(), plan, runner)
 
@@ -71,6 +71,7 @@ def _tuner(
     )
     encoder.packer(config.max_tokens)
     runner = RemovalRunner(config, encoder)
+    folder.compare_data(config.dataset, runner.task.describe(runner.data))
     oracle = ControllerOracle(
         plan,
         folder=folder.trials,

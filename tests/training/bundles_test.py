@@ -120,3 +120,15 @@ def test_several_runs(quick, tmp_path):
     assert summary["test_accuracies"] == accuracies
     assert summary["test_accuracy"] == pytest.approx(np.mean(accuracies))
     assert json.loads((tmp_path / "results.json").read_text()) == summary
+    before = runs.snapshot(tmp_path)
+    with pytest.raises(UsageError, match=r"which holds a series of runs$"):
+        training.train(runs.plain(tmp_path, epochs=1))
+    assert runs.snapshot(tmp_path) == before
+
+
+def test_several_runs_over_a_finished_one(plain_run):
+    before = runs.snapshot(plain_run)
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=r"which holds a run$"):
+            training.train_several(runs.plain(plain_run, resume=resume), 2)
+    assert runs.snapshot(plain_run) == before

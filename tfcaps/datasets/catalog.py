@@ -3,13 +3,14 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tfcaps.datasets.abstract_shapes.generator import read_abstract
 from tfcaps.datasets.bundled import mnist5k
 from tfcaps.datasets.image_dataset import ImageDataset
 from tfcaps.datasets.image_preprocessing import Preprocessing
-from tfcaps.datasets.images import read_folder
-from tfcaps.datasets.prepared import read_prepared
+from tfcaps.datasets.images import folder_fingerprint, read_folder
+from tfcaps.datasets.prepared import prepared_fingerprint, read_prepared
 from tfcaps.datasets.resizing import resize_all, sides
 from tfcaps.datasets.sampling import check_choices, hold_out, subset
 from tfcaps.datasets.split import Split
@@ -23,6 +24,7 @@ GIVEN = "given:"
 # Images of many sizes have to get one: pixels, for height and width.
 _OWN_IMAGES_SIZE = 32
 _IMAGENETTE_SIZE = 128
+_IMAGENETTE = "imagenette/160px-v2"
 # The stored names are WordNet numbers.
 _IMAGENETTE_CLASSES = (
     "tench",
@@ -40,18 +42,30 @@ _IMAGENETTE_CLASSES = (
 _Parts = tuple[Split, Split, tuple[str, ...]]
 
 
+class _Source(NamedTuple):
+    """Where the examples of a data set come from.
+
+    Args:
+        read: (data_dir, image_size) → training examples, test examples, class names.
+        fingerprint: data_dir → what they are known by again; None: that of the pixels.
+    """
+
+    read: Callable[[str | os.PathLike | None, Size | None], _Parts]
+    fingerprint: Callable[[str | os.PathLike | None], str | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Entry:
     """One data set.
 
     Args:
-        read: (data_dir, image_size) → training examples, test examples, class names.
+        source: where the examples come from.
         paper: The augmentation of arXiv 1905.08744 and 2104.07393, or what comes closest to it.
         blocks: The same for arXiv 2011.02956, with crops of the images' own size.
         efficient: That of arXiv 2101.12491, for the sets that it has one for.
     """
 
-    read: Callable[[str | os.PathLike | None, Size | None], _Parts]
+    source: _Source
     paper: Preprocessing
     blocks: Preprocessing
     efficient: Preprocessing | None = None
@@ -66,15 +80,18 @@ def _read_mnist5k(data_dir: str | os.PathLike | None, image_size: Size | None) -
     return train, test, class_names
 
 
-def _prepared(name: str, **features: str) -> Callable[..., _Parts]:
-    return lambda data_dir, image_size: read_prepared(
-        name, data_dir=data_dir, image_size=image_size, **features
+def _prepared(name: str, **features: str) -> _Source:
+    return _Source(
+        lambda data_dir, image_size: read_prepared(
+            name, data_dir=data_dir, image_size=image_size, **features
+        ),
+        lambda data_dir: prepared_fingerprint(name, data_dir),
     )
 
 
 def _read_imagenette(data_dir: str | os.PathLike | None, image_size: Size | None) -> _Parts:
     train, test, _ = read_prepared(
-        "imagenette/160px-v2",
+        _IMAGENETTE,
         data_dir=data_dir,
         image_size=image_size or _IMAGENETTE_SIZE,
         test_split="validation",
@@ -82,6 +99,7 @@ def _read_imagenette(data_dir: str | os.PathLike | None, image_size: Size | None
     return train, test, _IMAGENETTE_CLASSES
 
 
+_MNIST5K = _Source(_read_mnist5k, lambda _: "mnist5k")
 _PLAIN = Preprocessing()
 _DIGITS = Preprocessing(crop=24, standardize=True)
 # Standardisation would take a change of brightness back, so no entry of capsules has both.
@@ -91,7 +109,7 @@ _SHIFTED_DIGITS = Preprocessing(shift=4, brightness=0.25)
 _DISTORTED_DIGITS = Preprocessing(shift=4, rotation=30, squish=0.25, erase=4)
 
 _CATALOG = {
-    "mnist5k": _Entry(_read_mnist5k, _DIGITS, _SHIFTED_DIGITS, _DISTORTED_DIGITS),
+    "mnist5k": _Entry(_MNIST5K, _DIGITS, _SHIFTED_DIGITS, _DISTORTED_DIGITS),
     "mnist": _Entry(_prepared("mnist"), _DIGITS, _SHIFTED_DIGITS, _DISTORTED_DIGITS),
     "fashion_mnist": _Entry(
         _prepared("fashion_mnist"),
@@ -114,7 +132,7 @@ _CATALOG = {
         Preprocessing(resize=48, shift=4, brightness=0.25, standardize=True),
     ),
     "imagenette": _Entry(
-        _read_imagenette,
+        _Source(_read_imagenette, lambda data_dir: prepared_fingerprint(_IMAGENETTE, data_dir)),
         _NATURAL,
         Preprocessing(shift=10, flip=True, brightness=0.25, standardize=True),
     ),
@@ -178,7 +196,7 @@ def load(
     if image_size is not None and min(sides(image_size)) < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
     check_choices(train_examples, validation_fraction, seed)
-    train, test, class_names = entry.read(data_dir, image_size)
+    train, test, class_names = entry.source.read(data_dir, image_size)
     if train_examples is not None:
         train = subset(train, train_examples, seed=seed)
     validation = None
@@ -190,7 +208,8 @@ def load(
                 f"and one for validation. Received: {validation_fraction} of {len(train)}"
             )
         train, validation = hold_out(train, count, seed=seed)
-    return ImageDataset(name, class_names, train, validation, test)
+    source = entry.source.fingerprint(data_dir)
+    return ImageDataset(name, class_names, train, validation, test, source)
 
 
 def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
@@ -235,7 +254,8 @@ def _entry(name: str) -> _Entry:
     if name.startswith(GIVEN):
         own = name.removeprefix(GIVEN)
         entry = _CATALOG.get(_PUBLISHED_NAMES.get(own, own)) or _own_images("")
-        return dataclasses.replace(entry, read=lambda *_: _refuse_given(name))
+        source = _Source(lambda *_: _refuse_given(name), lambda _: None)
+        return dataclasses.replace(entry, source=source)
     if name.startswith(_IMAGES):
         return _own_images(name.removeprefix(_IMAGES))
     if name.startswith(_ABSTRACT):
@@ -251,7 +271,10 @@ def _entry(name: str) -> _Entry:
 
 def _own_images(folder: str) -> _Entry:
     return _Entry(
-        lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
+        _Source(
+            lambda _, image_size: read_folder(folder, image_size or _OWN_IMAGES_SIZE),
+            lambda _: folder_fingerprint(folder),
+        ),
         # Nothing is known about them, so nothing that could change their class.
         Preprocessing(standardize=True),
         Preprocessing(shift=4, standardize=True),
@@ -260,7 +283,8 @@ def _own_images(folder: str) -> _Entry:
 
 def _abstract(task: str) -> _Entry:
     # No flips, shifts and crops: they could take a shape out of the picture, or a relation away.
-    return _Entry(lambda _, image_size: read_abstract(task, image_size), _PLAIN, _PLAIN)
+    source = _Source(lambda _, image_size: read_abstract(task, image_size), lambda _: task)
+    return _Entry(source, _PLAIN, _PLAIN)
 
 
 def _refuse_given(name: str) -> _Parts:

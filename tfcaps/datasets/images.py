@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfcaps.datasets import fingerprint
 from tfcaps.datasets.resizing import resize_uint8, sides
 from tfcaps.datasets.sampling import hold_out
 from tfcaps.datasets.split import Split
@@ -37,14 +38,8 @@ def read_folder(folder: str, image_size: Size) -> tuple[Split, Split, tuple[str,
         UsageError: A folder is missing, there are fewer than two classes, a class has no images,
             train and test have other classes, or an image can't be read.
     """
-    root = Path(folder).expanduser()
-    if not folder or not root.is_dir():
-        raise UsageError(
-            "Expected images:FOLDER with the path of a folder that has one folder of images for "
-            f"each class. Received: images:{folder}, and there is no such folder"
-        )
-    train_root, test_root = root / "train", root / "test"
-    if not (train_root.is_dir() and test_root.is_dir()):
+    root, train_root, test_root = _roots(folder)
+    if train_root == root:
         files, labels, class_names = _list(root)
         images = _as_grey_where_possible(_read(files, image_size))
         everything = Split(images, labels)
@@ -63,6 +58,27 @@ def read_folder(folder: str, image_size: Size) -> tuple[Split, Split, tuple[str,
     train_size = len(train_files)
     train = Split(images[:train_size], train_labels)
     return train, Split(images[train_size:], test_labels), class_names
+
+
+def folder_fingerprint(folder: str) -> str:
+    """What the pictures that `read_folder` reads are known by again, see `fingerprint.of_files`."""
+    root, *parts = _roots(folder)
+    files = [file for part in sorted(set(parts)) for file in _list(part)[0]]
+    return fingerprint.of_files(root, files)
+
+
+def _roots(folder: str) -> tuple[Path, Path, Path]:
+    """The folder, and where its training and test images are: the same where it has no such."""
+    root = Path(folder).expanduser()
+    if not folder or not root.is_dir():
+        raise UsageError(
+            "Expected images:FOLDER with the path of a folder that has one folder of images for "
+            f"each class. Received: images:{folder}, and there is no such folder"
+        )
+    train_root, test_root = root / "train", root / "test"
+    if train_root.is_dir() and test_root.is_dir():
+        return root, train_root, test_root
+    return root, root, root
 
 
 def _list(root: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from tfcaps.datasets import fingerprint
 from tfcaps.datasets.resizing import resize_uint8
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
@@ -53,8 +54,7 @@ def read_prepared(
     Raises:
         UsageError: The folder doesn't exist, or the data set is neither there nor to be had.
     """
-    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-    folder = folder.expanduser()
+    folder = _folder(data_dir)
     if data_dir and not folder.is_dir():
         raise UsageError(
             "Expected --data_dir=FOLDER with the path of a folder that exists. "
@@ -80,6 +80,19 @@ def read_prepared(
                 f"{_way_out(name, version)}"
             ) from error
     return train, test, tuple(builder.info.features[label].names)
+
+
+def prepared_fingerprint(name: str, data_dir: str | os.PathLike | None) -> str:
+    """What a prepared data set is known by again: version and files, see `fingerprint.of_files`."""
+    root = _folder(data_dir) / name
+    version = root / (_prepared_version(root) or "")
+    return fingerprint.of_files(root, sorted(p for p in version.rglob("*") if p.is_file()))
+
+
+def _folder(data_dir: str | os.PathLike | None) -> Path:
+    """Where prepared data sets are."""
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(folder).expanduser()
 
 
 def _prepared_version(folder: Path) -> str | None:

@@ -1,10 +1,12 @@
 """A data set of texts in memory."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
+from tfcaps.datasets import fingerprint
 from tfcaps.errors import UsageError
 
 
@@ -68,6 +70,11 @@ class TextDataset:
     validation: TextExamples | None
     test: TextExamples
     metric: str
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What the data are known by again: all texts and labels, in their order."""
+        return fingerprint.of_texts((self.train, self.validation, self.test))
 
     @property
     def is_regression(self) -> bool:

@@ -1,8 +1,10 @@
 """How accurate a finished run's network is on images that are changed to fool it."""
 
+import hashlib
+import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from tfcaps.evaluation.progress import shown
 from tfcaps.evaluation.subject import Subject, spread
 from tfcaps.robustness import attacks
 
+_KEY_LENGTH = 8  # hexadecimal digits of a file's name that tell settings apart
+
 
 def accuracy_under_attack(
     subject: Subject, output_dir: str | os.PathLike | None = None, **changes: Any
@@ -21,7 +25,9 @@ def accuracy_under_attack(
     """Attacks a network with bounds of several sizes; ε is in units of pixels in [0, 1].
 
     Writes `attacks.csv` and `figures/accuracy_against_epsilon.png`. What was finished is kept in
-    `attack-NAME.json` after each batch: a call with the same arguments goes on there.
+    `attack-NAME-KEY.json` after each batch: a call with the same arguments goes on there, and one
+    with others has a file of its own, so that attacks.csv has the rows of all calls on the run as
+    it is now.
 
     Args:
         subject: network and examples.
@@ -31,10 +37,12 @@ def accuracy_under_attack(
             `attack_steps`.
 
     Returns:
-        The rows of attacks.csv: `attack`, `norm`, `epsilon`, `accuracy`, `examples`.
+        The rows of this call, as in attacks.csv: `attack`, `norm`, `epsilon`, `accuracy`,
+        `examples`, and what it was asked for, `step_size` and `steps`.
 
     Raises:
-        UsageError: an argument is out of its range, or the attacks' library is not installed.
+        UsageError: an argument is out of its range, the attacks' library is not installed, or the
+            folder has results of other weights or examples.
     """
     subject = subject.asked(output_dir, **changes)
     options = subject.options
@@ -43,23 +51,17 @@ def accuracy_under_attack(
     bounds = sorted(set(options.epsilons))
     count = min(options.attack_examples or len(subject.split), len(subject.split))
     split = spread(subject.split, count, flag="attack_examples")
-    rows = []
+    subject.expect_own_folder()
+    rows: list[dict[str, Any]] = []
     with files.WorkFolder(subject.folder, files.EVALUATION).locked():
         files.remove_unfinished(subject.folder)
         for name in options.attack:
-            wrong = _attack(subject, split, name, bounds)
-            rows += [
-                {
-                    "attack": name,
-                    "norm": attacks.norm(name),
-                    "epsilon": epsilon,
-                    "accuracy": 1.0 - number / len(split),
-                    "examples": len(split),
-                }
-                for epsilon, number in zip(bounds, wrong, strict=True)
-            ]
-        files.write_csv(subject.folder / "attacks.csv", rows)
-        figure = plots.accuracy_against_epsilon(rows)
+            settings = _settings(subject, split, name, bounds)
+            wrong = _attack(subject, split, settings)
+            rows += _rows(settings, wrong)
+        all_rows = [*_earlier_rows(subject, settings, rows), *rows]
+        files.write_csv(subject.folder / "attacks.csv", all_rows)
+        figure = plots.accuracy_against_epsilon(all_rows)
         plots.save(figure, subject.folder / "figures" / "accuracy_against_epsilon.png")
     return rows
 
@@ -77,15 +79,11 @@ def attack_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _attack(subject: Subject, split: Split, name: str, bounds: list[float]) -> list[int]:
-    """How many examples the network is wrong on under one attack, for each bound."""
+def _settings(subject: Subject, split: Split, name: str, bounds: list[float]) -> dict[str, Any]:
+    """All that the result of one attack depends on."""
     options = subject.options
-    path = subject.folder / f"attack-{name}.json"
-    arguments: dict[str, Any] = {
-        "step_size": options.attack_step_size,
-        "steps": options.attack_steps,
-    }
-    settings = {
+    return {
+        "attack": name,
         "checkpoint": options.checkpoint,
         "epoch": subject.run.epoch,
         "dataset": subject.data.name,
@@ -93,8 +91,52 @@ def _attack(subject: Subject, split: Split, name: str, bounds: list[float]) -> l
         "examples": len(split),
         "batch_size": options.batch_size,
         "epsilons": bounds,
-        **arguments,
+        "step_size": options.attack_step_size,
+        "steps": options.attack_steps,
     }
+
+
+def _rows(settings: Mapping[str, Any], wrong: Sequence[int]) -> list[dict[str, Any]]:
+    """A row of attacks.csv for each bound."""
+    examples = settings["examples"]
+    return [
+        {
+            "attack": settings["attack"],
+            "norm": attacks.norm(settings["attack"]),
+            "epsilon": epsilon,
+            "accuracy": 1.0 - number / examples,
+            **{name: settings[name] for name in ("examples", "step_size", "steps")},
+        }
+        for epsilon, number in zip(settings["epsilons"], wrong, strict=True)
+    ]
+
+
+def _earlier_rows(
+    subject: Subject, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows of earlier calls on the same weights, of which these aren't repetitions."""
+    found = {_key(row): row for row in rows}
+    earlier = []
+    for path in sorted(subject.folder.glob("attack-*.json")):
+        content = files.read_json(path)
+        known = content.get("settings", {}) if isinstance(content, dict) else {}
+        if "attack" not in known or known["epoch"] != settings["epoch"]:
+            continue
+        if content["done"] == known["examples"]:
+            earlier += [row for row in _rows(known, content["wrong"]) if _key(row) not in found]
+            found |= {_key(row): row for row in earlier}
+    return earlier
+
+
+def _key(row: Mapping[str, Any]) -> tuple:
+    return tuple(value for name, value in row.items() if name != "accuracy")
+
+
+def _attack(subject: Subject, split: Split, settings: Mapping[str, Any]) -> list[int]:
+    """How many examples the network is wrong on under one attack, for each bound."""
+    name = settings["attack"]
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+    path = subject.folder / f"attack-{name}-{key}.json"
     done, wrong = _read(path, settings)
     if done == len(split):
         return wrong
@@ -104,15 +146,18 @@ def _attack(subject: Subject, split: Split, name: str, bounds: list[float]) -> l
     batches = (
         (batch["original"].numpy(), batch["label"].numpy()) for batch in subject.batches(rest)
     )
-    found = attacks.attacked_images(subject.scores, batches, name, bounds, **arguments)
-    for _, is_wrong in shown(f"Attack {name}", found, len(rest), options.batch_size):
+    arguments = {argument: settings[argument] for argument in ("step_size", "steps")}
+    found = attacks.attacked_images(
+        subject.scores, batches, name, settings["epsilons"], **arguments
+    )
+    for _, is_wrong in shown(f"Attack {name}", found, len(rest), settings["batch_size"]):
         done += is_wrong.shape[1]
         wrong = (np.array(wrong) + is_wrong.sum(axis=1)).tolist()
         files.write_json(path, {"settings": settings, "done": done, "wrong": wrong})
     return wrong
 
 
-def _read(path: pathlib.Path, settings: dict[str, Any]) -> tuple[int, list[int]]:
+def _read(path: pathlib.Path, settings: Mapping[str, Any]) -> tuple[int, list[int]]:
     """Examples that an earlier call with the same settings has attacked, and its numbers."""
     content = files.read_json(path)
     if isinstance(content, dict) and content.get("settings") == settings:

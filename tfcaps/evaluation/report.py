@@ -46,9 +46,11 @@ def evaluate(
         `bundles` per layer; and of a capsule network `t_scores`, `t_score` and `d_score`.
 
     Raises:
-        UsageError: there are fewer training examples than `conflicting_samples_size`.
+        UsageError: there are fewer training examples than `conflicting_samples_size`, or the folder
+            has results of other weights or examples.
     """
     subject = subject.asked(output_dir, **changes)
+    subject.expect_own_folder()
     labels, scores = _scores(subject)
     predictions = scores.argmax(axis=-1)
     names = subject.run.class_names

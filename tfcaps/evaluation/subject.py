@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import datasets, training
+from tfcaps import datasets, files, training
 from tfcaps.datasets import ImageDataset, Split
 from tfcaps.errors import UsageError
 from tfcaps.evaluation.options import EvaluationOptions
 from tfcaps.models import CapsuleNetwork
+from tfcaps.options import fields, flag
 from tfcaps.training import checkpoints
+
+# The options that decide which weights and examples results are of.
+_ASKED = ("dataset", "split", "checkpoint", "test_examples")
+_NOT_IN_NAMES = re.compile(r"[^\w.,=-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +42,38 @@ class Subject:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where results come to lie."""
+        """Where results come to lie: what is asked for beside the defaults has its own folder."""
+        if self.options.output_dir:
+            return pathlib.Path(self.options.output_dir)
         own = pathlib.Path(self.options.log_dir) / "evaluation"
-        return pathlib.Path(self.options.output_dir or own)
+        asked = {name: getattr(self.options, name) for name in _ASKED}
+        changed = [
+            flag(name, value).removeprefix("--")
+            for name, value in asked.items()
+            if value != fields(self.options)[name].default
+        ]
+        return own / _NOT_IN_NAMES.sub("_", ",".join(changed)) if changed else own
+
+    def expect_own_folder(self) -> None:
+        """Refuses a folder with results of other weights or examples: they would be mixed.
+
+        Raises:
+            UsageError: it has some.
+        """
+        asked = {
+            "checkpoint": self.options.checkpoint,
+            "dataset": self.data.name,
+            "split": self.options.split,
+        }
+        for path in (self.folder / "evaluation.json", *self.folder.glob("attack-*.json")):
+            content = files.read_json(path)
+            known = content.get("settings", content) if isinstance(content, dict) else {}
+            for name, value in asked.items():
+                if known.get(name, value) != value:
+                    raise UsageError(
+                        f"Expected --output_dir without results of {flag(name, known[name])}. "
+                        f"Received: {self.folder} for {flag(name, value)}"
+                    )
 
     def asked(self, output_dir: str | os.PathLike | None, **changes: Any) -> "Subject":
         """The subject with other options, which don't concern network and examples.

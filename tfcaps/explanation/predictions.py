@@ -1,5 +1,6 @@
 """Explains one prediction: numbers and pictures."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -24,9 +25,10 @@ _BRANCH_COLUMNS = ("lower", "lower_node", "upper", "upper_node", "relevance", "i
 def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
     """Explains what a finished run's network makes of one image.
 
-    `LOG_DIR/explanation/NAME/` gets `routing_tree.png`; `dimensions.png`, what each dimension of
-    the class capsule does, if there is a decoder; `places.csv` and `branches.csv`, the relevance of
-    places and between capsules; and `explanation.json`.
+    `LOG_DIR/explanation/NAME/`, or NAME-2, … where that is another image's or call's, gets
+    `routing_tree.png`; `dimensions.png`, what each dimension of the class capsule does, if there is
+    a decoder; `places.csv` and `branches.csv`, the relevance of places and between capsules; and
+    `explanation.json`.
 
     Args:
         log_dir: run directory of a capsule network.
@@ -48,7 +50,8 @@ def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
         array[0].numpy() for array in run.preprocessing.evaluate(pixels[np.newaxis])
     )
     tree = routing_tree(run.model, network_input, chosen)
-    folder = pathlib.Path(log_dir) / "explanation" / name
+    asked = _asked(options, run.epoch)
+    folder = _folder(pathlib.Path(log_dir) / "explanation", name, asked)
     with files.WorkFolder(folder, files.EXPLANATION).locked():
         files.remove_unfinished(folder)
         title = _title(run, tree, label)
@@ -60,9 +63,31 @@ def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
             plots.save(_draw_dimensions(run, tree), folder / "dimensions.png")
         files.write_csv(folder / "places.csv", _place_rows(tree))
         files.write_csv(folder / "branches.csv", _branch_rows(tree), _BRANCH_COLUMNS)
-        content = _content(run, tree, label)
+        content = {"asked": asked, **_content(run, tree, label)}
         files.write_json(folder / "explanation.json", content)
     return {**content, "folder": str(folder)}
+
+
+def _asked(options: ExplanationOptions, epoch: int) -> dict[str, Any]:
+    """What an explanation is of, as JSON has it."""
+    image = options.image and os.path.abspath(options.image)
+    names = ("test_image", "resize", "capsule", "most_relevant")
+    return {"image": image, **{name: getattr(options, name) for name in names}, "epoch": epoch}
+
+
+def _folder(parent: pathlib.Path, name: str, asked: dict[str, Any]) -> pathlib.Path:
+    """The folder of this explanation: nobody else's, and the same each time."""
+
+    def is_others(folder: pathlib.Path) -> bool:
+        content = files.read_json(folder / "explanation.json")
+        return folder.exists() and not (isinstance(content, dict) and content.get("asked") == asked)
+
+    names = (f"{name}-{number}" for number in itertools.count(2))
+    return next(
+        folder
+        for folder in (parent / each for each in itertools.chain((name,), names))
+        if not is_others(folder)
+    )
 
 
 def read_image(path: str | os.PathLike, run: training.Run, *, resize: bool = False) -> np.ndarray:

@@ -66,6 +66,7 @@ class ImageTask(Task[Config]):
         return {
             "class_names": list(data.class_names),
             "image_shape": list(data.image_shape),
+            "fingerprint": data.fingerprint,
             "preprocessing": self.preprocessing.to_dict(),
         }
 

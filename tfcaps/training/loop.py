@@ -256,23 +256,25 @@ def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dic
     """
     if Repetitions(runs=runs).runs == 1:
         return train(config, data)
-    folder = pathlib.Path(config.log_dir)
-    results = [
-        train(
-            dataclasses.replace(
-                config, log_dir=str(folder / f"run-{run + 1}"), seed=config.seed + run
-            ),
-            data,
-        )
-        for run in range(runs)
-    ]
-    accuracies = [result["test_accuracy"] for result in results]
-    summary = {
-        "test_accuracy": float(np.mean(accuracies)) if config.test else None,
-        "standard_deviation": float(np.std(accuracies)) if config.test else None,
-        "test_accuracies": accuracies,
-    }
-    files.write_json(folder / "results.json", summary)
+    folder = files.WorkFolder(config.log_dir, files.SERIES)
+    with folder.locked():
+        folder.check_others()  # what belongs to a run that is there, the run itself checks
+        results = [
+            train(
+                dataclasses.replace(
+                    config, log_dir=str(folder.path / f"run-{run + 1}"), seed=config.seed + run
+                ),
+                data,
+            )
+            for run in range(runs)
+        ]
+        accuracies = [result["test_accuracy"] for result in results]
+        summary = {
+            "test_accuracy": float(np.mean(accuracies)) if config.test else None,
+            "standard_deviation": float(np.std(accuracies)) if config.test else None,
+            "test_accuracies": accuracies,
+        }
+        files.write_json(folder.path / "results.json", summary)
     return summary
 
 
@@ -299,6 +301,8 @@ def _prepare(
     """Builds the network or restores it, and makes the directory that of a run."""
     config = task.config
     check_data(task, data)
+    description = task.describe(data)
+    directory.compare_data(data.name, description)
     model = task.build(data)
     restored, epochs_done = checkpoints.restore(directory.checkpoints)
     if epochs_done > config.epochs:
@@ -316,7 +320,6 @@ def _prepare(
         task.initialize(model)
     jit = devices.use_jit(config.jit)
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
-    description = task.describe(data)
     if epochs_done < config.epochs:
         memory.check(model, config.batch_size, functools.partial(task.input_too_large, data))
     directory.create(config, description)

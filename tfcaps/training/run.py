@@ -12,7 +12,7 @@ from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import ExportOptions, RunConfig
-from tfcaps.training.run_directory import RunDirectory
+from tfcaps.training.run_directory import RunDirectory, expect_same_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Run:
         preprocessing: from raw images to the network's input.
         class_names: the K classes, in the order of the scores.
         image_shape: `(H, W, C)` of raw images.
+        fingerprint: what its data are known by again; None: of an older run, which hasn't kept it.
     """
 
     config: RunConfig
@@ -34,6 +35,7 @@ class Run:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    fingerprint: str | None = None
 
     def load_data(
         self, *, dataset: str | None = None, data_dir: str | os.PathLike | None = None
@@ -45,14 +47,26 @@ class Run:
             data_dir: folder of tensorflow_datasets' prepared sets. Default None: the training's.
 
         Raises:
-            UsageError: the data can't be had.
+            UsageError: the data can't be had, or have other classes than the training's; or, of
+                its own data set, they have changed since.
         """
         config = dataclasses.replace(
             self.config,
             dataset=dataset or self.config.dataset,
             data_dir=os.fspath(data_dir) if data_dir else self.config.data_dir,
         )
-        return config.task().load()
+        data = config.task().load()
+        is_own = config.dataset == self.config.dataset
+        known = {
+            "class_names": self.class_names,
+            "fingerprint": self.fingerprint if is_own else None,
+        }
+        now = {
+            "class_names": data.class_names,
+            "fingerprint": getattr(data, "fingerprint", None),
+        }
+        expect_same_data(known, now, data.name, self.config.log_dir)
+        return data
 
 
 def load_run(log_dir: str | os.PathLike) -> Run:
@@ -89,6 +103,7 @@ def load_run(log_dir: str | os.PathLike) -> Run:
         preprocessing=Preprocessing.from_dict(description["preprocessing"]),
         class_names=tuple(description["class_names"]),
         image_shape=tuple(description["image_shape"]),
+        fingerprint=description.get("fingerprint"),
     )
 
 

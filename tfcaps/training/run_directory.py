@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tfcaps import files
@@ -85,6 +86,19 @@ class RunDirectory(files.WorkFolder):
         except (KeyError, TypeError, ValueError):
             raise self.damaged() from None
 
+    def compare_data(self, name: str, description: Mapping[str, Any]) -> None:
+        """Refuses other data than those that the run was begun with; its labels mean other things.
+
+        Args:
+            name: how the data are called.
+            description: what the task says of them now.
+
+        Raises:
+            UsageError: they differ; or run.json is damaged.
+        """
+        if self.marker.exists():
+            expect_same_data(self.read_description(), description, name, self.path)
+
     def read_metrics(self, epochs: int) -> list[Row]:
         """The rows of metrics.csv of the first `epochs` epochs, oldest first.
 
@@ -122,3 +136,32 @@ class RunDirectory(files.WorkFolder):
     def write_metrics(self, rows: list[Row]) -> None:
         """Replaces metrics.csv."""
         files.write_csv(self.metrics, ({**row, "epoch": int(row["epoch"])} for row in rows))
+
+
+def expect_same_data(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], name: str, place: str | os.PathLike
+) -> None:
+    """Refuses data that aren't those of a training.
+
+    Args:
+        earlier: what was said of its data. What wasn't known then isn't compared.
+        now: what is said of these, see `Task.describe`.
+        name: how they are called.
+        place: where what was trained lies.
+
+    Raises:
+        UsageError: they have other classes, or other content.
+    """
+    before, classes = earlier.get("class_names"), now.get("class_names")
+    if before and classes and list(before) != list(classes):
+        differing = sorted(set(before) ^ set(classes)) or classes
+        raise UsageError(
+            f"Expected the {len(before)} classes of the training in {place}, in their order. "
+            f"Received: {name} with {len(classes)}, of which differ: {', '.join(differing)}"
+        )
+    mark = earlier.get("fingerprint")
+    if mark and mark != now.get("fingerprint"):
+        raise UsageError(
+            f"Expected the data of the training in {place}. Received: {name}, which has changed "
+            "since: other examples, or other names, sizes or contents of files"
+        )

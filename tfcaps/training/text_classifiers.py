@@ -159,6 +159,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
         return {
             "class_names": list(data.class_names),
             "metric": data.metric,
+            "fingerprint": data.fingerprint,
             "texts": len(data.train.texts),
         }
 
