@@ -28,7 +28,7 @@ class LayerFiles:
 
     def __init__(self, folder: str | os.PathLike, model: str, task: str):
         stem = f"{_file_name(model)}_{_file_name(task)}"
-        folder = pathlib.Path(folder)
+        self._folder = folder = pathlib.Path(folder)
         self._paths = {
             kind: (folder / f"{stem}_{kind}.txt", folder / f"{stem}_{kind}_log.txt")
             for kind in ("greedy", "perfect")
@@ -37,6 +37,7 @@ class LayerFiles:
     def write(self, method: Method, records: Sequence[RemovalRecord]) -> pathlib.Path:
         """Writes the choice, and of scores their log, whole or not at all; returns the choice's."""
         is_sets = isinstance(method, Exhaustive)
+        self._folder.mkdir(parents=True, exist_ok=True)
         choice, log = self._paths["perfect" if is_sets else "greedy"]
         chosen = method.chosen(records)
         lines = [joined(layers) for layers in chosen] if is_sets else chosen[-1] if chosen else ()

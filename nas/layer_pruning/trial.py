@@ -18,6 +18,7 @@ from tfcaps.training import TextClassifierTask, devices, loop, probe, schedules
 
 OBJECTIVE = "score"
 _MEASURES = ("block_influence", "bundle_entropy")
+_KEPT_NETWORKS = 2  # compiled ones
 _PROBED = 512  # examples that layers are measured on in one pass
 
 
@@ -42,7 +43,7 @@ class RemovalRunner:
         self.task = TextClassifierTask(config.fine_tuning(()), encoder)
         self.data = self.task.load()
         self.all_data = self.task.with_config(config.fine_tuning((), all_examples=True)).load()
-        self._shared: _Shared | None = None
+        self._shared: dict[Any, _Shared] = {}  # the one that was used last at the end
 
     def run(self, name: str, values: Mapping[str, Any]) -> dict[str, float]:
         """Runs a trial, and leaves its files in its folder.
@@ -113,18 +114,17 @@ class RemovalRunner:
         )
         devices.seed_generators(proposal.seed)
         model = task.build(data)
-        # The graph of a step holds the schedule, which depends on the number of steps.
-        kind = (
-            len(proposal.removed),
-            task.config.epochs,
-            len(data.train),
-            task.config.steps_per_epoch,
-        )
-        if self._shared is None or self._shared.kind != kind:
-            session = loop.start(task, data, model)
-            self._shared = _Shared(kind, session.model)
-            return session
-        return loop.Session(task, data, self._shared.made_new(model))
+        new = loop.Session(task, data, model)
+        # The graph of a step holds the schedule.
+        kind = len(proposal.removed), schedules.identity(task.config, new.steps)
+        if kind in self._shared:
+            self._shared[kind] = self._shared.pop(kind)
+            return loop.Session(task, data, self._shared[kind].made_new(model))
+        session = loop.start(task, data, model)
+        self._shared[kind] = _Shared(session.model)
+        for oldest in list(self._shared)[:-_KEPT_NETWORKS]:
+            del self._shared[oldest]
+        return session
 
     def _measure(self) -> dict[str, float]:
         """Block influence and bundle entropy of each layer of the pretrained encoder."""
@@ -205,12 +205,10 @@ class _Shared:
     """A compiled network that several trials use, one after the other.
 
     Args:
-        kind: what their graphs have in common.
         model: compiled, and not trained yet.
     """
 
-    def __init__(self, kind: tuple[int, ...], model: Any):
-        self.kind = kind
+    def __init__(self, model: Any):
         self._model = model
         optimizer = model.optimizer
         optimizer.build(model.trainable_variables)

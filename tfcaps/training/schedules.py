@@ -27,6 +27,19 @@ def callbacks(config: RunConfig, steps: int) -> list[keras.callbacks.Callback]:
     return [_RatePerStep(_schedule(config, steps, warm_up))]
 
 
+def identity(config: RunConfig, steps: int) -> tuple[Any, ...]:
+    """What a compiled step knows of the schedule: two of equal identity have the same rates.
+
+    Args:
+        config: what is asked for.
+        steps: of an epoch.
+    """
+    (callback, *_) = [*callbacks(config, steps), None]
+    if not isinstance(callback, _RatePerStep):
+        return (config.learning_rate,)  # is given to the step, epoch by epoch
+    return config.schedule, config.learning_rate, config.epochs, steps, config.warm_up
+
+
 class _RatePerStep(keras.callbacks.Callback):
     """Gives the optimizer a schedule, and adds the last step's `learning_rate` to the logs.
 

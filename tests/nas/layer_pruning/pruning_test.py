@@ -28,13 +28,13 @@ _GUARDED = "nas.layer_pruning.methods._Trained"
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pruning")
-    return encoders.tiny_bert(folder / "bert", num_layers=3), encoders.write_sst2(folder / "sst2")
+    return encoders.tiny_bert(folder / "bert", num_layers=2), encoders.write_sst2(folder / "sst2")
 
 
 def config(places, log_dir, **changes):
     known = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "max_tokens": 16}
     known |= {"dataset": "sst2", "data_dir": str(places[1]), "validation_fraction": 0.3}
-    known |= {"prune_n_layers": 1, "seeds": 1, "baselines": ("top",)}
+    known |= {"prune_n_layers": 1, "seeds": 1, "baselines": ("top",), "schedule": "constant"}
     known |= {"log_dir": str(log_dir), "model": str(places[0])}
     return PruningConfig(**{**known, **changes})
 
@@ -74,8 +74,8 @@ class TestPruning:
         (log,) = layer_pruning.read_order_log(folder / "layer_files" / "bert_sst2_greedy_log.txt")
         assert max(log.values()) == log[layer]
         rows = history(folder)
-        assert [row["role"] for row in rows[:4]] == ["whole", *["candidate"] * 3]
-        assert {row["role"] for row in rows[4:]} == {"final"}
+        assert [row["role"] for row in rows[:3]] == ["whole", *["candidate"] * 2]
+        assert {row["role"] for row in rows[3:]} == {"final"}
         for name in ("score_by_size", "score_by_milliseconds", "choices"):
             assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
         text = (folder / "report.md").read_text()
@@ -95,7 +95,7 @@ class TestPruning:
         assert tokenizer.vocabulary_size() == whole.tokenizer.vocabulary_size()
         described = json.loads((folder / "pruned" / "layers.json").read_text())
         assert described["removed_layers"] == list(found["removed"])
-        assert sorted(described["kept_layers"] + described["removed_layers"]) == [0, 1, 2]
+        assert sorted(described["kept_layers"] + described["removed_layers"]) == [0, 1]
         assert described["task"] == "sst2"
 
     def test_final_run_is_the_final_trial(self, pruned):
@@ -113,18 +113,18 @@ class TestPruning:
         assert found["scores"].shape == (2, 2)
 
     def test_gone_on_with_after_a_kill(self, places, pruned, tmp_path, learnt, cheap):
-        """Killed in its third trial: the trials before it are kept, and all comes out the same."""
+        """Killed in its second trial: the trials before it are kept, and all comes out the same."""
         folder = tmp_path / "cut"
         shutil.copytree(pruned[0], folder)
         state = json.loads((folder / "trials" / "state.json").read_text())
         names = state["oracle"]["start_order"]
-        for name in names[3:]:
+        for name in names[2:]:
             del state["trials"][name]
-        state["trials"][names[2]]["status"] = "RUNNING"
-        state["trials"][names[2]]["metrics"] = {"metrics": {}}
-        state["oracle"]["start_order"] = names[:3]
-        state["oracle"]["end_order"] = names[:2]
-        state["oracle"]["ongoing_trials"] = {"tuner0": names[2]}
+        state["trials"][names[1]]["status"] = "RUNNING"
+        state["trials"][names[1]]["metrics"] = {"metrics": {}}
+        state["oracle"]["start_order"] = names[:2]
+        state["oracle"]["end_order"] = names[:1]
+        state["oracle"]["ongoing_trials"] = {"tuner0": names[1]}
         (folder / "trials" / "state.json").write_text(json.dumps(state))
         for rest in ("best", "pruned", "fine_tuned", "serving"):
             shutil.rmtree(folder / rest)
@@ -135,12 +135,12 @@ class TestPruning:
 
     def test_layers_of_a_file(self, places, pruned, tmp_path, cheap):
         file = tmp_path / "layers.txt"
-        file.write_text("2\n0\n")
+        file.write_text("1\n")
         asked = config(
             places, tmp_path / "given", layers_file=str(file), prune_n_layers=None, baselines=()
         )
         found = layer_pruning.prune_transformer(asked)
-        assert found["removed"] == (2, 0)
+        assert found["removed"] == (1,)
         assert {row["role"] for row in history(tmp_path / "given")} == {"final"}
         again = models.open_text_encoder(tmp_path / "given" / "pruned")
         assert again.num_layers == 1
@@ -159,12 +159,12 @@ class TestPruning:
 class TestTrial:
     def test_shared_networks_are_as_new_ones(self, places, tmp_path):
         """A trial has the same outputs as the first of a process and after others."""
-        asked = config(places, tmp_path)
+        asked = config(places, tmp_path, schedule="linear")
         proposal = Removal((1,), 41)
         outputs = []
         with training.surroundings(asked):
             encoder = models.open_text_encoder(places[0])
-            for before in ((), (Removal((0,), 42), Removal((2,), 43))):
+            for before in ((), (Removal((0,), 42), Removal((1,), 43))):
                 runner = RemovalRunner(asked, encoder)
                 for name, trial in enumerate((*before, proposal)):
                     (tmp_path / "trials" / f"trial_{name}").mkdir(parents=True, exist_ok=True)
@@ -210,7 +210,7 @@ class TestWrongInput:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"prune_n_layers": 3}, "--prune_n_layers from 1 to 2.*Received: 3"),
+            ({"prune_n_layers": 2}, "--prune_n_layers from 1 to 1.*Received: 2"),
             ({"sizes": (0, 2)}, "--sizes of at most --prune_n_layers=1"),
             ({"max_tokens": 99}, "--max_tokens of at most 24"),
             ({"layers_file": "none.txt"}, "which doesn't exist"),
@@ -246,7 +246,7 @@ class TestWrongInput:
     def test_damaged_state(self, places, tmp_path, learnt):
         asked = config(places, tmp_path, resume=True)
         folder = layer_pruning.configuration.PruningFolder(tmp_path)
-        folder.create(asked)
+        folder.create(asked, {})
         (folder.trials / "state.json").write_text("{")
         with pytest.raises(UsageError, match=r"state\.json, which is damaged"):
             layer_pruning.prune_transformer(asked)
