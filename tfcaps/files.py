@@ -148,12 +148,14 @@ class Work:
         marker: the JSON file that is written when it begins, and that marks the folder.
         to_go_on: how messages call going on with it.
         traces: patterns of what it leaves beside the marker, and no other work does.
+        option: the flag that names its folder, for messages.
     """
 
     noun: str
     marker: str
     to_go_on: str = "to go on with it"
     traces: tuple[str, ...] = ()
+    option: str = "log_dir"
 
     @property
     def with_article(self) -> str:
@@ -165,8 +167,9 @@ RUN = Work("run", "run.json", "to resume it", ("checkpoints/*.keras", "metrics.c
 SERIES = Work("series of runs", "run-1/run.json")
 SEARCH = Work("search", "search/search.json", traces=("search/state.json", "history.csv"))
 EXPERIMENT = Work("experiment", "experiment.json", traces=("cells.csv", "parts/*.npz"))
+EXPORT = Work("export", "1", option="output_dir")
 EXPLANATION = Work("explanation", "explanation.json")
-EVALUATION = Work("evaluation", "evaluation.json")
+EVALUATION = Work("evaluation", "evaluation.json", option="output_dir")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
 _WORKS = (RUN, SERIES, SEARCH, EXPERIMENT)  # those whose folder --log_dir names
 
@@ -322,7 +325,9 @@ class WorkFolder:
 
     def _expect_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"Expected --log_dir to be a folder. Received the file: {self.path}")
+            raise UsageError(
+                f"Expected --{self.work.option} to be a folder. Received the file: {self.path}"
+            )
 
 
 @contextlib.contextmanager
@@ -332,7 +337,8 @@ def _lock(path: pathlib.Path, folder: WorkFolder) -> Iterator[None]:
     while (handle := _try_lock(path)) is None:
         if time.monotonic() > deadline:
             raise FolderInUseError(
-                f"Expected --log_dir without another process at work. Received: {folder.path}, "
+                f"Expected --{folder.work.option} without another process at work. "
+                f"Received: {folder.path}, "
                 f"in which another process works on {folder.work.with_article}"
             )
         time.sleep(_LOCK_SECONDS / 20)

@@ -138,6 +138,17 @@ class RunDirectory(files.WorkFolder):
         files.write_csv(self.metrics, ({**row, "epoch": int(row["epoch"])} for row in rows))
 
 
+def export_description(config: RunConfig, epoch: int, fingerprint: str | None) -> dict[str, Any]:
+    """What an export of a run says of itself beside what all exports do.
+
+    Args:
+        config: of the run.
+        epoch: how many epochs the network was trained.
+        fingerprint: of its data.
+    """
+    return {"dataset": config.dataset, "data_fingerprint": fingerprint, "epoch": epoch}
+
+
 def expect_same_data(
     earlier: Mapping[str, Any], now: Mapping[str, Any], name: str, place: str | os.PathLike
 ) -> None:

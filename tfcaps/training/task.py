@@ -160,8 +160,22 @@ class Task(abc.ABC, Generic[Config]):
         """
 
     @abc.abstractmethod
-    def export(self, model: "keras.Model", data: Data, directory: pathlib.Path) -> None:
-        """Writes the classifier as the next version of a servable model."""
+    def export(
+        self,
+        model: "keras.Model",
+        data: Data,
+        directory: pathlib.Path,
+        *,
+        description: Mapping[str, Any],
+    ) -> None:
+        """Writes the classifier as the next version of a servable model.
+
+        Args:
+            model: the network.
+            data: says which classes it knows.
+            directory: of the versions.
+            description: what the export says of itself, see `tfcaps.export.export_model`.
+        """
 
     def callbacks(self, examples: Mapping[str, "np.ndarray"]) -> list["keras.callbacks.Callback"]:
         """What is measured after each epoch, beside what is measured of all kinds.
