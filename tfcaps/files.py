@@ -8,6 +8,7 @@ work was made with, whether it may be gone on with, and that one process at a ti
 import contextlib
 import csv
 import dataclasses
+import errno
 import fcntl
 import io
 import json
@@ -122,12 +123,56 @@ def _cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file, or None where there is none that can be read."""
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Says of a file that may not, or can't, be read just that: nobody knows its content.
+
+    Raises:
+        UsageError: the block failed so. A file that isn't there, or whose content is wrong, is the
+            block's own concern.
+    """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        yield
+    except OSError as error:
+        # Libraries' own errors on wrong content have no number.
+        if error.errno in (None, errno.ENOENT, errno.EISDIR):
+            raise
+        raise UsageError(f"Cannot read {path}: {os.strerror(error.errno)}") from error
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The content of a text file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnicodeDecodeError: it is no text.
+        UsageError: it can't be read, see `reading`.
+    """
+    with reading(path):
+        return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file, or None where there is none, or a damaged one.
+
+    Raises:
+        UsageError: it can't be read, see `reading`.
+    """
+    try:
+        return _parsed(read_text(path))
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, _DamagedJSONError):
         return None
+
+
+class _DamagedJSONError(Exception):
+    """Text that is no JSON."""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _DamagedJSONError from None
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -200,7 +245,13 @@ class WorkFolder:
         """
         self._expect_folder()
         parents = [path for path in (self.path, *self.path.parents) if not path.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # as in /proc, where there are no folders to be made
+            raise UsageError(
+                f"Expected --{self.work.option} to be a folder that can be made. "
+                f"Received: {self.path} ({os.strerror(error.errno)})"
+            ) from error
         try:
             with _lock(self.path / _LOCK, self):
                 yield
@@ -295,13 +346,13 @@ class WorkFolder:
             UsageError: there is none, or it is damaged.
         """
         try:
-            return json.loads(self.marker.read_text(encoding="utf-8"))
+            return _parsed(read_text(self.marker))
         except FileNotFoundError:
             raise UsageError(
                 f"Expected --log_dir to be the directory of {self.work.with_article}. "
                 f"Received: {self.path}, which has no {self.work.marker}"
             ) from None
-        except ValueError:
+        except (IsADirectoryError, UnicodeDecodeError, _DamagedJSONError):
             raise self.damaged() from None
 
     def damaged(self) -> UsageError:

@@ -209,9 +209,7 @@ class ExportOptions(FinishedRunOptions):
         "Folder of the versions (default: LOG_DIR/serving).", default=None
     )
     version: int | None = option(
-        "Version number (default: the next free one).",
-        default=None,
-        range="in [1, 9223372036854775808)",  # a server's numbers have 64 bits
+        "Version number (default: the next free one).", default=None, range=">= 1"
     )
 
 
