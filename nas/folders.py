@@ -1,6 +1,5 @@
 """Where a search, and each of its trials, keeps what it writes."""
 
-import json
 import math
 import os
 import pathlib
@@ -135,14 +134,14 @@ class TrialFolder:
         Raises:
             UsageError: it is missing or damaged.
         """
-        import keras
+        from tfcaps.training import checkpoints
 
-        try:
-            return keras.models.load_model(self.network)
-        except (OSError, ValueError, KeyError):
+        model = checkpoints.load(self.network)
+        if model is None:
             raise UsageError(
                 f"Expected a trained network. Received: {self.network}, which is missing or damaged"
-            ) from None
+            )
+        return model
 
     def write_outcome(self, outcome: "Outcome") -> None:
         """Keeps what a trial came to."""
@@ -152,10 +151,7 @@ class TrialFolder:
 
     def read_outcome(self) -> dict[str, Any] | None:
         """What the trial came to, see `Outcome`; None where it isn't known."""
-        try:
-            return json.loads(self._outcome.read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+        return files.read_json(self._outcome)
 
     def write_failure(self, sentence: str) -> None:
         """Keeps why a trial failed."""
@@ -165,6 +161,6 @@ class TrialFolder:
     def read_failure(self) -> str:
         """Why the trial failed."""
         try:
-            return self._failure.read_text("utf-8").strip()
-        except FileNotFoundError:
+            return files.read_text(self._failure).strip()
+        except (FileNotFoundError, UnicodeDecodeError):
             return "its worker didn't say why"

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import forks, runs
-from tfcaps import training
+from tfcaps import export, training
 from tfcaps.errors import UsageError
 
 
@@ -257,6 +257,18 @@ def test_truncated_checkpoint(quick, plain_run, tmp_path, capsys):
     final = [training.load_run(folder).model.get_weights() for folder in (earlier_run, plain_run)]
     for one, two in zip(*final, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_killed_between_export_and_results(quick, plain_run, tmp_path):
+    """The export is there already: it isn't made a second time."""
+    run = shutil.copytree(plain_run, tmp_path / "run")
+    (run / "results.json").unlink()
+    (run / "serving" / ".writing-x").mkdir()
+    training.train(runs.plain(run, resume=True))
+    assert [path.name for path in (run / "serving").iterdir()] == ["1"]
+    described = export.read_description(run / "serving" / "1")
+    assert (described["epoch"], described["data_fingerprint"]) == (3, "mnist5k")
+    assert (run / "results.json").exists()
 
 
 FULL_DISK = """

@@ -15,9 +15,16 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from tensorflow.core.framework import (
+    resource_handle_pb2,
+    tensor_pb2,
+    tensor_shape_pb2,
+    types_pb2,
+)
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfcaps import datasets, export, models, routing
+from tfcaps import datasets, export, files, models, routing
 from tfcaps.errors import UsageError
 
 IMAGE_SHAPE = (12, 10, 3)
@@ -392,8 +399,8 @@ class TestCapsuleNetworks:
         served = signatures_of(folder)
         answer = served["serving_default"](images=tf.constant(images))
         np.testing.assert_allclose(answer["scores"], expected, atol=TOLERANCE)
-        files = tf.constant([file_bytes(image[..., 0]) for image in images])
-        answer = served["serving_bytes"](image_bytes=files)
+        encoded = tf.constant([file_bytes(image[..., 0]) for image in images])
+        answer = served["serving_bytes"](image_bytes=encoded)
         np.testing.assert_allclose(answer["scores"], expected, atol=TOLERANCE)
         empty = served["serving_default"](images=tf.zeros((0, *CAPSULE_IMAGE_SHAPE), tf.uint8))
         assert empty["scores"].shape == (0, 3)
@@ -411,6 +418,78 @@ class TestCapsuleNetworks:
         assert not must_compile_names(graph_definition(capsules[0]))
 
 
+# What a warm-up has of TensorFlow Serving's messages: apis/prediction_log.proto, predict.proto,
+# model.proto. An entry of the map of inputs is a message with key and value.
+SERVING_MESSAGES = """
+name: "warm_up.proto" package: "warm_up" syntax: "proto3"
+dependency: "tensorflow/core/framework/tensor.proto"
+message_type { name: "ModelSpec"
+  field { name: "signature_name" number: 3 type: TYPE_STRING label: LABEL_OPTIONAL } }
+message_type { name: "Input"
+  field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+  field { name: "value" number: 2 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+          type_name: ".tensorflow.TensorProto" } }
+message_type { name: "PredictRequest"
+  field { name: "model_spec" number: 1 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+          type_name: ".warm_up.ModelSpec" }
+  field { name: "inputs" number: 2 type: TYPE_MESSAGE label: LABEL_REPEATED
+          type_name: ".warm_up.Input" } }
+message_type { name: "PredictLog"
+  field { name: "request" number: 1 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+          type_name: ".warm_up.PredictRequest" } }
+message_type { name: "PredictionLog"
+  field { name: "predict_log" number: 6 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+          type_name: ".warm_up.PredictLog" } }
+"""
+
+
+def prediction_log(record: bytes):
+    """A record of a warm-up, read with protobuf."""
+    pool = descriptor_pool.DescriptorPool()
+    for known in (types_pb2, tensor_shape_pb2, resource_handle_pb2, tensor_pb2):
+        pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
+    file = text_format.Parse(SERVING_MESSAGES, descriptor_pb2.FileDescriptorProto())
+    pool.AddSerializedFile(file.SerializeToString())
+    described = pool.FindMessageTypeByName("warm_up.PredictionLog")
+    return message_factory.GetMessageClass(described).FromString(record)
+
+
+class TestBesideTheModel:
+    def test_warm_up(self, tmp_path):
+        """One request to each signature, which it answers; nothing that the messages lack."""
+        folder = export_small(tmp_path)
+        path = folder / "assets.extra" / "tf_serving_warmup_requests"
+        served = signatures_of(folder)
+        asked = []
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            request = prediction_log(record).predict_log.request
+            inputs = {
+                each.key: tf.make_ndarray(
+                    tensor_pb2.TensorProto.FromString(each.value.SerializeToString())
+                )
+                for each in request.inputs
+            }
+            name = request.model_spec.signature_name
+            answer = served[name](**{k: tf.constant(v) for k, v in inputs.items()})
+            assert answer["scores"].shape == (1, 3)
+            asked.append((name, {k: v.shape for k, v in inputs.items()}))
+        assert asked == [
+            ("serving_default", {"images": (1, *IMAGE_SHAPE)}),
+            ("serving_bytes", {"image_bytes": (1,)}),
+        ]
+
+    def test_description(self, tmp_path):
+        folder = export_small(tmp_path, description={"epoch": 3})
+        found = export.read_description(folder)
+        assert found["class_names"] == list(CLASS_NAMES)
+        assert found["image_shape"] == list(IMAGE_SHAPE)
+        assert found["versions"]["tensorflow"] == tf.__version__
+        assert found["epoch"] == 3
+        (folder / "assets.extra" / "description.json").write_text("[")
+        assert export.read_description(folder) == {}
+        assert export.read_description(tmp_path / "missing") == {}
+
+
 class TestVersions:
     def test_next_is_one_above_the_highest(self, tmp_path):
         (tmp_path / "9").mkdir()
@@ -424,10 +503,31 @@ class TestVersions:
         assert folder == tmp_path / "new" / "serving" / "42"
         assert (folder / "saved_model.pb").is_file()
 
-    @pytest.mark.parametrize("version", [0, -3])
-    def test_below_one(self, tmp_path, version):
-        with pytest.raises(UsageError, match=f">= 1. Received: {version}$"):
+    @pytest.mark.parametrize("version", [0, -3, 2**63, 10**20])
+    def test_out_of_range(self, tmp_path, version):
+        """A server's numbers have 64 bits: it would pass over a folder with a larger one."""
+        with pytest.raises(UsageError, match=f"1 and 9223372036854775807. Received: {version}$"):
             export_small(tmp_path, version=version)
+        assert not list(tmp_path.iterdir())
+
+    def test_none_is_left(self, tmp_path):
+        (tmp_path / str(2**63 - 1)).mkdir()
+        with pytest.raises(UsageError, match=f"Received: {2**63}$"):
+            export_small(tmp_path)
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        left_over = tmp_path / ".writing-x" / "1"
+        left_over.mkdir(parents=True)
+        (left_over / "saved_model.pb").write_bytes(b"half")
+        assert export_small(tmp_path).name == "1"
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+    def test_another_process_exports(self, tmp_path):
+        with (
+            files.WorkFolder(tmp_path, files.EXPORT).locked(),
+            pytest.raises(UsageError, match="Expected --output_dir without another process"),
+        ):
+            export_small(tmp_path)
 
     def test_existing_version_stays(self, tmp_path):
         (tmp_path / "3").mkdir()
@@ -459,7 +559,7 @@ class TestWrongInput:
         monkeypatch.setattr(tf.saved_model, "save", write_a_part)
         with pytest.raises(UsageError, match=r"serving: No space left on device\.$"):
             export_small(tmp_path / "serving")
-        assert not list((tmp_path / "serving").iterdir())
+        assert not (tmp_path / "serving").exists()
 
     def test_class_names_of_another_number(self, tmp_path):
         with pytest.raises(UsageError, match=r"Expected 3 class names, .* Received: 2$"):

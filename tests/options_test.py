@@ -192,3 +192,25 @@ class TestSize:
     def test_out_of_range(self, given):
         with pytest.raises(UsageError, match=r"Expected --pixels >= 4\. Received: "):
             Canvas(pixels=given)
+
+
+@pytest.mark.parametrize("value", ["a\udcff", "a\0b"])
+def test_text_that_no_file_can_have(value):
+    with pytest.raises(UsageError) as caught:
+        WorkOptions(log_dir=value)
+    assert str(caught.value) == f"Expected --log_dir to be text in UTF-8. Received: {value!a}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted(Options):
+    """An integer, and some."""
+
+    count: int = option("A number.", default=1, range=">= 1")
+    counts: tuple[int, ...] = option("Numbers.", default=(1,), range=">= 1")
+
+
+def test_integers_that_no_machine_has():
+    assert Counted(count=2**63 - 1).count == 2**63 - 1
+    for changes in ({"count": 2**63}, {"counts": ["3", str(10**20)]}):
+        with pytest.raises(UsageError, match="<= 9223372036854775807"):
+            Counted(**changes)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -203,3 +204,60 @@ def test_every_option_says_what_it_is(name):
             if known.range is not None and field.default is not None:
                 values = field.default if isinstance(field.default, tuple) else (field.default,)
                 assert all(known.is_in_range(value) for value in values), field.name
+
+
+STOPPED = """
+import sys, time
+from tfcaps import program
+
+def main():
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.01)
+        if "print" in sys.argv[0]:
+            print("more", flush=True)
+
+sys.argv = sys.argv[1:]
+program.run(main)
+"""
+
+
+class TestEnds:
+    def test_terminated(self):
+        """Batch systems send SIGTERM to what takes too long."""
+        process = runs.start_code(STOPPED, "program")
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        code, _, errors = runs.finish(process)
+        assert code == 143
+        assert errors == "\nStopped. What was finished is saved; the same command goes on.\n"
+
+    def test_nobody_reads(self):
+        process = runs.start_code(STOPPED, "print")
+        assert process.stdout.readline() == "ready\n"
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+        assert process.stderr.read() == ""
+
+    def test_flag_file_that_is_no_text(self, tmp_path):
+        (tmp_path / "flags").write_bytes(b"--x=\xff\n")
+        code, _, errors = runs.finish(
+            runs.start_code(STOPPED, "program", f"--flagfile={tmp_path / 'flags'}")
+        )
+        assert code == 1
+        assert errors == (
+            "\nExpected --flagfile=FILE with text in UTF-8. "
+            "Received: invalid start byte at byte 4\n"
+        )
+
+    def test_more_than_there_is_memory(self, monkeypatch, capsys):
+        def main():
+            np.empty((10**6, 10**6, 10**3), np.uint8)
+
+        monkeypatch.setattr(sys, "argv", ["program"])
+        monkeypatch.setattr(program.app, "run", lambda main, argv, **_: main(argv))
+        monkeypatch.setattr(program, "_insist_on_interrupts", lambda: None)
+        with pytest.raises(SystemExit) as ended:
+            program.run(main)
+        assert ended.value.code == 1
+        assert "Expected sizes that fit into memory. Received: Unable to" in capsys.readouterr().err

@@ -4,12 +4,14 @@ import errno
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+import tfcaps
 from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.ops import without_compilation
@@ -18,6 +20,11 @@ from tfcaps.ops import without_compilation
 _DECODABLE_CHANNELS = (1, 3, 4)
 # How a client calls the one text, or the two.
 _TEXTS = ("text", "text_pair")
+_MAX_VERSION = 2**63 - 1  # a server's numbers have 64 bits
+# Beside the model; a server reads the requests, and nobody but people and programs the description.
+_EXTRA = "assets.extra"
+_WARM_UP = "tf_serving_warmup_requests"
+_DESCRIPTION = "description.json"
 
 
 class _ServingModule(tf.Module):
@@ -54,7 +61,13 @@ class _TextModule(_ServingModule):
     ) -> None:
         super().__init__(classifier, preprocess, class_names)
         self._names = _TEXTS[:texts]
+        self.shape = {"texts": texts}
         self.tokenizer = tracked  # its tables are saved
+
+    def requests(self) -> dict[str, dict[str, np.ndarray]]:
+        """An example of the signature's inputs, by name."""
+        texts = {name: np.array([b"A text."], object) for name in self._names}
+        return {"serving_default": texts}
 
     def signatures(self) -> dict[str, Any]:
         """The entry point, traced for every batch size, by its name."""
@@ -79,6 +92,16 @@ class _ImageModule(_ServingModule):
     ) -> None:
         super().__init__(classifier, preprocess, class_names)
         self._image_shape = image_shape
+        self.shape = {"image_shape": list(image_shape)}
+
+    def requests(self) -> dict[str, dict[str, np.ndarray]]:
+        """An example of each signature's inputs, by name."""
+        image = np.zeros(self._image_shape, np.uint8)
+        png = tf.io.encode_png(image).numpy()
+        return {
+            "serving_default": {"images": image[np.newaxis]},
+            "serving_bytes": {"image_bytes": np.array([png], object)},
+        }
 
     def signatures(self) -> dict[str, Any]:
         """The two entry points, traced for every batch size, by their names."""
@@ -122,6 +145,7 @@ def export_model(
     image_shape: tuple[int, int, int],
     class_names: Sequence[str],
     version: int | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes a classifier as `directory/<version>/`, which TF Serving loads as it stands.
 
@@ -133,7 +157,11 @@ def export_model(
     - `serving_bytes` takes `image_bytes`: string, (B,), a PNG or JPEG file each. An image of
       another size is resized to (H, W), and one with other channels is decoded to C of them.
 
+    `assets.extra/` has `tf_serving_warmup_requests`, one request to each signature that a server
+    makes before it says that it is ready, and `description.json`, see `read_description`.
+
     The folder appears under its name when it is complete, and never replaces one that is there.
+    What a process that was killed was about to write is removed.
 
     Args:
         classifier: Maps float images (B, h, w, C) to class scores (B, K).
@@ -144,13 +172,15 @@ def export_model(
         class_names: The K labels, in the order of the scores.
         version: The version's number, at least 1. The server takes the highest one. Defaults to
             one more than the highest number that is in `directory`.
+        description: What else description.json says of the model. Defaults to None: nothing.
 
     Returns:
         The version folder's path.
 
     Raises:
-        UsageError: The version is below 1 or exists, the folder can't be written, the shape or
-            the number of class names doesn't fit, or Keras runs on another backend than TensorFlow.
+        UsageError: The version is below 1, beyond 64 bits, or exists, the folder can't be written
+            or another process writes an export there, the shape or the number of class names
+            doesn't fit, or Keras runs on another backend than TensorFlow.
 
     Example:
     >>> import tempfile
@@ -177,7 +207,7 @@ def export_model(
     module = _ImageModule(
         classifier, preprocess=preprocess, image_shape=image_shape, class_names=class_names
     )
-    return _export(module, directory, version)
+    return _export(module, directory, version, description)
 
 
 def export_text_model(
@@ -189,6 +219,7 @@ def export_text_model(
     texts: int,
     class_names: Sequence[str],
     version: int | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes a classifier of texts as `directory/<version>/`, as `export_model` does.
 
@@ -206,6 +237,7 @@ def export_text_model(
         texts: 1 or 2.
         class_names: The K labels, in the order of the scores; none: it gives a number.
         version: See `export_model`.
+        description: See `export_model`.
 
     Returns:
         The version folder's path.
@@ -220,11 +252,14 @@ def export_text_model(
         texts=texts,
         class_names=class_names,
     )
-    return _export(module, directory, version)
+    return _export(module, directory, version, description)
 
 
 def _export(
-    module: _ImageModule | _TextModule, directory: str | os.PathLike, version: int | None
+    module: _ImageModule | _TextModule,
+    directory: str | os.PathLike,
+    version: int | None,
+    description: Mapping[str, Any] | None,
 ) -> pathlib.Path:
     """Writes a module as the next version."""
     if keras.backend.backend() != "tensorflow":
@@ -242,17 +277,80 @@ def _export(
             f"Received: {len(module.class_names)}"
         )
     directory = pathlib.Path(directory)
+    _check_version(version)
+    described = {
+        "class_names": list(module.class_names),
+        **module.shape,
+        "versions": {
+            "tfcaps": tfcaps.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        **(description or {}),
+    }
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        target = _version_folder(directory, version)
-        # A server that watches the directory skips names that are no numbers.
-        with files.whole_folder(target) as complete:
-            # A server doesn't differentiate.
-            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-            tf.saved_model.save(module, complete, signatures=signatures, options=options)
+        with files.WorkFolder(directory, files.EXPORT).locked():
+            files.remove_unfinished(directory)
+            target = _version_folder(directory, version)
+            # A server that watches the directory skips names that are no numbers.
+            with files.whole_folder(target) as complete:
+                # A server doesn't differentiate.
+                options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+                tf.saved_model.save(module, complete, signatures=signatures, options=options)
+                extra = complete / _EXTRA
+                extra.mkdir()
+                files.write_json(extra / _DESCRIPTION, described)
+                _write_warm_up(extra / _WARM_UP, module.requests())
     except (OSError, tf.errors.OpError) as error:
         raise UsageError(f"Cannot write an export to {directory}: {_reason(error)}.") from error
     return target
+
+
+def read_description(folder: str | os.PathLike) -> dict[str, Any]:
+    """What an export says of itself: `class_names`, `image_shape`, `versions`, and what was given.
+
+    Args:
+        folder: The version folder.
+
+    Returns:
+        The content of its description.json; {} without one that can be read.
+    """
+    content = files.read_json(pathlib.Path(folder, _EXTRA, _DESCRIPTION))
+    return content if isinstance(content, dict) else {}
+
+
+def _write_warm_up(path: pathlib.Path, requests: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """A record file of `tensorflow.serving.PredictionLog` with a request to each signature.
+
+    Args:
+        path: Where to.
+        requests: Inputs by name, for each signature.
+    """
+    with files.replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        for signature, inputs in requests.items():
+            request = _message(1, _message(3, signature.encode()))  # model_spec.signature_name
+            for name, value in inputs.items():
+                tensor = tf.make_tensor_proto(value).SerializeToString()
+                request += _message(2, _message(1, name.encode()) + _message(2, tensor))
+            writer.write(_message(6, _message(1, request)))  # predict_log.request
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """A field of protobuf's wire format whose value has a length: text, bytes, a message."""
+    return bytes([field << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last have the highest bit set."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _check_version(version: int | None) -> None:
+    if version is not None and not 1 <= version <= _MAX_VERSION:
+        raise UsageError(
+            f"Expected an export version between 1 and {_MAX_VERSION}. Received: {version}"
+        )
 
 
 def _version_folder(directory: pathlib.Path, version: int | None) -> pathlib.Path:
@@ -260,8 +358,7 @@ def _version_folder(directory: pathlib.Path, version: int | None) -> pathlib.Pat
     if version is None:
         taken = (int(path.name) for path in directory.iterdir() if path.name.isdecimal())
         version = max(taken, default=0) + 1
-    if version < 1:
-        raise UsageError(f"Expected an export version >= 1. Received: {version}")
+        _check_version(version)
     target = directory / str(version)
     if target.exists():
         raise UsageError(

@@ -8,6 +8,7 @@ work was made with, whether it may be gone on with, and that one process at a ti
 import contextlib
 import csv
 import dataclasses
+import errno
 import fcntl
 import io
 import json
@@ -122,12 +123,56 @@ def _cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file, or None where there is none that can be read."""
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Says of a file that may not, or can't, be read just that: nobody knows its content.
+
+    Raises:
+        UsageError: the block failed so. A file that isn't there, or whose content is wrong, is the
+            block's own concern.
+    """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        yield
+    except OSError as error:
+        # Libraries' own errors on wrong content have no number.
+        if error.errno in (None, errno.ENOENT, errno.EISDIR):
+            raise
+        raise UsageError(f"Cannot read {path}: {os.strerror(error.errno)}") from error
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The content of a text file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnicodeDecodeError: it is no text.
+        UsageError: it can't be read, see `reading`.
+    """
+    with reading(path):
+        return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file, or None where there is none, or a damaged one.
+
+    Raises:
+        UsageError: it can't be read, see `reading`.
+    """
+    try:
+        return _parsed(read_text(path))
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, _DamagedJSONError):
         return None
+
+
+class _DamagedJSONError(Exception):
+    """Text that is no JSON."""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _DamagedJSONError from None
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -148,12 +193,14 @@ class Work:
         marker: the JSON file that is written when it begins, and that marks the folder.
         to_go_on: how messages call going on with it.
         traces: patterns of what it leaves beside the marker, and no other work does.
+        option: the flag that names its folder, for messages.
     """
 
     noun: str
     marker: str
     to_go_on: str = "to go on with it"
     traces: tuple[str, ...] = ()
+    option: str = "log_dir"
 
     @property
     def with_article(self) -> str:
@@ -166,8 +213,9 @@ SERIES = Work("series of runs", "run-1/run.json")
 SEARCH = Work("search", "search/search.json", traces=("search/state.json", "history.csv"))
 PRUNING = Work("pruning", "trials/pruning.json", traces=("trials/state.json", "history.csv"))
 EXPERIMENT = Work("experiment", "experiment.json", traces=("cells.csv", "parts/*.npz"))
+EXPORT = Work("export", "1", option="output_dir")
 EXPLANATION = Work("explanation", "explanation.json")
-EVALUATION = Work("evaluation", "evaluation.json")
+EVALUATION = Work("evaluation", "evaluation.json", option="output_dir")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
 _WORKS = (RUN, SERIES, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
 
@@ -198,7 +246,13 @@ class WorkFolder:
         """
         self._expect_folder()
         parents = [path for path in (self.path, *self.path.parents) if not path.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # as in /proc, where there are no folders to be made
+            raise UsageError(
+                f"Expected --{self.work.option} to be a folder that can be made. "
+                f"Received: {self.path} ({os.strerror(error.errno)})"
+            ) from error
         try:
             with _lock(self.path / _LOCK, self):
                 yield
@@ -293,13 +347,13 @@ class WorkFolder:
             UsageError: there is none, or it is damaged.
         """
         try:
-            return json.loads(self.marker.read_text(encoding="utf-8"))
+            return _parsed(read_text(self.marker))
         except FileNotFoundError:
             raise UsageError(
                 f"Expected --log_dir to be the directory of {self.work.with_article}. "
                 f"Received: {self.path}, which has no {self.work.marker}"
             ) from None
-        except ValueError:
+        except (IsADirectoryError, UnicodeDecodeError, _DamagedJSONError):
             raise self.damaged() from None
 
     def damaged(self) -> UsageError:
@@ -323,7 +377,9 @@ class WorkFolder:
 
     def _expect_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"Expected --log_dir to be a folder. Received the file: {self.path}")
+            raise UsageError(
+                f"Expected --{self.work.option} to be a folder. Received the file: {self.path}"
+            )
 
 
 @contextlib.contextmanager
@@ -333,7 +389,8 @@ def _lock(path: pathlib.Path, folder: WorkFolder) -> Iterator[None]:
     while (handle := _try_lock(path)) is None:
         if time.monotonic() > deadline:
             raise FolderInUseError(
-                f"Expected --log_dir without another process at work. Received: {folder.path}, "
+                f"Expected --{folder.work.option} without another process at work. "
+                f"Received: {folder.path}, "
                 f"in which another process works on {folder.work.with_article}"
             )
         time.sleep(_LOCK_SECONDS / 20)

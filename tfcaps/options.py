@@ -23,6 +23,7 @@ _Options = TypeVar("_Options", bound="Options")
 _KEY = "option"
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _RANGE = re.compile(r"(>=|>) (\S+)|in ([\[(])(\S+), (\S+)([\])])")
+_MAX_INTEGER = 2**63 - 1
 # How `LOG_DIR/flags.txt` repeats a run in a directory of its own.
 _NOT_REPEATED = ("log_dir", "resume")
 
@@ -236,6 +237,7 @@ def _checked_single(name: str, known: Option, kind: Any, value: Any) -> Any:
     found = _converted(kind, value)
     if found is None:
         raise _wrong(name, f"to be {_NOUNS[kind]}", value)
+    _check_size(name, kind, (found,), value)
     numbers = found if isinstance(found, tuple) else (found,)
     if kind in (int, float, Size) and not all(map(known.is_in_range, numbers)):
         raise _wrong(name, known.range or "to be finite", value)
@@ -256,7 +258,24 @@ def _checked_list(name: str, known: Option, kind: type, values: Any) -> tuple:
     )
     if not is_good:
         raise _wrong(name, f"to be {_list_words(known, kind, choices)}", values)
+    _check_size(name, kind, found, values)
     return tuple(found)
+
+
+def _check_size(name: str, kind: Any, found: Sequence[Any], value: Any) -> None:
+    """Refuses what no file's name, and no machine's integer, can be."""
+    if kind is str and not all(map(_is_text, found)):
+        raise _wrong(name, "to be text in UTF-8", ascii(value))
+    if kind is int and any(abs(number) > _MAX_INTEGER for number in found):
+        raise _wrong(name, f"<= {_MAX_INTEGER}", value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written to a file, and be a name of one."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:  # what a command line has of other encodings
+        return False
 
 
 def _list_words(known: Option, kind: type, choices: Sequence[str]) -> str:

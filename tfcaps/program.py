@@ -17,6 +17,8 @@ from tfcaps.options import Options, WorkOptions
 
 _EXIT_USAGE = 1
 _EXIT_INTERRUPTED = 130  # the shells' code for Ctrl-C
+_EXIT_PIPE = 141  # for SIGPIPE, which Python makes an error of
+_EXIT_TERMINATED = 143  # and for SIGTERM, by which batch systems end what takes too long
 _DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
@@ -28,7 +30,8 @@ _BOOLEANS = ("true", "t", "1", "false", "f", "0")
 def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
     """Parses the flags, calls `main` and ends the process.
 
-    Exit codes: 0; 1 for wrong input or files that can't be written; 130 after Ctrl-C.
+    Exit codes: 0; 1 for wrong input or files that can't be written; 130 after Ctrl-C; 141 where
+    nobody reads the output any more; 143 after SIGTERM.
 
     Args:
         main: the program; it is given the options that were asked for, in this order.
@@ -44,12 +47,21 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
         _insist_on_interrupts()
         try:
             main(*(from_flags(each) for each in asked))
+            sys.stdout.flush()
         except UsageError as error:
             _end(str(error), _EXIT_USAGE)
-        except KeyboardInterrupt:
+        except MemoryError as error:
+            reason = str(error).partition("\n")[0] or "there is too little memory"
+            _end(f"Expected sizes that fit into memory. Received: {reason}", _EXIT_USAGE)
+        except BrokenPipeError:
+            # As in `| head`: nobody reads any more, so Python's own last words would fail, too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(_EXIT_PIPE)
+        except KeyboardInterrupt as stop:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             how = "--resume" if "resume" in flags.FLAGS else "the same command"
-            _end(f"Stopped. What was finished is saved; {how} goes on.", _EXIT_INTERRUPTED)
+            code = _EXIT_TERMINATED if isinstance(stop, _Terminated) else _EXIT_INTERRUPTED
+            _end(f"Stopped. What was finished is saved; {how} goes on.", code)
         except OSError as error:
             if error.errno not in _DISK_ERRORS:
                 raise
@@ -59,7 +71,18 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
             _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
 
     quiet.hide_start_of_tensorflow()
-    app.run(guarded, argv=[sys.argv[0], *_with_joined_booleans(sys.argv[1:], flags.FLAGS)])
+    arguments = [sys.argv[0], *_with_joined_booleans(sys.argv[1:], flags.FLAGS)]
+    app.run(guarded, argv=arguments, flags_parser=_parsed)
+
+
+def _parsed(arguments: list[str]) -> list[str]:
+    """What is left of a command line without its flags, which flag files may have, too."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except UnicodeDecodeError as error:
+        reason = f"{error.reason} at byte {error.start}"
+        _end(f"Expected --flagfile=FILE with text in UTF-8. Received: {reason}", _EXIT_USAGE)
+        raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,20 +246,31 @@ def _given(values: flags.FlagValues, name: str) -> str:
     return options.flag(name, values[name].value)
 
 
+class _Terminated(KeyboardInterrupt):
+    """Somebody asks the process to end, by SIGTERM."""
+
+
 def _insist_on_interrupts() -> None:
-    """Repeats Ctrl-C each second until it is heard.
+    """Repeats Ctrl-C, and SIGTERM, each second until it is heard.
 
     Python drops an exception that falls into a destructor or a callback from foreign code.
     """
+    stop: type[KeyboardInterrupt] = KeyboardInterrupt
+
+    def raise_again(_signal, _frame):
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        raise stop
+
+    def terminate(_signal, _frame):
+        nonlocal stop
+        stop = _Terminated
+        raise_again(_signal, _frame)
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGALRM, raise_again)
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # a shell that starts a program in the background has it ignore Ctrl-C
-
-    def interrupt(_signal, _frame):
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, raise_again)
 
 
 def _with_joined_booleans(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import pathlib
 import sys
 
 import numpy as np
@@ -140,6 +141,46 @@ class TestEvaluate:
         assert right.mean() == pytest.approx(found["validation_accuracy"])
 
 
+def test_each_question_has_its_folder(subject, tmp_path):
+    own = pathlib.Path(subject.options.log_dir) / "evaluation"
+    questions = [
+        {},
+        {"split": "validation"},
+        {"split": "validation", "checkpoint": "best"},
+        {"dataset": "images:/a b/c"},
+        {"output_dir": "x"},
+    ]
+    folders = []
+    for changes in questions:
+        options = evaluation.EvaluationOptions(log_dir=subject.options.log_dir, **changes)
+        folders.append(dataclasses.replace(subject, options=options).folder)
+    assert folders == [
+        own,
+        own / "split=validation",
+        own / "split=validation,checkpoint=best",
+        own / "dataset=images_a_b_c",
+        pathlib.Path("x"),
+    ]
+
+
+def test_a_folder_with_another_answer(subject, tmp_path):
+    answer = {"checkpoint": "final", "dataset": "mnist5k", "split": "validation"}
+    for name, content in (
+        ("evaluation.json", answer),
+        ("attack-pgd-0.json", {"settings": answer}),
+    ):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).write_text(json.dumps(content))
+        for call in (evaluation.evaluate, evaluation.accuracy_under_attack):
+            with pytest.raises(UsageError) as caught:
+                call(subject, folder, attack=["pgd"])
+            assert str(caught.value) == (
+                "Expected --output_dir without results of --split=validation. "
+                f"Received: {folder} for --split=test"
+            )
+
+
 def test_scores_standardise_inside(subject):
     """An attack's bound is one on pixels: scores of the originals are those of the inputs."""
     batch = next(subject.batches())
@@ -194,6 +235,26 @@ class TestAttack:
         assert len(attacked) == 3
         evaluation.accuracy_under_attack(subject, tmp_path, **{**arguments, "attack_steps": 3})
         assert attacked[3:] == [40, 20]
+
+    def test_rows_of_other_calls_stay(self, subject, tmp_path, monkeypatch):
+        def attack(scores, batches, name, epsilons, **_):
+            for _, labels in batches:
+                yield None, np.stack([labels % 2 == 0] * len(epsilons))
+
+        def rows_after(**arguments):
+            evaluation.accuracy_under_attack(subject, tmp_path, **arguments)
+            with (tmp_path / "attacks.csv").open(newline="") as file:
+                return [(row["attack"], row["epsilon"]) for row in csv.DictReader(file)]
+
+        monkeypatch.setattr(attacks, "attacked_images", attack)
+        one = {"attack": ["pgd"], "epsilons": [0.1]}
+        assert rows_after(**one) == [("pgd", "0.1")]
+        assert rows_after(attack=["fgsm"], epsilons=[0.1, 0.2]) == [
+            *(("pgd", "0.1"), ("fgsm", "0.1"), ("fgsm", "0.2")),
+        ]
+        assert sorted(rows_after(**one)) == sorted(
+            [("pgd", "0.1"), ("fgsm", "0.1"), ("fgsm", "0.2")]
+        )
 
     @pytest.mark.parametrize(
         ("changes", "parts"),

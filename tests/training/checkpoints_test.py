@@ -1,6 +1,9 @@
 """Checkpoints that come and go, and what a damaged one does."""
 
+import errno
+import json
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -146,3 +149,96 @@ def test_a_full_disk_leaves_the_earlier_ones_alone(tmp_path, monkeypatch, is_bes
     with pytest.raises(OSError, match=r"epoch-0003.keras"):
         save(tmp_path, 3, is_best=is_best)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def replaced_parts(path, parts):
+    """Replaces parts of an archive, which stays a valid one; None takes a part out."""
+    with zipfile.ZipFile(path) as archive:
+        known = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**known, **parts}.items():
+            if content is not None:
+                archive.writestr(name, content)
+
+
+def changed_layer(path, changes):
+    """Makes another layer of the network's one."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    config["config"]["layers"][1] |= changes
+    replaced_parts(path, {"config.json": json.dumps(config).encode()})
+
+
+def patched(path, offset, value):
+    """Changes a byte of the archive's directory."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + offset] = value
+    path.write_bytes(content)
+
+
+LAMBDA = {"class_name": "__lambda__", "config": {"code": "4w==", "defaults": None, "closure": None}}
+FOREIGN = {
+    "unknown_class": {"class_name": "Nobody"},
+    "unknown_module": {"module": "nobody", "registered_name": "x>Y", "class_name": "Y"},
+    "lambda": {"class_name": "Lambda", "config": {"name": "f", "function": LAMBDA}},
+    "command": {"module": "os", "class_name": "system", "config": "touch executed"},
+    "other_weights": {"config": {"units": 3, "name": "dense"}},
+    "no_config": {"parts": {"config.json": None}},
+    "config_of_bytes": {"parts": {"config.json": b"\xff"}},
+    "config_of_a_list": {"parts": {"config.json": b"[]"}},
+    "no_weights": {"parts": {"model.weights.h5": None}},
+    "weights_of_text": {"parts": {"model.weights.h5": b"weights"}},
+}
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "encrypted", "compressed_otherwise"])
+def test_archives_that_are_whole_but_foreign(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for epoch in (1, 2):
+        save(tmp_path, epoch)
+    path = tmp_path / "epoch-0002.keras"
+    if name == "encrypted":
+        patched(path, 8, 1)
+    elif name == "compressed_otherwise":
+        patched(path, 10, 99)
+    elif "parts" in FOREIGN[name]:
+        replaced_parts(path, FOREIGN[name]["parts"])
+    else:
+        changed_layer(path, FOREIGN[name])
+    model, epoch = checkpoints.restore(tmp_path)
+    assert (value_of(model), epoch) == (1.0, 1)
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ["epoch-best.keras", "epoch-².keras", "epoch-0009 copy.keras"])
+def test_files_of_other_names(tmp_path, name):
+    save(tmp_path, 1)
+    (tmp_path / name).write_bytes((tmp_path / "epoch-0001.keras").read_bytes())
+    (tmp_path / "epoch-0007.keras").mkdir()
+    assert checkpoints.restore(tmp_path)[1] == 1
+    assert checkpoints.newest(tmp_path).name == "epoch-0001.keras"
+
+
+def test_what_cannot_be_read_is_not_damaged(tmp_path, monkeypatch):
+    for epoch in (1, 2):
+        save(tmp_path, epoch)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "?")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(UsageError) as caught:
+        checkpoints.restore(tmp_path)
+    assert str(caught.value) == f"Cannot read {tmp_path}/epoch-0002.keras: Permission denied"
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def fill(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(keras.models, "load_model", fill)
+    with pytest.raises(MemoryError):
+        checkpoints.restore(tmp_path)

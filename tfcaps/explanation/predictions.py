@@ -25,10 +25,10 @@ _BRANCH_COLUMNS = ("lower", "lower_node", "upper", "upper_node", "relevance", "i
 def explain(log_dir: str | os.PathLike, **choices: Any) -> dict[str, Any]:
     """Explains what a finished run's network makes of one image.
 
-    `LOG_DIR/explanation/NAME/`, or NAME-2, … where that is another image's or call's, gets
-    `routing_tree.png`; `dimensions.png`, what each dimension of the class capsule does, if there is
-    a decoder; `places.csv` and `branches.csv`, the relevance of places and between capsules; and
-    `explanation.json`.
+    `LOG_DIR/explanation/NAME/` gets `routing_tree.png`; `dimensions.png`, what each dimension of
+    the class capsule does, if there is a decoder; `places.csv` and `branches.csv`, the relevance of
+    places and between capsules; and `explanation.json`. Where NAME holds what another call asked
+    for, the folder is NAME-2, and so on.
 
     Args:
         log_dir: run directory of a capsule network.

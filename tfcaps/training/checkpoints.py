@@ -2,17 +2,21 @@
 
 import os
 import pathlib
+import re
 import shutil
 import sys
 import zipfile
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcaps import files
 from tfcaps.errors import UsageError
 
 _KEPT = 2  # the last one, and the one before in case that the last one is damaged
 _BEST = "best.keras"
+_NAME = re.compile(r"epoch-[0-9]+\.keras")
 
 
 def save(folder: pathlib.Path, model: keras.Model, epoch: int, *, is_best: bool, keep_all: bool):
@@ -42,7 +46,7 @@ def restore(folder: pathlib.Path) -> tuple[keras.Model | None, int]:
     """
     paths = _epochs(folder)
     for path in reversed(paths):
-        model = _load(path)
+        model = load(path)
         if model is not None:
             return model, _epoch_of(path)
         print(f"{path} is damaged; going back to the checkpoint before it.", file=sys.stderr)
@@ -59,7 +63,7 @@ def best(folder: pathlib.Path) -> keras.Model | None:
     path = folder / _BEST
     if not path.exists():
         return None
-    model = _load(path, compile=False)
+    model = load(path, compile=False)
     if model is None:
         print(f"{path} is damaged; its test accuracy stays unknown.", file=sys.stderr)
     return model
@@ -84,14 +88,35 @@ def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _epochs(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(folder.glob("epoch-*.keras"), key=_epoch_of)
+    found = [path for path in folder.glob("epoch-*.keras") if _NAME.fullmatch(path.name)]
+    return sorted(filter(pathlib.Path.is_file, found), key=_epoch_of)
 
 
-def _load(path: pathlib.Path, **arguments) -> keras.Model | None:
+def load(path: pathlib.Path, **arguments: Any) -> keras.Model | None:
+    """Loads a saved network; nothing in the file is executed.
+
+    Args:
+        path: of the file.
+        **arguments: as `keras.models.load_model` takes them.
+
+    Returns:
+        The network; None where the file is damaged, or not what this package can have saved.
+
+    Raises:
+        UsageError: the file can't be read, see `files.reading`.
+        MemoryError, tf.errors.ResourceExhaustedError: there is too little memory for it.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return None
-    except (zipfile.BadZipFile, OSError):
+        with files.reading(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    return None
+            return keras.models.load_model(path, safe_mode=True, **arguments)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except UsageError as error:
+        if isinstance(error.__cause__, OSError):  # it can't be read
+            raise
         return None
-    return keras.models.load_model(path, **arguments)
+    except Exception:  # whatever zlib, HDF5, JSON and Keras make of foreign content
+        return None

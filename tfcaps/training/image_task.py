@@ -144,7 +144,7 @@ class ImageTask(Task[Config]):
         counts = plots.confusion_counts(examples["label"], predictions, len(class_names))
         return {"confusion_matrix": plots.confusion_matrix(counts, class_names)}, {}
 
-    def export(self, model, data, directory: pathlib.Path) -> None:
+    def export(self, model, data, directory: pathlib.Path, *, description) -> None:
         from tfcaps.export import export_model
 
         export_model(
@@ -153,6 +153,7 @@ class ImageTask(Task[Config]):
             preprocess=lambda images: self.preprocessing.evaluate(images)[0],
             image_shape=data.image_shape,
             class_names=data.class_names,
+            description=description,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfcaps
-from tfcaps import datasets, files, plots
+from tfcaps import datasets, export, files, plots
 from tfcaps.datasets.catalog import GIVEN
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
@@ -21,7 +21,7 @@ from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, SeedEpochs, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
 from tfcaps.training.metric_names import readable
-from tfcaps.training.run_directory import Row, RunDirectory
+from tfcaps.training.run_directory import Row, RunDirectory, export_description
 from tfcaps.training.task import Data, Examples, Task
 from tfcaps.training.tensorboard import RunSummaries
 
@@ -377,12 +377,20 @@ def _finish(run: _Run, rows: list[Row]) -> dict[str, Any]:
     config, data, directory = run.config, run.data, run.directory
     results = _results(run, rows)
     # results.json comes last: only if it tells of these weights have they been exported before.
-    is_new = directory.epochs_in_results() != results["epochs"]
+    epochs = results["epochs"]
+    is_new = directory.epochs_in_results() != epochs
     if not is_new and not config.test:
         return directory.read_results()  # of an earlier call that touched the test set, perhaps
     _write_figures(run, {name: [row[name] for row in rows] for name in rows[0]})
-    if is_new or not any(directory.serving.glob("[0-9]*")):
-        run.task.export(run.model, data, directory.serving)
+    exports = list(directory.serving.glob("[0-9]*"))
+    # A process that was killed after the export has had no time for results.json.
+    is_exported = any(export.read_description(path).get("epoch") == epochs for path in exports)
+    if not exports or (is_new and not is_exported):
+        mark = run.task.describe(data).get("fingerprint")
+        run.task.export(
+            *(run.model, data, directory.serving),
+            description=export_description(config, epochs, mark),
+        )
     files.write_json(directory.results, results)
     return results
 

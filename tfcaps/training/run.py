@@ -12,7 +12,7 @@ from tfcaps.datasets import Preprocessing
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import ExportOptions, RunConfig
-from tfcaps.training.run_directory import RunDirectory, expect_same_data
+from tfcaps.training.run_directory import RunDirectory, expect_same_data, export_description
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,4 +127,5 @@ def export_run(options: ExportOptions) -> pathlib.Path:
         image_shape=run.image_shape,
         class_names=run.class_names,
         version=options.version,
+        description=export_description(run.config, run.epoch, run.fingerprint),
     )

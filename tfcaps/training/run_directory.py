@@ -1,6 +1,7 @@
 """Where a training keeps what it writes."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -108,12 +109,14 @@ class RunDirectory(files.WorkFolder):
         if not epochs:
             return []
         try:
-            with self.metrics.open(encoding="utf-8", newline="") as file:
-                rows = [
-                    {name: float(value) for name, value in row.items()}
-                    for row in itertools.islice(csv.DictReader(file), epochs)
-                ]
-        except (FileNotFoundError, ValueError, TypeError):
+            text = files.read_text(self.metrics)
+            rows = [
+                {name: float(value) for name, value in row.items()}
+                for row in itertools.islice(csv.DictReader(io.StringIO(text)), epochs)
+            ]
+        except UsageError:
+            raise
+        except (FileNotFoundError, ValueError, TypeError, csv.Error):
             rows = []
         if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
             raise UsageError(
@@ -124,18 +127,31 @@ class RunDirectory(files.WorkFolder):
 
     def read_results(self) -> dict[str, Any]:
         """The content of results.json."""
-        return json.loads(self.results.read_text(encoding="utf-8"))
+        return json.loads(files.read_text(self.results))
 
     def epochs_in_results(self) -> int:
         """How many epochs results.json tells of; 0 when there is none, or a damaged one."""
         try:
             return int(self.read_results()["epochs"])
+        except UsageError:
+            raise
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0
 
     def write_metrics(self, rows: list[Row]) -> None:
         """Replaces metrics.csv."""
         files.write_csv(self.metrics, ({**row, "epoch": int(row["epoch"])} for row in rows))
+
+
+def export_description(config: RunConfig, epoch: int, fingerprint: str | None) -> dict[str, Any]:
+    """What an export of a run says of itself beside what all exports do.
+
+    Args:
+        config: of the run.
+        epoch: how many epochs the network was trained.
+        fingerprint: of its data.
+    """
+    return {"dataset": config.dataset, "data_fingerprint": fingerprint, "epoch": epoch}
 
 
 def expect_same_data(

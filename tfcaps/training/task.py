@@ -161,8 +161,22 @@ class Task(abc.ABC, Generic[Config]):
         """
 
     @abc.abstractmethod
-    def export(self, model: "keras.Model", data: Data, directory: pathlib.Path) -> None:
-        """Writes the classifier as the next version of a servable model."""
+    def export(
+        self,
+        model: "keras.Model",
+        data: Data,
+        directory: pathlib.Path,
+        *,
+        description: Mapping[str, Any],
+    ) -> None:
+        """Writes the classifier as the next version of a servable model.
+
+        Args:
+            model: the network.
+            data: says which classes it knows.
+            directory: of the versions.
+            description: what the export says of itself, see `tfcaps.export.export_model`.
+        """
 
     def scores(self, data: Data, labels: "np.ndarray", outputs: "np.ndarray") -> dict[str, float]:
         """How good the classifier's outputs are, by the names that results.json has.

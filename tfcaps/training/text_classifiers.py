@@ -254,7 +254,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
     def score_names(self, data):
         return ("score",) if data.is_regression else (*super().score_names(data), "score")
 
-    def export(self, model, data, directory: pathlib.Path) -> None:
+    def export(self, model, data, directory: pathlib.Path, *, description) -> None:
         from tfcaps.export import export_text_model
 
         packer = self.encoder.packer(self.config.max_tokens)
@@ -265,6 +265,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
             tracked=packer,
             texts=len(data.train.texts),
             class_names=data.class_names,
+            description=description,
         )
 
     def tokens(self, examples: "datasets.TextExamples") -> "dict[str, np.ndarray]":
