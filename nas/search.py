@@ -40,6 +40,7 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
 
     Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
+    config = devices.with_precision(config)
     is_worker = _is_worker(config)
     folder = SearchFolder(config.log_dir)
     if is_worker:

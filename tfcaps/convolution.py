@@ -53,9 +53,7 @@ def unfolded_conv(inputs, kernel, strides):
     @tf.custom_gradient
     def convolve(inputs, kernel):
         height, width, channels, filters = kernel.shape
-        rows = [
-            (_below(inputs, row, kernel.shape, strides), kernel[row]) for row in range(height)
-        ]
+        rows = [(_below(inputs, row, kernel.shape, strides), kernel[row]) for row in range(height)]
         flat = [below @ tf.reshape(part, (-1, filters)) for below, part in rows]
         batch, *sizes, _ = ops.shape(inputs)
         places = _places(sizes, kernel.shape, strides)
