@@ -16,7 +16,7 @@ def processor(tmp_path, monkeypatch):
         path = tmp_path / "cpuinfo"
         path.write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
         monkeypatch.setattr(devices, "_PROCESSOR", path)
-        monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: [])
+        monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda *kind: [])
 
     return has
 
@@ -48,7 +48,7 @@ def test_auto_without_knowledge_of_the_processor(processor, tmp_path, monkeypatc
 )
 def test_auto_on_a_gpu(processor, monkeypatch, capability, policy):
     processor("avx512_bf16")
-    monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda *kind: ["GPU:0"])
     monkeypatch.setattr(
         devices.tf.config.experimental,
         "get_device_details",
