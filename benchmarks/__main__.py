@@ -9,13 +9,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from benchmarks import (
     abstract_shapes,
     bundle_entropy,
+    conv_layer,
     dense_layer,
+    serving,
     train_step,
 )
 
 if __name__ == "__main__":
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     dense_layer.main(rounds)
+    conv_layer.main(rounds)
     train_step.main(rounds)
+    serving.main(rounds)
     bundle_entropy.main(rounds)
     abstract_shapes.main()

@@ -1,11 +1,17 @@
-"""The whole training step of a CapsNet, against a floor: its capsule layers without routing."""
+"""The whole training step of a CapsNet, against two floors.
+
+Its capsule layers without routing, and all its products at the speed of one big one.
+"""
+
+import contextlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from tfcaps import measure
-from tfcaps.layers import CapsuleLength, PrimaryCapsule
+from tfcaps.layers import CapsuleLength, PrimaryCapsule, primary_capsule
 from tfcaps.losses import MarginLoss, ReconstructionLoss
 from tfcaps.models import CapsNet, decoder
 
@@ -30,10 +36,66 @@ class SummedVotes(keras.layers.Layer):
         return ops.reshape(ops.matmul(flat, self.kernel), (-1, self.capsules, self.dim))
 
 
-def network_step(routing: str, batch: int):
+def network_step(routing: str, batch: int, policy: str = "float32"):
     """A function without arguments that runs one `train_on_batch`."""
-    model = CapsNet(IMAGE, LAYERS, DIMENSIONS, routing=routing)
+    model = CapsNet(IMAGE, LAYERS, DIMENSIONS, routing=routing, dtype=policy)
     return _step(model, batch)
+
+
+def plain_convolution_step(routing: str, batch: int):
+    """As `network_step`, with the backend's convolution in the primary capsules."""
+    step = network_step(routing, batch)
+    with _plain_convolutions():
+        step()  # traces
+    return step
+
+
+@contextlib.contextmanager
+def _plain_convolutions():
+    before = primary_capsule.unfolds
+    primary_capsule.unfolds = lambda channels: False
+    try:
+        yield
+    finally:
+        primary_capsule.unfolds = before
+
+
+def primary_products(batch: int):
+    """The three products of the primary capsules' convolution, each at once."""
+    channels, places = LAYERS[0] * DIMENSIONS[0], batch * 36
+    x = tf.random.stateless_normal((places, 81 * channels), (0, 0))
+    kernel = tf.random.stateless_normal((81 * channels, channels), (0, 1))
+    dy = tf.random.stateless_normal((places, channels), (0, 2))
+
+    @tf.function
+    def products():
+        return (
+            x @ kernel,
+            tf.matmul(x, dy, transpose_a=True),
+            tf.matmul(dy, kernel, transpose_b=True),
+        )
+
+    return lambda: [product[:1].numpy() for product in products()]
+
+
+def share_of_primary_products() -> float:
+    """All multiplications of products and convolutions of a step, per those of `primary_products`.
+
+    Forward, for the weights and for the inputs; of the first convolution no gradient of the images.
+    """
+    channels = LAYERS[0] * DIMENSIONS[0]
+    primary = 3 * 36 * 81 * channels * channels
+    first = 2 * 400 * 81 * channels
+    counts = (36 * LAYERS[0], *LAYERS[1:])
+    votes = sum(
+        3 * below * above * dim_below * dim
+        for below, above, dim_below, dim in zip(
+            counts[:-1], counts[1:], DIMENSIONS[:-1], DIMENSIONS[1:], strict=True
+        )
+    )
+    widths = (LAYERS[-1] * DIMENSIONS[-1], 512, 1024, IMAGE[0] * IMAGE[1])
+    decoder = sum(3 * a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return (primary + first + votes + decoder) / primary
 
 
 def floor_step(batch: int):
@@ -74,6 +136,25 @@ def main(rounds: int) -> None:
     for routing in ROUTINGS:
         ratio = seconds[routing] / seconds["floor"]
         print(f"{routing:8}{seconds[routing] * 1e3:9.1f} ms{ratio:8.2f}× the floor")
+    print("\nThe same steps against all their products at the speed of the largest ones")
+    print(
+        f"{'':8}{'plain conv':>12}{'float32':>12}{'of products':>13}{'bfloat16':>12}{'of plain':>10}"
+    )
+    for routing in ROUTINGS:
+        programs = {
+            "products": primary_products(32),
+            "plain": plain_convolution_step(routing, 32),
+            "float32": network_step(routing, 32),
+            "bfloat16": network_step(routing, 32, "mixed_bfloat16"),
+        }
+        seconds = measure.medians(programs, rounds)
+        products = share_of_primary_products() * seconds["products"]
+        print(
+            f"{routing:8}{seconds['plain'] * 1e3:9.1f} ms{seconds['float32'] * 1e3:9.1f} ms"
+            f"{seconds['float32'] / products:12.2f}×{seconds['bfloat16'] * 1e3:9.1f} ms"
+            f"{seconds['bfloat16'] / seconds['plain']:9.2f}×",
+            flush=True,
+        )
     print("\nPeak memory that training with batch 128 adds to the process")
     for routing in ROUTINGS:
         print(

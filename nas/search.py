@@ -37,6 +37,7 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
 
     Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
+    config = devices.with_precision(config)
     folder = SearchFolder(config.log_dir)
     if is_worker(distributed=config.distributed):
         wait_for_chief(folder, config)

@@ -214,9 +214,14 @@ def compiled(function):
     @functools.wraps(function)
     def call(*args):
         args = tf.nest.map_structure(tf.convert_to_tensor, args)  # variables are read here
-        return fused(*args) if _compilation["enabled"] else function(*args)
+        return fused(*args) if is_compilation_enabled() else function(*args)
 
     return call
+
+
+def is_compilation_enabled():
+    """Whether we are not inside `without_compilation`, as where a graph is exported."""
+    return _compilation["enabled"]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from nas.layer_pruning.trial import RemovalRunner
 from nas.tuner import ControllerOracle, ControllerTuner, is_worker, run_trials, wait_for_chief
 from tfcaps import files, models, training
 from tfcaps.errors import UsageError
-from tfcaps.training import TextClassifierTask
+from tfcaps.training import TextClassifierTask, devices
 
 _MOST_TRIALS = 1_000_000  # the method ends by itself
 
@@ -39,6 +39,7 @@ def prune_transformer(config: PruningConfig) -> dict[str, Any]:
     Source: Peer et al., Greedy-layer pruning: Speeding up transformer models for natural language
     processing, arXiv 2105.14839.
     """
+    config = devices.with_precision(config)
     folder = PruningFolder(config.log_dir)
     if is_worker(distributed=config.distributed):
         wait_for_chief(folder, config)

@@ -5,12 +5,22 @@ import math
 import keras
 from keras import ops
 
+from tfcaps.convolution import unfolded_conv, unfolds
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.ops import for_any_batch, squash
 
 # How layers that were saved by version 0.1.0 call their arguments.
 _FORMER_NAMES = {"channels": "capsules"}
+
+
+class _Conv2D(keras.layers.Conv2D):
+    """Keras' valid convolution, computed in the faster way."""
+
+    def convolution_op(self, inputs, kernel):
+        if unfolds(inputs.shape[-1]):
+            return unfolded_conv(inputs, kernel, self.strides)
+        return super().convolution_op(inputs, kernel)
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -62,7 +72,7 @@ class PrimaryCapsule(keras.layers.Layer):
             raise UsageError(
                 f"Expected feature maps of at least {least}. Received: {'×'.join(map(str, sizes))}"
             )
-        layer = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[len(sizes)]
+        layer = {1: keras.layers.Conv1D, 2: _Conv2D}[len(sizes)]
         self.convolution = layer(
             self.capsules * self.dim,
             self.kernel_size,

@@ -168,7 +168,8 @@ class CapsuleNetworkConfig(RunConfig):
         return dataclasses.replace(self, layers=(*self.layers[:-1], count))
 
     def as_begun(self, earlier: RunConfig) -> "CapsuleNetworkConfig":
-        return dataclasses.replace(self, **{name: getattr(earlier, name) for name in self.own})
+        begun = super().as_begun(earlier)
+        return dataclasses.replace(begun, **{name: getattr(earlier, name) for name in self.own})
 
     def _settle_em_cost(self) -> None:
         """A schedule asks for the published cost: before there was another one, it was enough."""

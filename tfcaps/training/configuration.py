@@ -95,9 +95,10 @@ class RunConfig(WorkOptions):
     )
     seed: int = option("Of weights, order and augmentation.", default=0, range=">= 0")
     precision: str = option(
-        "Keras' dtype policy.",
+        "Keras' dtype policy; auto: mixed_bfloat16 where all devices have bfloat16 arithmetic, "
+        "else float32.",
         default="float32",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        choices=("float32", "mixed_bfloat16", "mixed_float16", "auto"),
     )
     jit: str = option(
         "XLA for the whole step; auto: on a GPU only.",
@@ -172,8 +173,9 @@ class RunConfig(WorkOptions):
 
     def as_begun(self, earlier: "RunConfig") -> "RunConfig":
         """The choices for going on with a run: what wasn't asked for is as it has been."""
-        del earlier
-        return self
+        if self.precision != "auto":
+            return self
+        return dataclasses.replace(self, precision=earlier.precision)
 
     def task(self) -> "Task":
         """How networks are trained as it is asked here."""

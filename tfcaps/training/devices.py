@@ -1,14 +1,26 @@
 """What a training runs on."""
 
 import contextlib
+import dataclasses
 import functools
+import pathlib
 from collections.abc import Iterator
+from typing import TypeVar
 
 import keras
 import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
 from tfcaps.errors import UsageError
+from tfcaps.training.configuration import RunConfig
+
+_Config = TypeVar("_Config", bound=RunConfig)
+
+# What Linux says of the processor, and how it calls bfloat16 products of x86 and ARM.
+_PROCESSOR = pathlib.Path("/proc/cpuinfo")
+_BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
+# The first GPUs that have them.
+_AMPERE = (8, 0)
 
 
 @functools.cache  # of several strategies in one process, one waits for another's sums
@@ -81,6 +93,29 @@ def use_jit(choice: str) -> bool:
     "auto" means on a GPU only: on a CPU the backward 9×9 convolution is 25 times slower with XLA.
     """
     return choice == "on" or (choice == "auto" and bool(tf.config.list_logical_devices("GPU")))
+
+
+def with_precision(config: _Config) -> _Config:
+    """The configuration with the dtype policy that "auto" stands for here, which is said."""
+    if config.precision != "auto":
+        return config
+    policy = "mixed_bfloat16" if _have_bfloat16() else "float32"
+    print(f"Precision: {policy}, as --precision=auto chooses on this machine.", flush=True)
+    return dataclasses.replace(config, precision=policy)
+
+
+def _have_bfloat16() -> bool:
+    """Whether all devices multiply bfloat16 numbers, which have the range of float32.
+
+    What can't be found out counts as no: emulated, they are several times slower than float32.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        found = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return all(details.get("compute_capability", (0,)) >= _AMPERE for details in found)
+    with contextlib.suppress(OSError):
+        return not _BFLOAT16_INSTRUCTIONS.isdisjoint(_PROCESSOR.read_text("utf-8").split())
+    return False
 
 
 @contextlib.contextmanager

@@ -225,7 +225,7 @@ def train(
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
     directory = RunDirectory(config.log_dir)
     with directory.locked():
-        config = directory.as_begun(config)
+        config = devices.with_precision(directory.as_begun(config))
         directory.check(config)
         with surroundings(config):
             data = config.task().load() if data is None else data
