@@ -4,6 +4,7 @@ Its capsule layers without routing, and all its products at the speed of one big
 """
 
 import contextlib
+import itertools
 
 import keras
 import numpy as np
@@ -94,7 +95,7 @@ def share_of_primary_products() -> float:
         )
     )
     widths = (LAYERS[-1] * DIMENSIONS[-1], 512, 1024, IMAGE[0] * IMAGE[1])
-    decoder = sum(3 * a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    decoder = sum(3 * a * b for a, b in itertools.pairwise(widths))
     return (primary + first + votes + decoder) / primary
 
 
@@ -137,9 +138,8 @@ def main(rounds: int) -> None:
         ratio = seconds[routing] / seconds["floor"]
         print(f"{routing:8}{seconds[routing] * 1e3:9.1f} ms{ratio:8.2f}× the floor")
     print("\nThe same steps against all their products at the speed of the largest ones")
-    print(
-        f"{'':8}{'plain conv':>12}{'float32':>12}{'of products':>13}{'bfloat16':>12}{'of plain':>10}"
-    )
+    columns = ("plain conv", "float32", "of products", "bfloat16", "of plain")
+    print(f"{'':8}" + "".join(f"{column:>12}" for column in columns))
     for routing in ROUTINGS:
         programs = {
             "products": primary_products(32),
@@ -151,8 +151,8 @@ def main(rounds: int) -> None:
         products = share_of_primary_products() * seconds["products"]
         print(
             f"{routing:8}{seconds['plain'] * 1e3:9.1f} ms{seconds['float32'] * 1e3:9.1f} ms"
-            f"{seconds['float32'] / products:12.2f}×{seconds['bfloat16'] * 1e3:9.1f} ms"
-            f"{seconds['bfloat16'] / seconds['plain']:9.2f}×",
+            f"{seconds['float32'] / products:11.2f}×{seconds['bfloat16'] * 1e3:9.1f} ms"
+            f"{seconds['bfloat16'] / seconds['plain']:11.2f}×",
             flush=True,
         )
     print("\nPeak memory that training with batch 128 adds to the process")
