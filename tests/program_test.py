@@ -236,8 +236,9 @@ class TestEnds:
         process = runs.start_code(STOPPED, "print")
         assert process.stdout.readline() == "ready\n"
         process.stdout.close()
+        with process.stderr:
+            assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 141
-        assert process.stderr.read() == ""
 
     def test_flag_file_that_is_no_text(self, tmp_path):
         (tmp_path / "flags").write_bytes(b"--x=\xff\n")

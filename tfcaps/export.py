@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfcaps
-from tfcaps import files
+from tfcaps import files, pictures
 from tfcaps.errors import UsageError
 from tfcaps.ops import without_compilation
 
@@ -128,9 +128,12 @@ class _ImageModule(_ServingModule):
         return self._classify(images)
 
     def _decode(self, data: tf.Tensor) -> tf.Tensor:
-        """One PNG or JPEG as uint8 pixels of the model's raw image shape."""
+        """One picture file as uint8 pixels of the model's raw image shape."""
         height, width, channels = self._image_shape
-        image = tf.io.decode_image(data, channels=channels, expand_animations=False)
+        if channels == 4:
+            image = tf.io.decode_png(data, channels=channels)  # the one that has transparency
+        else:
+            image = pictures.with_channels(pictures.decode(data), channels)
         # Exact where the size is right already: the filter's weight is then 1 on its own pixel.
         image = tf.image.resize(image, (height, width), antialias=True)
         image = tf.saturate_cast(tf.round(image), tf.uint8)
@@ -154,8 +157,9 @@ def export_model(
     (B, K)), `label` (string, (B,)) and `class_id` (int64, (B,)):
 
     - `serving_default` takes `images`: uint8, (B, H, W, C).
-    - `serving_bytes` takes `image_bytes`: string, (B,), a PNG or JPEG file each. An image of
-      another size is resized to (H, W), and one with other channels is decoded to C of them.
+    - `serving_bytes` takes `image_bytes`: string, (B,), a PNG, JPEG, BMP or GIF file each, which
+      is read as in a training, see `tfcaps.pictures`. An image of another size is resized to
+      (H, W), and one with other channels gets C of them; 4 are those of a PNG.
 
     `assets.extra/` has `tf_serving_warmup_requests`, one request to each signature that a server
     makes before it says that it is ready, and `description.json`, see `read_description`.

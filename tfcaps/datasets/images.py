@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfcaps import pictures
 from tfcaps.datasets import fingerprint
 from tfcaps.datasets.resizing import resize_uint8, sides
 from tfcaps.datasets.sampling import hold_out
@@ -120,13 +121,11 @@ def _read(files: list[Path], image_size: Size) -> np.ndarray:
 def _read_image(file: Path, image_size: Size) -> np.ndarray:
     """One image, (h, w, 3)."""
     try:
-        image = tf.io.decode_image(tf.io.read_file(str(file)), expand_animations=False)
+        image = pictures.decode(tf.io.read_file(str(file)))
+    except tf.errors.PermissionDeniedError:
+        raise UsageError(f"Cannot read {file}: Permission denied") from None
     except tf.errors.OpError as error:
-        raise UsageError(
-            f"Expected an image that can be read (PNG, JPEG, BMP or GIF). Received: {file}"
-        ) from error
-    # 1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha.
-    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+        raise UsageError(f"Expected {pictures.expected(error)}. Received: {file}") from error
     # A single grey channel spreads over all three.
     return resize_uint8(image, image_size).numpy()
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcaps import files, plots, training
+from tfcaps import files, pictures, plots, training
 from tfcaps.datasets.resizing import resize_uint8
 from tfcaps.errors import UsageError
 from tfcaps.explanation import capsule_run
@@ -108,24 +108,17 @@ def read_image(path: str | os.PathLike, run: training.Run, *, resize: bool = Fal
         UsageError: there is no such file, it can't be read, or has another size.
     """
     height, width, channels = run.image_shape
+    if channels not in (1, 3):
+        raise UsageError(f"Expected a run on images of 1 or 3 channels. Received: {channels}")
     try:
-        image = tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False)
-    except tf.errors.OpError:
-        raise UsageError(
-            "Expected --image to be a file that can be read (PNG, JPEG, BMP or GIF). "
-            f"Received: {path}"
-        ) from None
-    # 1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha.
-    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
-    if channels == 1 and image.shape[-1] == 3:
-        image = tf.image.rgb_to_grayscale(image)
-    if channels == 3 and image.shape[-1] == 1:
-        image = tf.image.grayscale_to_rgb(image)
-    if channels != image.shape[-1]:
-        raise UsageError(
-            f"Expected images of {channels} channels, as in the training. "
-            f"Received: {path}, of {image.shape[-1]}"
-        )
+        image = pictures.with_channels(pictures.decode(tf.io.read_file(str(path))), channels)
+    except tf.errors.NotFoundError:
+        raise UsageError(f"Expected --image to be a file. Received: {path}") from None
+    except tf.errors.PermissionDeniedError:
+        raise UsageError(f"Cannot read {path}: Permission denied") from None
+    except tf.errors.OpError as error:
+        allowed = pictures.expected(error)
+        raise UsageError(f"Expected --image to be {allowed}. Received: {path}") from None
     if tuple(image.shape[:2]) != (height, width):
         if not resize:
             raise UsageError(
