@@ -5,7 +5,7 @@ Nothing here imports Keras, so that a wrong value is told at once.
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tfcaps.options import Options, WorkOptions, changed, option
 from tfcaps.registry import Registry
@@ -171,7 +171,7 @@ class RunConfig(WorkOptions):
         del count
         return self
 
-    def as_begun(self, earlier: "RunConfig") -> "RunConfig":
+    def as_begun(self, earlier: "RunConfig") -> Self:
         """The choices for going on with a run: what wasn't asked for is as it has been."""
         if self.precision != "auto":
             return self
