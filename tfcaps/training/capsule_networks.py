@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
@@ -167,7 +167,7 @@ class CapsuleNetworkConfig(RunConfig):
             return self
         return dataclasses.replace(self, layers=(*self.layers[:-1], count))
 
-    def as_begun(self, earlier: RunConfig) -> Self:
+    def as_begun(self, earlier: RunConfig) -> "CapsuleNetworkConfig":
         begun = super().as_begun(earlier)
         return dataclasses.replace(begun, **{name: getattr(earlier, name) for name in self.own})
 
