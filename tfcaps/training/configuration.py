@@ -5,13 +5,15 @@ Nothing here imports Keras, so that a wrong value is told at once.
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfcaps.options import Options, WorkOptions, changed, option
 from tfcaps.registry import Registry
 
 if TYPE_CHECKING:
     from tfcaps.training.task import Task
+
+_Config = TypeVar("_Config", bound="RunConfig")
 
 KINDS = Registry("a kind of training", "tfcaps.training")
 # Schedules of the learning rate whose end is that of the training.
@@ -171,7 +173,7 @@ class RunConfig(WorkOptions):
         del count
         return self
 
-    def as_begun(self, earlier: "RunConfig") -> "RunConfig":
+    def as_begun(self: _Config, earlier: "RunConfig") -> _Config:
         """The choices for going on with a run: what wasn't asked for is as it has been."""
         if self.precision != "auto":
             return self
