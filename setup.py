@@ -60,6 +60,7 @@ setup(
             "optax>=0.2.5,<0.3",
             "packaging>=24,<27",
             "pillow>=11,<14",
+            "protobuf>=6.31.1,<8",
             "pytest>=9,<10",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",

@@ -1,3 +1,4 @@
+from . import layer_pruning as layer_pruning
 from .architecture import Architecture as Architecture, grow as grow, prune as prune
 from .configuration import SearchConfig as SearchConfig
 from .folders import SearchFolder as SearchFolder

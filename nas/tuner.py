@@ -34,7 +34,7 @@ _NAME = "KERASTUNER_TUNER_ID"
 _ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 
 
-class Decider(Protocol):
+class _Decider(Protocol):
     """What decides by the records of trials."""
 
     def decide(self, records: Sequence[Any]) -> Decision:
@@ -61,7 +61,7 @@ class ControllerOracle(keras_tuner.Oracle):
 
     def __init__(
         self,
-        rule: Decider,
+        rule: _Decider,
         *,
         folder: pathlib.Path,
         max_trials: int,

@@ -1,5 +1,6 @@
 from . import (
     activations as activations,
+    convolution as convolution,
     datasets as datasets,
     errors as errors,
     evaluation as evaluation,
@@ -17,6 +18,7 @@ from . import (
     ops as ops,
     optimizers as optimizers,
     options as options,
+    pictures as pictures,
     plots as plots,
     process as process,
     program as program,

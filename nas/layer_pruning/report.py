@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class _Cost:
     """What an encoder with its head needs where it is used.
 
     Args:
@@ -88,7 +88,7 @@ class Cost:
     many: float
 
 
-def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, Cost]:
+def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, _Cost]:
     """Of each size; all of them are timed in turn, so that a busy machine slows all alike."""
     import keras
 
@@ -111,7 +111,7 @@ def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, Co
         peak = measure.peak_megabytes(
             _loading, str(runner.config.model), removed, tokens, keras.config.dtype_policy().name
         )
-        found[size] = Cost(
+        found[size] = _Cost(
             parameters[size],
             peak,
             1e3 * seconds[f"{size}/one"],
@@ -185,7 +185,7 @@ def _scores_of(layers: Layers, plan: Plan, records: Sequence[RemovalRecord]) -> 
 def _table(
     curves: Mapping[str, Mapping[int, Layers]],
     scores: Mapping[str, Mapping[int, tuple[float, ...]]],
-    costs: Mapping[int, Cost],
+    costs: Mapping[int, _Cost],
 ) -> list[str]:
     whole = scores["chosen"][0]
     columns = (
@@ -246,7 +246,7 @@ def _choices(steps: Sequence[Step], plan: Plan) -> list[str]:
 def _write_figures(
     folder: pathlib.Path,
     scores: Mapping[str, Mapping[int, tuple[float, ...]]],
-    costs: Mapping[int, Cost],
+    costs: Mapping[int, _Cost],
     steps: Sequence[Step],
     metric: str,
 ) -> None:

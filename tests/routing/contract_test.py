@@ -100,7 +100,7 @@ def each_compiled_anew(variants):
     As JAX compiles each, registered routings have dense votes there, and of the variants that read
     votes alike one has maps.
     """
-    on_jax = {"dense": routing.names(), "convolutional": VARIANTS[-3:] + ("rba",)}
+    on_jax = {"dense": routing.names(), "convolutional": (*VARIANTS[-3:], "rba")}
     cases = {
         f"{variant}-{name}": (variant, kind)
         for variant in variants

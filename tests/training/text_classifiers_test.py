@@ -12,7 +12,7 @@ from tests import encoders
 from tfcaps import training
 from tfcaps.errors import UsageError
 from tfcaps.training import RunDirectory, TextClassifierConfig, TextClassifierTask, checkpoints
-from tfcaps.training.text_classifiers import epoch_order
+from tfcaps.training.text_classifiers import _epoch_order
 
 LEARNING = {"learning_rate": 0.03, "batch_size": 8, "pooling": "mean", "save_ckpts": True}
 
@@ -40,7 +40,7 @@ class TestOrder:
 
     def order(self, **changes):
         known = {"used": 1000, "seed": 0, "epoch": 0, "bucketing": True, **changes}
-        return epoch_order(self.lengths, 8, **known)
+        return _epoch_order(self.lengths, 8, **known)
 
     @pytest.mark.parametrize("bucketing", [True, False])
     def test_each_example_once(self, bucketing):

@@ -211,7 +211,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
         rows = [
             row
             for epoch in epochs
-            for row in epoch_order(
+            for row in _epoch_order(
                 lengths,
                 config.batch_size,
                 used=used,
@@ -285,7 +285,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
         return _batches(tokens, labels, rows).map(split).prefetch(2)
 
 
-def epoch_order(
+def _epoch_order(
     lengths: "np.ndarray",
     batch_size: int,
     *,
@@ -312,7 +312,7 @@ def epoch_order(
     Example:
 
     >>> import numpy as np
-    >>> order = epoch_order(np.array([9, 1, 8, 2]), 2, used=4, seed=0, epoch=0, bucketing=True)
+    >>> order = _epoch_order(np.array([9, 1, 8, 2]), 2, used=4, seed=0, epoch=0, bucketing=True)
     >>> sorted(sorted(batch.tolist()) for batch in order)
     [[0, 2], [1, 3]]
     """
