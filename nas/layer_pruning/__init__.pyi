@@ -1,11 +1,16 @@
 from .configuration import PruningConfig as PruningConfig
 from .methods import (
     METHODS as METHODS,
+    BlockInfluence as BlockInfluence,
     Candidate as Candidate,
     Exhaustive as Exhaustive,
+    GivenLayers as GivenLayers,
     Greedy as Greedy,
     Method as Method,
+    MostConflicts as MostConflicts,
+    Random as Random,
     Step as Step,
+    Top as Top,
     choose as choose,
 )
 from .pruning import prune_transformer as prune_transformer
