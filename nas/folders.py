@@ -1,8 +1,10 @@
 """Where a search, and each of its trials, keeps what it writes."""
 
+import json
 import math
 import os
 import pathlib
+import shutil
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from nas.trial import Outcome
     from tfcaps.models import BlockNetwork
 
+_OWNER = "trial.json"  # in the folder of a final training: of which trial it is
+
 
 class SearchFolder(files.WorkFolder):
     """The files of one search.
@@ -24,7 +28,8 @@ class SearchFolder(files.WorkFolder):
         search/         search.json, the configuration; state.json; a folder for each trial
         history.csv     one row per trial
         figures/        PNG files
-        best/           run directory of the final training, and architecture.json
+        best/           run directory of the final training, architecture.json, and trial.json
+        best_of_trial_N/  that of an earlier end of the search, which went on and came to another
         start/          run directory of the start network's training, with --train_start
         serving/1/      SavedModel
         report.md       before and after
@@ -54,6 +59,37 @@ class SearchFolder(files.WorkFolder):
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_text(self.flags, config.flag_lines())
         self.begin({**config.to_dict(), "data": description}, self.figures.name, self.best.name)
+
+    def make_best(self, trial: str, architecture: str) -> None:
+        """Makes `best` the folder of the final training of a trial.
+
+        A training belongs to its trial: where a search that went on comes to another one, that of
+        the earlier one moves aside, and comes back when the search does.
+
+        Args:
+            trial: identity of the trial that the search came to.
+            architecture: of it, as JSON.
+        """
+        described = self.best / "architecture.json"
+        if (self.best / files.RUN.marker).exists():
+            known = files.read_json(self.best / _OWNER)
+            owner = known.get("trial") if isinstance(known, dict) else None
+            if owner is None:  # of a search before there was this file
+                is_same = files.read_json(described) == json.loads(architecture)
+                owner = trial if is_same else "before"
+            if owner != trial:
+                self.best.rename(self._best_of(owner))
+        earlier = self._best_of(trial)
+        if earlier.exists() and not (self.best / files.RUN.marker).exists():
+            shutil.rmtree(self.best, ignore_errors=True)  # nothing has been trained in it
+            earlier.rename(self.best)
+        self.best.mkdir(exist_ok=True)
+        if files.read_json(self.best / _OWNER) != {"trial": trial}:
+            files.write_json(self.best / _OWNER, {"trial": trial})
+        files.write_text(described, architecture + "\n")
+
+    def _best_of(self, trial: str) -> pathlib.Path:
+        return self.path / f"best_of_trial_{trial}"
 
     def compare_data(self, name: str, description: Mapping[str, Any]) -> None:
         """Refuses other data than those that the search was begun with.

@@ -1,12 +1,15 @@
 """The search as a user starts it: trials, the final training, and what is left afterwards."""
 
+import contextlib
 import functools
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
+from keras_tuner.src import config as keras_tuner_config
 
 from nas import records, report, trial
 from nas.configuration import SearchConfig
@@ -145,7 +148,8 @@ def _run(tuner: ControllerTuner) -> None:
 
     address = ":".join(os.environ.get(name, "") for name in _ADDRESS)
     try:
-        tuner.search()
+        with _without_tracebacks():
+            tuner.search()
     except keras_tuner.errors.FatalError as error:
         raise (error.__cause__ or error) from None
     except grpc.RpcError as error:
@@ -156,6 +160,17 @@ def _run(tuner: ControllerTuner) -> None:
         if "bind" not in str(error):
             raise
         raise UsageError(f"Expected a free port for the chief. Received: {address}") from None
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keeps keras-tuner from printing that of a failed trial, of which a sentence is told here."""
+    before = keras_tuner_config.DEBUG
+    keras_tuner_config.DEBUG = False
+    try:
+        yield
+    finally:
+        keras_tuner_config.DEBUG = before
 
 
 def _conclude(
@@ -210,7 +225,7 @@ def _accuracy_at_budget(runner: TrialRunner, record: Record, epochs: int) -> flo
 def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) -> dict[str, Any]:
     """Trains what came out, and writes the report."""
     architecture = summary.final.proposal.architecture
-    files.write_text(folder.best / "architecture.json", architecture.to_json() + "\n")
+    folder.make_best(summary.final.name, architecture.to_json())
     start_results = None
     if config.train_start:
         print(f"Training the start network: {folder.start}", flush=True)
