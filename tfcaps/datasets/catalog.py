@@ -1,6 +1,7 @@
 """The table of data sets: where each one comes from and which augmentation the papers give it."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from tfcaps.datasets.sampling import hold_out, subset
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 from tfcaps.options import Size
+from tfcaps.pictures import MAX_PIXELS
 
 _IMAGES = "images:"
 _ABSTRACT = "abstract:"
@@ -196,6 +198,10 @@ def load(
     entry = _entry(name)
     if image_size is not None and min(sides(image_size)) < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
+    if image_size is not None and math.prod(sides(image_size)) > MAX_PIXELS:
+        raise UsageError(
+            f"Expected an image_size of at most {MAX_PIXELS} pixels. Received: {image_size}"
+        )
     if not 0 <= validation_fraction < 1:
         raise UsageError(f"Expected validation_fraction in [0, 1). Received: {validation_fraction}")
     if not 0 <= seed <= _MAX_SEED:
