@@ -1,8 +1,10 @@
 """Where a search, and each of its trials, keeps what it writes."""
 
+import json
 import math
 import os
 import pathlib
+import shutil
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from tfcaps.training.run_directory import expect_same_data
 if TYPE_CHECKING:
     from nas.trial import Outcome
     from tfcaps.models import BlockNetwork
+
+_OWNER = "trial.json"  # in the folder of a final training: of which trial it is
 
 
 class TrialsFolder(files.WorkFolder):
@@ -63,6 +67,32 @@ class TrialsFolder(files.WorkFolder):
             raise self.damaged() from None
         expect_same_data(earlier, description, name, self.path)
 
+    def take_best(self, owner: str, *, unknown: str = "before") -> None:
+        """Makes `best` the folder of the final training of a trial.
+
+        A training belongs to its trial: where work that went on comes to another one, that of
+        the earlier one moves aside, and comes back when the work does.
+
+        Args:
+            owner: identity of the trial that the work came to.
+            unknown: that of a training of which no owner was noted.
+        """
+        if (self.best / files.RUN.marker).exists():
+            known = files.read_json(self.best / _OWNER)
+            found = known.get("trial") if isinstance(known, dict) else None
+            if (found or unknown) != owner:
+                self.best.rename(self._best_of(found or unknown))
+        earlier = self._best_of(owner)
+        if earlier.exists() and not (self.best / files.RUN.marker).exists():
+            shutil.rmtree(self.best, ignore_errors=True)  # nothing has been trained in it
+            earlier.rename(self.best)
+        self.best.mkdir(exist_ok=True)
+        if files.read_json(self.best / _OWNER) != {"trial": owner}:
+            files.write_json(self.best / _OWNER, {"trial": owner})
+
+    def _best_of(self, owner: str) -> pathlib.Path:
+        return self.path / f"best_of_trial_{owner}"
+
 
 class SearchFolder(TrialsFolder):
     """The files of one search.
@@ -71,7 +101,8 @@ class SearchFolder(TrialsFolder):
         search/         search.json, the configuration; state.json; a folder for each trial
         history.csv     one row per trial
         figures/        PNG files
-        best/           run directory of the final training, and architecture.json
+        best/           run directory of the final training, architecture.json, and trial.json
+        best_of_trial_N/  that of an earlier end of the search, which went on and came to another
         start/          run directory of the start network's training, with --train_start
         serving/1/      SavedModel
         report.md       before and after
@@ -84,6 +115,19 @@ class SearchFolder(TrialsFolder):
         super().__init__(path, files.SEARCH)
         self.search = self.path / "search"
         self.start = self.path / "start"
+
+    def make_best(self, trial: str, architecture: str) -> None:
+        """Makes `best` the folder of the final training of a trial, see `take_best`.
+
+        Args:
+            trial: identity of the trial that the search came to.
+            architecture: of it, as JSON.
+        """
+        described = self.best / "architecture.json"
+        is_same = files.read_json(described) == json.loads(architecture)
+        # A search before owners were noted has that of its architecture.
+        self.take_best(trial, unknown=trial if is_same else "before")
+        files.write_text(described, architecture + "\n")
 
 
 class TrialFolder:

@@ -187,7 +187,7 @@ Accuracy is that at the trial's end; {config.rule_class.on_accuracies}
 
 {trials}
 {"".join(failures)}
-Repeat it with `bin/auto_tune --flagfile={directory.flags} --log_dir=NEW_FOLDER`.
+Repeat it from this folder with `auto_tune --flagfile={directory.flags.name} --log_dir=NEW_FOLDER`.
 """
     files.write_text(directory.report, text)
 

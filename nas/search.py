@@ -163,7 +163,7 @@ def _accuracy_at_budget(runner: TrialRunner, record: Record, epochs: int) -> flo
 def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) -> dict[str, Any]:
     """Trains what came out, and writes the report."""
     architecture = summary.final.proposal.architecture
-    files.write_text(folder.best / "architecture.json", architecture.to_json() + "\n")
+    folder.make_best(summary.final.name, architecture.to_json())
     start_results = None
     if config.train_start:
         print(f"Training the start network: {folder.start}", flush=True)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src import config as keras_tuner_config
 
 from nas import records
 from nas.folders import TrialFolder
@@ -402,7 +403,8 @@ def run_trials(tuner: ControllerTuner) -> None:
 
     address = ":".join(os.environ.get(name, "") for name in _ADDRESS)
     try:
-        tuner.search()
+        with _without_tracebacks():
+            tuner.search()
     except keras_tuner.errors.FatalError as error:
         raise (error.__cause__ or error) from None
     except grpc.RpcError as error:
@@ -413,3 +415,14 @@ def run_trials(tuner: ControllerTuner) -> None:
         if "bind" not in str(error):
             raise
         raise UsageError(f"Expected a free port for the chief. Received: {address}") from None
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keeps keras-tuner from printing that of a failed trial, of which a sentence is told here."""
+    before = keras_tuner_config.DEBUG
+    keras_tuner_config.DEBUG = False
+    try:
+        yield
+    finally:
+        keras_tuner_config.DEBUG = before

@@ -57,6 +57,7 @@ def earlier_run(small_run, tmp_path):
         ({"train_examples": 4001}, ["train_examples", "1 and 4000", "Received: 4001"]),
         ({"train_examples": 2}, ["validation_fraction", "0.2 of 2"]),
         ({"image_size": 0}, ["image_size >= 1", "Received: 0"]),
+        ({"image_size": 10**6}, ["image_size of at most 67108864 pixels", "Received: 1000000"]),
         ({"image_size": 23}, ["24x24", "Received: 23x23"]),
         ({"image_size": 16, "augmentation": "none"}, ["17×17 pixels", "Received: 16×16"]),
         (

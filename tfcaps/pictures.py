@@ -73,16 +73,21 @@ def expected(error: tf.errors.OpError) -> str:
     return "an image that can be read (PNG, JPEG, BMP or GIF)"
 
 
+def _part(data: tf.Tensor, start: int | tf.Tensor, length: int) -> tf.Tensor:
+    """Some bytes of a file; zeros behind its end, where TensorFlow's own function fails."""
+    start = tf.clip_by_value(start, 0, tf.strings.length(data))
+    return tf.strings.substr(tf.strings.join([data, "\0" * length]), start, length)
+
+
 def _begins(data: tf.Tensor, magic: bytes) -> tf.Tensor:
-    return tf.strings.substr(tf.strings.join([data, " " * len(magic)]), 0, len(magic)) == magic
+    return _part(data, 0, len(magic)) == magic
 
 
 def _integers(
     data: tf.Tensor, start: int, length: int, kind: tf.DType, order: str = "<"
 ) -> tf.Tensor:
     """Some integers of a file's head."""
-    part = tf.strings.substr(data, start, length)
-    return tf.io.decode_raw(part, kind, little_endian=order == "<")
+    return tf.io.decode_raw(_part(data, start, length), kind, little_endian=order == "<")
 
 
 def _product(sides: tf.Tensor) -> tf.Tensor:
@@ -95,10 +100,9 @@ def _has_palette(data: tf.Tensor) -> tf.Tensor:
     bits = _integers(data, 28, 2, tf.uint16)[0]
 
     def differs():
-        rest = tf.strings.join([data, "\0" * 4 * _COLOURS])  # a table may be shorter
-        table = tf.io.decode_raw(tf.strings.substr(rest, 14 + head, 4 * _COLOURS), tf.uint8)
+        table = tf.io.decode_raw(_part(data, 14 + head, 4 * _COLOURS), tf.uint8)
         shades = tf.repeat(tf.range(_COLOURS), 3)  # blue, green, red, and a byte of nothing
         known = tf.cast(tf.reshape(tf.reshape(table, (-1, 4))[:, :3], (-1,)), tf.int32)
         return tf.reduce_any(known != shades)
 
-    return tf.cond(bits <= 8, differs, lambda: tf.constant(False))
+    return tf.cond(tf.logical_and(bits > 0, bits <= 8), differs, lambda: tf.constant(False))

@@ -127,6 +127,7 @@ def _conclude(
     description = _description(config, plan, records, layers)
     _save_encoder(runner.encoder.without(layers), folder.pruned, description)
     print(f"Training the smallest network on all examples: {folder.best}", flush=True)
+    folder.take_best("-".join(map(str, layers)) or "whole")
     tuning = config.fine_tuning(layers, log_dir=folder.best, all_examples=True)
     results = training.train(tuning)
     _keep_fine_tuned(folder, tuning, description)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfcaps import datasets
@@ -263,3 +264,34 @@ def test_the_other_data_sets_do_without_tensorflow_datasets():
     )
     root = Path(datasets.__file__).parents[2]
     subprocess.run([sys.executable, "-c", program], check=True, cwd=root, capture_output=True)
+
+
+class TestGoodDataAreNotCalledDamaged:
+    """Whoever is told to delete a folder has lost its content."""
+
+    @pytest.fixture
+    def fail(self, prepare, monkeypatch):
+        data_dir = prepare("mnist", train=_digits(10), test=_digits(10))
+
+        def load(error):
+            def read(*_):
+                raise error
+
+            monkeypatch.setattr(prepared, "_read_split", read)
+            datasets.load("mnist", data_dir=data_dir)
+
+        return load
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "?")]
+    )
+    def test_too_little_memory(self, fail, error):
+        with pytest.raises(type(error)):
+            fail(error)
+
+    @pytest.mark.parametrize(
+        "error", [PermissionError(), tf.errors.PermissionDeniedError(None, None, "?")]
+    )
+    def test_missing_permission(self, fail, error):
+        with pytest.raises(UsageError, match=r"^Cannot read .*: Permission denied$"):
+            fail(error)

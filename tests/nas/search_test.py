@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+import zipfile
 import zlib
 
 import keras
@@ -79,11 +80,13 @@ class Network:
         return 10 * sum(self.architecture.counts)
 
     def save(self, path):
-        path.write_text(self.architecture.to_json())
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("architecture.json", self.architecture.to_json())
 
 
-def read_network(path):
-    return Network(Architecture.from_json(path.read_text()))
+def read_network(path, **_):
+    with zipfile.ZipFile(path) as archive:
+        return Network(Architecture.from_json(archive.read("architecture.json").decode()))
 
 
 def pretend(session, *, first_epoch=0, **_):
@@ -216,6 +219,41 @@ class TestMadeUp:
         assert again["architecture"] == whole["architecture"]
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
+    def test_the_final_training_belongs_to_its_trial(self, tmp_path):
+        """A search that goes on comes to another network, and at last back to the first one."""
+        folder = SearchFolder(tmp_path)
+        first, second = (Architecture("vgg", (n, 1), (8, 8), "cifar").to_json() for n in (1, 2))
+
+        def trained(trial, architecture):
+            folder.make_best(trial, architecture)
+            before = files.read_json(folder.best / "run.json")
+            files.write_json(folder.best / "run.json", {"of": trial})
+            assert (folder.best / "architecture.json").read_text() == architecture + "\n"
+            return before and before["of"]
+
+        assert trained("1", first) is None
+        assert trained("1", first) == "1"
+        assert trained("4", second) is None
+        assert files.read_json(tmp_path / "best_of_trial_1" / "run.json") == {"of": "1"}
+        assert trained("7", second) is None  # the same architecture, with other weights
+        assert trained("1", first) == "1"
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            *("best", "best_of_trial_4", "best_of_trial_7"),
+        ]
+
+    def test_a_final_training_before_it_was_said_whose_it_is(self, tmp_path):
+        folder = SearchFolder(tmp_path)
+        first, second = (Architecture("vgg", (n, 1), (8, 8), "cifar").to_json() for n in (1, 2))
+        folder.best.mkdir()
+        (folder.best / "architecture.json").write_text(first)
+        files.write_json(folder.best / "run.json", {})
+        folder.make_best("3", first)
+        assert (folder.best / "run.json").exists()
+        (folder.best / "trial.json").unlink()
+        folder.make_best("4", second)
+        assert not (folder.best / "run.json").exists()
+        assert (tmp_path / "best_of_trial_before" / "run.json").exists()
+
     def test_trial_that_crashes_once(self, made_up, no_figures, tmp_path, capsys):
         whole = search.auto_tune(config(tmp_path / "whole"))
         calls = []
@@ -242,6 +280,7 @@ class TestMadeUp:
         made_up.setattr(trial, "train_and_check", diverging)
         found = search.auto_tune(config(tmp_path))
         assert max(found["architecture"].counts) <= 2
+        assert "Traceback" not in capsys.readouterr().err
         failed = [row for row in history_of(tmp_path) if row["status"] == "failed"]
         assert {row["role"] for row in failed} == {"grow 1", "grow 2"}
         assert {row["val_accuracy"] for row in failed} == {""}

@@ -1,6 +1,7 @@
 """The table of data sets: where each one comes from and which augmentation the papers give it."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from tfcaps.datasets.sampling import check_choices, hold_out, subset
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError
 from tfcaps.options import Size
+from tfcaps.pictures import MAX_PIXELS
 
 _IMAGES = "images:"
 _ABSTRACT = "abstract:"
@@ -195,6 +197,10 @@ def load(
     entry = _entry(name)
     if image_size is not None and min(sides(image_size)) < 1:
         raise UsageError(f"Expected image_size >= 1. Received: {image_size}")
+    if image_size is not None and math.prod(sides(image_size)) > MAX_PIXELS:
+        raise UsageError(
+            f"Expected an image_size of at most {MAX_PIXELS} pixels. Received: {image_size}"
+        )
     check_choices(train_examples, validation_fraction, seed)
     train, test, class_names = entry.source.read(data_dir, image_size)
     if train_examples is not None:

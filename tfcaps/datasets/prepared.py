@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import tensorflow as tf
 
 from tfcaps.datasets import fingerprint
 from tfcaps.datasets.resizing import resize_uint8
@@ -73,6 +74,12 @@ def read_prepared(
             builder = tfds.builder(name, data_dir=folder, version=version)
             train = _read_split(tfds, builder, "train", label, image_size)
             test = _read_split(tfds, builder, test_split, label, image_size)
+        except (MemoryError, tf.errors.ResourceExhaustedError):
+            raise  # the data are good
+        except (PermissionError, tf.errors.PermissionDeniedError):
+            raise UsageError(
+                f"Cannot read the data set {name} in {folder / name / version}: Permission denied"
+            ) from None
         except Exception as error:
             raise UsageError(
                 f"Cannot read the data set {name}, {folder / name / version} is damaged "
