@@ -53,6 +53,8 @@ def main(folder: str, *orders: str) -> None:
 
     def row(name: str, removed: tuple[int, ...]) -> None:
         removed = tuple(sorted(removed))
+        if any((removed, seed) not in scores for seed in seeds):
+            return  # the pruning hasn't come so far
         own = np.array([scores[removed, seed] for seed in seeds])
         best = tuple(sorted(chosen["exhaustive"][len(removed) - 1])) if removed else ()
         differences = own - [scores[best, seed] for seed in seeds]
@@ -64,7 +66,7 @@ def main(folder: str, *orders: str) -> None:
         )
 
     row("whole model", ())
-    for size in (1, 2):
+    for size in range(1, 1 + len(chosen["exhaustive"])):
         for name, sets in chosen.items():
             if len(sets) >= size:
                 row(name, sets[size - 1])
