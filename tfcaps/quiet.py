@@ -16,6 +16,7 @@ _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|"
     rb"[IW]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] |"
     rb"E\d{4} [\d:.]+ +\d+ cuda_platform\.cc:\d+\] failed call to cuInit|"
+    rb"E\d{4} [\d:.]+ +\d+ util\.cc:\d+\] oneDNN supports DT_INT64 only|"
     rb"To enable the following instructions: "
 )
 
@@ -46,7 +47,7 @@ class _QuietImport:
             execute = spec.loader.exec_module
 
             def execute_quietly(module):
-                with _without_notices():
+                with without_notices():
                     execute(module)
                     # Looks for a GPU's driver, which would be the first thing a program does.
                     module.config.list_physical_devices()
@@ -56,8 +57,14 @@ class _QuietImport:
 
 
 @contextlib.contextmanager
-def _without_notices() -> Iterator[None]:
-    """Holds back file descriptor 2, in the end writes what is no notice of TensorFlow."""
+def without_notices() -> Iterator[None]:
+    """Holds back file descriptor 2, in the end writes what is no notice of TensorFlow.
+
+    Where the environment's TF_CPP_MIN_LOG_LEVEL isn't set, or is below 2, nothing is held back.
+    """
+    if os.environ.get(_LEVEL, "") < _ERRORS_ONLY:
+        yield
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         real = os.dup(2)

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcaps import quiet
 from tfcaps.errors import UsageError
 
 # Those whose layers lie in one list, each with weights of its own.
@@ -119,8 +120,10 @@ class TextEncoder:
         packer = self.packer(max_tokens)
         columns = tuple(tf.constant([str(text) for text in column]) for column in texts)
         batches = tf.data.Dataset.from_tensor_slices(columns).batch(_TOKENIZED)
-        # In a graph, as in a served model.
-        found = list(batches.map(lambda *batch: self.pack(packer, batch)).as_numpy_iterator())
+        # In a graph, as in a served model. Packing joins 64-bit integers, of which oneDNN tells
+        # that it doesn't.
+        with quiet.without_notices():
+            found = list(batches.map(lambda *batch: self.pack(packer, batch)).as_numpy_iterator())
         packed = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         length = int(packed["padding_mask"].sum(axis=1).max())
         return {name: values[:, :length] for name, values in packed.items()}
