@@ -209,7 +209,8 @@ def compiled(function):
     import tensorflow as tf
 
     _leave_out_of_exports()
-    fused = tf.function(function, jit_compile=True)
+    # Nothing here branches on a tensor, and a look for that takes a tenth of a second a function.
+    fused = tf.function(function, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
     def call(*args):

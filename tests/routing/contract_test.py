@@ -17,7 +17,9 @@ from tests import backend, reference
 from tfcaps import routing
 
 BATCH, PLACES, OUT, IN, D, E = 2, (1, 2), 3, 4, 3, 5
-VARIANTS = (*routing.names(), "em-published", "sda-batch", "attention-prior")
+# Registered routings with other arguments.
+_ALTERED = ("em-published", "sda-batch", "attention-prior")
+VARIANTS = (*routing.names(), *_ALTERED)
 HUGE, TINY = 1e4, 1e-20
 # Logits are made, then changed, then used.
 ITERATIONS = 3
@@ -100,7 +102,7 @@ def each_compiled_anew(variants):
     As JAX compiles each, registered routings have dense votes there, and of the variants that read
     votes alike one has maps.
     """
-    on_jax = {"dense": routing.names(), "convolutional": (*VARIANTS[-3:], "rba")}
+    on_jax = {"dense": routing.names(), "convolutional": (*_ALTERED, "rba")}
     cases = {
         f"{variant}-{name}": (variant, kind)
         for variant in variants

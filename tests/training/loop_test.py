@@ -292,6 +292,18 @@ def test_learning_rate_falls_and_a_resumed_run_has_the_same(quick, plain_run, tm
     same_numbers(run, plain_run)
 
 
+def test_the_step_is_traced_once(quick, monkeypatch, tmp_path):
+    step, traces = keras.Model.train_step, []
+
+    def traced(model, batch):
+        traces.append(batch)
+        return step(model, batch)
+
+    monkeypatch.setattr(keras.Model, "train_step", traced)
+    train(runs.plain(tmp_path, epochs=2, train_examples=50, test=False))
+    assert len(traces) == 1
+
+
 def test_robust_training_needs_pixels_as_they_are(tmp_path):
     with pytest.raises(UsageError) as caught:
         train(runs.config(tmp_path / "run", robust=True))

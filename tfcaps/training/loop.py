@@ -106,6 +106,9 @@ class Session:
             self.model, self.data, epochs=orders or epochs, devices=devices.count()
         )
         held_out = self.data.validation if validate else None
+        if not self.model.optimizer.built:
+            # Or else the step, which would make the optimizer's variables, is traced twice.
+            self.model.optimizer.build(self.model.trainable_variables)
         with devices.deterministic():
             self.model.fit(
                 batches,
