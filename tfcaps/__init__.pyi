@@ -17,6 +17,7 @@ from . import (
     ops as ops,
     optimizers as optimizers,
     options as options,
+    pictures as pictures,
     plots as plots,
     process as process,
     program as program,
