@@ -70,7 +70,7 @@ def gif_of(side):
 
 LARGE = "pictures of at most 67108864 pixels"
 PALETTE = "BMP pictures without a colour palette"
-READABLE = "an image that can be read (PNG, JPEG, BMP or GIF)"
+READABLE = "a file that can be read (PNG, JPEG, BMP or GIF)"
 
 
 @everywhere

@@ -1,4 +1,4 @@
-"""The one error that a user, and not a programmer, is meant to read, and a check for everybody."""
+"""The errors that a user, and not a programmer, is meant to read, and a check for everybody."""
 
 from typing import Any
 
@@ -8,6 +8,10 @@ class UsageError(ValueError):
 
     Programs print it without a stack trace and end with exit code 1.
     """
+
+
+class NotFiniteError(UsageError):
+    """Numbers of a training that don't stay finite: it is over, and whoever has others goes on."""
 
 
 def positive_int(name: str, value: Any) -> int:

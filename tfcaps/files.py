@@ -251,7 +251,7 @@ class WorkFolder:
         except FileNotFoundError as error:  # as in /proc, where there are no folders to be made
             raise UsageError(
                 f"Expected --{self.work.option} to be a folder that can be made. "
-                f"Received: {self.path} ({os.strerror(error.errno or 0)})"
+                f"Received: {self.path} ({error.strerror})"
             ) from error
         try:
             with _lock(self.path / _LOCK, self):

@@ -6,6 +6,7 @@ import tensorflow as tf
 MAX_PIXELS = 2**26
 _TOO_LARGE = f"pictures of at most {MAX_PIXELS} pixels"
 _PALETTE = "BMP pictures without a colour palette"
+_READABLE = "a file that can be read (PNG, JPEG, BMP or GIF)"
 _COLOURS = 256
 
 
@@ -70,7 +71,7 @@ def expected(error: tf.errors.OpError) -> str:
     for allowed in (_TOO_LARGE, _PALETTE):
         if allowed in str(error):
             return allowed
-    return "an image that can be read (PNG, JPEG, BMP or GIF)"
+    return _READABLE
 
 
 def _part(data: tf.Tensor, start: int | tf.Tensor, length: int) -> tf.Tensor:

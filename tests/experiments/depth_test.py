@@ -8,7 +8,7 @@ import pytest
 
 from tests import runs
 from tfcaps import training
-from tfcaps.errors import UsageError
+from tfcaps.errors import NotFiniteError, UsageError
 from tfcaps.experiments import depth
 from tfcaps.experiments.depth import Cell, DepthExperiment, depth_experiment, summarize
 
@@ -42,7 +42,9 @@ def trained(monkeypatch):
         described = {"class_names": [], "image_shape": [], "preprocessing": {}}
         directory.create(config, described)
         if config.routing == "em":
-            raise UsageError("Expected finite numbers. Received: the loss nan")
+            raise NotFiniteError("Expected finite numbers. Received: the loss nan")
+        if config.routing == "sda":
+            raise UsageError("Expected the data of the training. Received: others")
         # Two seeds with 0.5 + 0.125·depth and 0.25 more.
         accuracy = 0.125 * len(config.layers) + 0.25 * config.seed
         results = {"epochs": 1, "test_accuracy": accuracy, "parameters": 7, "seconds": 1.0}
@@ -154,6 +156,12 @@ class TestExperiment:
         assert failed.read_text() == "Expected finite numbers. Received: the loss nan\n"
         depth_experiment(experiment(tmp_path / "x", **changes, resume=True))
         assert len(trained) == 2
+
+    def test_a_training_that_is_refused(self, trained, tmp_path):
+        """A network of changed data, say, isn't one whose numbers don't stay finite."""
+        with pytest.raises(UsageError, match="Expected the data of the training"):
+            depth_experiment(experiment(tmp_path / "x", routings=("sda",), depths=(2,)))
+        assert not list(tmp_path.rglob("failed.txt"))
 
     def test_wrong_input_ends_it(self, tmp_path):
         before = runs.snapshot(tmp_path)

@@ -125,7 +125,8 @@ def _read_image(file: Path, image_size: Size) -> np.ndarray:
     except tf.errors.PermissionDeniedError:
         raise UsageError(f"Cannot read {file}: Permission denied") from None
     except tf.errors.OpError as error:
-        raise UsageError(f"Expected {pictures.expected(error)}. Received: {file}") from error
+        allowed = pictures.expected(error).replace("a file", "an image")
+        raise UsageError(f"Expected {allowed}. Received: {file}") from error
     # A single grey channel spreads over all three.
     return resize_uint8(image, image_size).numpy()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfcaps import datasets, files, plots, training
-from tfcaps.errors import UsageError
+from tfcaps.errors import NotFiniteError
 from tfcaps.experiments.experiment import Experiment, em_cost, share_out, time_left
 from tfcaps.options import changed, option
 from tfcaps.routing.registry import names as routing_names
@@ -329,12 +329,7 @@ def _train(run: CapsuleNetworkConfig) -> None:
             stack.enter_context(contextlib.redirect_stdout(log))
         try:
             training.train(run)
-        except files.FolderInUseError:
-            raise
-        except UsageError as error:
-            # Whoever got as far as writing run.json had good input: the numbers didn't stay finite.
-            if not training.RunDirectory(folder).marker.exists():
-                raise
+        except NotFiniteError as error:
             files.write_text(folder / _FAILED, f"{error}\n")
         finally:
             # Keras keeps the graphs of all networks alive otherwise.

@@ -112,8 +112,6 @@ def read_image(path: str | os.PathLike, run: training.Run, *, resize: bool = Fal
         raise UsageError(f"Expected a run on images of 1 or 3 channels. Received: {channels}")
     try:
         image = pictures.with_channels(pictures.decode(tf.io.read_file(str(path))), channels)
-    except tf.errors.NotFoundError:
-        raise UsageError(f"Expected --image to be a file. Received: {path}") from None
     except tf.errors.PermissionDeniedError:
         raise UsageError(f"Cannot read {path}: Permission denied") from None
     except tf.errors.OpError as error:

@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from tfcaps.errors import UsageError
+from tfcaps.errors import NotFiniteError
 from tfcaps.training import checkpoints, early_stopping, probe
 from tfcaps.training.metric_names import readable
 from tfcaps.training.run_directory import Row, RunDirectory
@@ -107,7 +107,7 @@ class StopAtNaN(keras.callbacks.Callback):
         if all(np.isfinite(value).all() for value in values):
             return
         kept = self.folder and checkpoints.newest(self.folder)
-        raise UsageError(
+        raise NotFiniteError(
             f"Expected finite numbers. Received: {name} in epoch {self._epoch}; "
             f"lower --learning_rate (now {self.learning_rate:g}); "
             + (f"the last good checkpoint is {kept}" if kept else "no epoch was finished before")
