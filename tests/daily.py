@@ -14,7 +14,7 @@ import pytest
 import wrapt
 
 # Of the processor, in all threads: the same on a busy machine.
-_SECONDS = 3.0
+_SECONDS = 1.0
 # https://docs.python.org/3/library/audit_events.html
 _STARTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 _Process = multiprocessing.process.BaseProcess
