@@ -153,6 +153,7 @@ SEARCH = Work("search", "search/search.json")
 EXPERIMENT = Work("experiment", "experiment.json")
 EXPLANATION = Work("explanation", "explanation.json")
 EVALUATION = Work("evaluation", "evaluation.json")
+LABELING = Work("labeling", "labeling.json")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
 _WORKS = (RUN, SEARCH, EXPERIMENT)  # those whose folder --log_dir names
 
