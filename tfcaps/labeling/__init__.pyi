@@ -6,10 +6,14 @@ from .configuration import (
     SimulationOptions as SimulationOptions,
     expect_packages as expect_packages,
 )
+from .exchange import export_labels as export_labels, import_labels as import_labels
 from .features import (
     file_features as file_features,
     network_features as network_features,
     pixel_features as pixel_features,
 )
 from .pool import Click as Click, Pool as Pool
+from .server import label_images as label_images, make_app as make_app
+from .session import LabelingSession as LabelingSession
 from .simulation import labels_needed as labels_needed, simulate as simulate
+from .stopping import accuracy_bounds as accuracy_bounds
