@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import sqlite3
@@ -177,16 +178,17 @@ class Pool:
         Raises:
             OSError: the disk is full.
         """
-        now, found = time.time(), []
-        for image in order:
-            if len(found) == count:
-                break
-            if image in self.present and image not in self._decided:
-                holder, expires = self._leases.get(image, ("", 0.0))
-                if expires <= now or holder == by:
-                    found.append(int(image))
-        self._keep(by, found, now + seconds)
+        free = (int(image) for image in order if self.is_free(image, by))
+        found = list(itertools.islice(free, count))
+        self._keep(by, found, time.time() + seconds)
         return found
+
+    def is_free(self, image: int, by: str) -> bool:
+        """Whether an image is there, undecided, and nobody else has it."""
+        if image not in self.present or image in self._decided:
+            return False
+        holder, expires = self._leases.get(image, ("", 0.0))
+        return holder == by or expires <= time.time()
 
     def renew(self, by: str, images: Iterable[int], *, seconds: float = LEASE_SECONDS) -> list[int]:
         """Keeps images for whoever has them; gives those that somebody else has got meanwhile."""

@@ -68,6 +68,7 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     try:
         listening.bind((_HOST, config.port))
     except OSError:
+        listening.close()
         raise UsageError(
             f"Expected a free port, such as --port=0. Received: {config.flag('port')}, "
             "which is in use"
@@ -84,6 +85,7 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
         server.run(sockets=[listening])
     finally:
         session.end()
+        listening.close()
 
 
 def make_app(session: LabelingSession, token: str) -> "Starlette":

@@ -67,21 +67,23 @@ class LabelingSession:
         """Further images for a tab, beside those that it holds, and which it has lost."""
         with self._lock:
             lost = self.pool.renew(by, held[:_AT_A_TIME])
-            found: list[dict[str, Any]] = []
+            # Those that a tab holds are its own, and would come again.
             taken = set(held) | self.unreadable
+            chosen: list[int] = []
+            queues = {False: iter(self._order()), True: iter(self._random)}
             for _ in range(min(count, _AT_A_TIME)):
                 self._served += 1
                 is_random = self._served % _DRAWN == 0
-                order = self._random if is_random else self._order()
-                # Those that a tab holds are its own, and would come again.
-                image = self.pool.lease(by, 1, (one for one in order if one not in taken))
-                if not image:
+                free = (one for one in queues[is_random] if self.pool.is_free(one, by))
+                image = next((one for one in free if one not in taken), None)
+                if image is None:
                     break
-                taken.add(image[0])
+                taken.add(image)
+                chosen.append(image)
                 if is_random:
-                    self._drawn.add(image[0])
-                found.append(self.describe(image[0]))
-            return {"images": found, "lost": lost}
+                    self._drawn.add(image)
+            leased = self.pool.lease(by, len(chosen), chosen)
+            return {"images": [self.describe(image) for image in leased], "lost": lost}
 
     def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
         """Makes clicks last, and tells what they are about."""
