@@ -19,7 +19,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tfcaps*", "nas*"]),
     # Read when a package is imported, see `lazy_loader.attach_stub`.
-    package_data={"": ["*.pyi", "py.typed"]},
+    package_data={"": ["*.pyi", "py.typed"], "tfcaps.labeling": ["page/*"]},
     scripts=sorted(f"bin/{path.name}" for path in (ROOT / "bin").glob("*") if path.is_file()),
     install_requires=[
         "absl-py>=2.1,<3",
@@ -41,10 +41,17 @@ setup(
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "labeling": [
+            "pillow>=11,<14",
+            "scikit-learn>=1.6,<1.11",
+            "starlette>=0.45,<2",
+            "uvicorn>=0.34,<1",
+        ],
         "test": [
             "coverage>=7.6,<8",
             "filelock>=3.16,<5",
             "foolbox>=3.3.4,<3.4",
+            "httpx>=0.27,<1",
             "hypothesis>=6.100,<7",
             "import-linter>=2.5,<3",
             "jax>=0.6,<0.13",
@@ -55,11 +62,15 @@ setup(
             "optax>=0.2.5,<0.3",
             "packaging>=24,<27",
             "pillow>=11,<14",
+            "playwright>=1.50,<2",
             "pytest>=9,<10",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",
+            "scikit-learn>=1.6,<1.11",
             "setuptools>=65,<85",
+            "starlette>=0.45,<2",
             "tf2onnx>=1.17,<1.18",
+            "uvicorn>=0.34,<1",
         ],
         "robustness": ["foolbox>=3.3.4,<3.4"],
         "mutation": ["cosmic-ray>=8.7,<9"],

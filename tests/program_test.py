@@ -8,7 +8,15 @@ from absl import flags
 
 import nas
 from tests import runs
-from tfcaps import evaluation, experiments, explanation, program, routing, training
+from tfcaps import (
+    evaluation,
+    experiments,
+    explanation,
+    labeling,
+    program,
+    routing,
+    training,
+)
 from tfcaps.errors import UsageError
 from tfcaps.options import fields, of
 
@@ -21,6 +29,7 @@ ASKED = {
     "evaluate": evaluation.EvaluationOptions,
     "explain": explanation.ExplanationOptions,
     "export_model": training.ExportOptions,
+    "guided_labeling": labeling.LabelingOptions,
     "lesion_study": evaluation.LesionOptions,
     "sign_experiment": experiments.SignExperiment,
     "train_capsnet": training.CapsuleNetworkConfig,
@@ -38,6 +47,8 @@ WRONG = {
                                    "Received: magic"),
     "explain": ("--most_relevant=0", "Expected --most_relevant >= 1. Received: 0"),
     "export_model": ("--version=0", "Expected --version >= 1. Received: 0"),
+    "guided_labeling": ("--images=x", "Expected --classes to be 2 to 9 names, a key each. "
+                                      "Received: "),
     "lesion_study": ("--groups=some", "Expected --groups to be ones of conflicting, "
                                       "non_conflicting, all. Received: some"),
     "sign_experiment": ("--capsules=10,x", "Expected --capsules to be distinct positive integers. "

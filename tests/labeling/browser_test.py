@@ -63,7 +63,7 @@ def decisions(folder):
 
 
 def test_twenty_labels_three_undone_reload_second_tab_kill(browser, folder):
-    context = browser.new_context()
+    context = browser.new_context(bypass_csp=True)
     with pages.served(folder) as (process, address):
         page = opened(context, address)
         press(page, ["1", "2"] * 10)
@@ -106,7 +106,7 @@ def test_twenty_labels_three_undone_reload_second_tab_kill(browser, folder):
 
 
 def test_keys_with_the_focus_elsewhere_and_held(browser, folder):
-    context = browser.new_context()
+    context = browser.new_context(bypass_csp=True)
     with pages.served(folder) as (_, address):
         page = opened(context, address)
         page.focus("#classes button")
@@ -130,7 +130,7 @@ def test_keys_with_the_focus_elsewhere_and_held(browser, folder):
 def test_readable(browser, folder, width, height, scale, tmp_path):
     """Wide, narrow, and at 200 %: nothing is cut off at the side."""
     context = browser.new_context(
-        viewport={"width": width, "height": height}, device_scale_factor=scale
+        bypass_csp=True, viewport={"width": width, "height": height}, device_scale_factor=scale
     )
     with pages.served(folder) as (_, address):
         page = opened(context, address)
@@ -141,7 +141,7 @@ def test_readable(browser, folder, width, height, scale, tmp_path):
 
 
 def test_learns_while_labels_come(browser, folder):
-    context = browser.new_context()
+    context = browser.new_context(bypass_csp=True)
     with pages.served(folder, "--retrain_every=10") as (_, address):
         page = opened(context, address)
         deadline = time.monotonic() + 60
