@@ -145,14 +145,14 @@ def test_learns_while_labels_come(browser, folder):
     with pages.served(folder, "--retrain_every=10") as (_, address):
         page = opened(context, address)
         deadline = time.monotonic() + 60
-        while not page.query_selector("#curve polyline") and time.monotonic() < deadline:
+        while not page.query_selector("#curve circle") and time.monotonic() < deadline:
             current = page.query_selector("#grid [aria-current]")
             if current is None:
                 break
             number = int(current.get_attribute("data-image"))
             page.keyboard.press("12"[number % 2])
             page.wait_for_timeout(150)
-        page.wait_for_selector("#curve polyline", timeout=30000)
+        page.wait_for_selector("#curve circle", timeout=30000)
         assert "Labels saved so far" in page.inner_text("#saved")
         assert page.query_selector("#grid") is not None
     context.close()

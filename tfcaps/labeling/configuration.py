@@ -43,7 +43,7 @@ class LabelingOptions(WorkOptions):
     strategy: str = option(
         "Which images come first; guided: typiclust, then margin_clusters.",
         default=strategies.DEFAULT,
-        choices=strategies.names,
+        choices=strategies.without_draws,
         may_change=True,
     )
     features: str | None = option(
@@ -113,7 +113,7 @@ class SimulationOptions(Experiment):
     strategies: tuple[str, ...] = option(
         "Which are compared; random is what the others are measured against.",
         default=("random", strategies.DEFAULT),
-        choices=strategies.names,
+        choices=strategies.without_draws,
         distinct=True,
         least=1,
         may_change=True,

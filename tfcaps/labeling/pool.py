@@ -281,8 +281,8 @@ class Pool:
             "SELECT click, kind, by, image - 1, label, is_random, undone FROM decisions "
             "ORDER BY number"
         )
-        for *values, is_random, undone in rows:
-            click = Click(*values, is_random=bool(is_random))
+        for identity, kind, by, image, label, is_random, undone in rows:
+            click = Click(identity, kind, by, image, label, bool(is_random))
             known[click.identity] = click
             self._apply(click, known.get(undone))
         rows = self._database.execute("SELECT image - 1, by, expires FROM leases ORDER BY number")
@@ -295,7 +295,7 @@ class Pool:
             self._history.setdefault(int(click.image or 0), []).append(click)
             self._decided[int(click.image or 0)] = click
             return
-        self._clicks[click.identity] = undone and undone.image
+        self._clicks[click.identity] = None if undone is None else undone.image
         if undone is None:
             return
         self._standing[undone.by].remove(undone)

@@ -67,6 +67,7 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((_HOST, config.port))
+        listening.listen()  # whoever comes before the server is ready waits
     except OSError:
         listening.close()
         raise UsageError(

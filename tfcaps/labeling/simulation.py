@@ -180,7 +180,7 @@ def _train(
         scores.append(_probabilities(found, config.network))
         if inner is None:
             inner = network_features(loaded.model.classifier, inputs)
-    return _Learned(*scores, features=inner, model=loaded.model)
+    return _Learned(scores[0], scores[1], inner, loaded.model)
 
 
 def _network(config: SimulationOptions, log_dir: str, seed: int) -> Any:
@@ -199,10 +199,10 @@ def _network(config: SimulationOptions, log_dir: str, seed: int) -> Any:
     if config.network == "convnet":
         return training.ImageClassifierConfig(**common, filters=(16, 32, 64))
     if config.network == "resnet":
-        small = {"blocks": (1, 1, 1), "widths": (16, 32, 64), "stem": "cifar"}
+        small: dict[str, Any] = {"blocks": (1, 1, 1), "widths": (16, 32, 64), "stem": "cifar"}
         return training.BlockNetworkConfig(**common, **small, conflicting_samples_size=0)
-    small = {"layers": (8, 8, 10), "dimensions": (8, 8, 8), "use_reconstruction": False}
-    return training.CapsuleNetworkConfig(**common, **small)
+    common |= {"layers": (8, 8, 10), "dimensions": (8, 8, 8), "use_reconstruction": False}
+    return training.CapsuleNetworkConfig(**common)
 
 
 def _probabilities(scores: np.ndarray, network: str) -> np.ndarray:
@@ -224,7 +224,7 @@ def _choose(
     """The images to be labelled next; before there is a model, by chance if scores are needed."""
     if learned is None and strategies.needs_scores(strategy):
         strategy = "random"
-    scores = learned and learned.scores
+    scores = None if learned is None else learned.scores
     if learned is not None and learned.features is not None:
         features = learned.features
     candidates = Candidates(labels, scores=scores, features=features)

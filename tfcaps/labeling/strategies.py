@@ -230,6 +230,11 @@ def get(name: str) -> Strategy:
     return _STRATEGIES[name]
 
 
+def without_draws() -> tuple[str, ...]:
+    """The names of those that one model is enough for: what a program offers."""
+    return tuple(name for name in names() if not name.endswith("bald"))
+
+
 def needs_scores(name: str) -> bool:
     """Whether a strategy can't choose before there is a model."""
     return name not in _WITHOUT_SCORES

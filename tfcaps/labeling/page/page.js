@@ -223,6 +223,9 @@ function drawCurve(rounds) {
     shape("polygon", { points: [...points("low"), ...points("high").reverse()].join(" "), fill: "#0072b2", opacity: 0.2 }),
     shape("polyline", { points: points("accuracy").join(" "), fill: "none", stroke: "#0072b2", "stroke-width": 2 }),
   ];
+  for (const row of rounds) {
+    parts.push(shape("circle", { cx: x(row.labels), cy: y(row.accuracy), r: 3, fill: "#0072b2" }));
+  }
   for (const part of [0, 0.5, 1]) {
     parts.push(shape("line", { x1: 36, x2: 312, y1: y(part), y2: y(part), stroke: "#ccc" }));
     parts.push(shape("text", { x: 32, y: y(part) + 4, "font-size": 11, "text-anchor": "end" }, `${100 * part} %`));
