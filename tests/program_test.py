@@ -47,8 +47,7 @@ WRONG = {
                                    "Received: magic"),
     "explain": ("--most_relevant=0", "Expected --most_relevant >= 1. Received: 0"),
     "export_model": ("--version=0", "Expected --version >= 1. Received: 0"),
-    "guided_labeling": ("--images=x", "Expected --classes to be 2 to 9 names, a key each. "
-                                      "Received: "),
+    "guided_labeling": ("--retrain_every=0", "Expected --retrain_every >= 1. Received: 0"),
     "lesion_study": ("--groups=some", "Expected --groups to be ones of conflicting, "
                                       "non_conflicting, all. Received: some"),
     "sign_experiment": ("--capsules=10,x", "Expected --capsules to be distinct positive integers. "
