@@ -13,6 +13,7 @@ _THUMBNAIL = 160  # pixels: twice what the grid shows, for sharp screens
 _COMPARED = 32  # side that images are compared in
 _HASH_SIDE = 8
 _NEAR = 2  # bits of 64 that may differ
+_NEAR_PIXELS = 8.0  # of 255, in the mean: simple drawings share their hashes
 
 
 def find_images(folder: str | os.PathLike) -> list[str]:
@@ -83,10 +84,16 @@ def difference_hash(image: np.ndarray) -> int:
     )
 
 
-def near_duplicates(hashes: np.ndarray) -> list[list[int]]:
-    """Groups of images whose hashes, uint64 `(N,)`, differ from the group's first one by ≤ 2 bits.
+def near_duplicates(hashes: np.ndarray, images: np.ndarray) -> list[list[int]]:
+    """Groups of images that differ little from the group's first one.
 
-    >>> near_duplicates(np.array([1, 240, 3], np.uint64))
+    Args:
+        hashes: uint64, `(N,)`, of which at most 2 bits differ.
+        images: uint8, `(N, ...)`, which differ by at most 8 in the mean.
+
+    >>> images = np.zeros((4, 2, 2), np.uint8)
+    >>> images[3] = 100
+    >>> near_duplicates(np.array([1, 240, 3, 1], np.uint64), images)
     [[0, 2]]
     """
     left, groups = np.ones(len(hashes), bool), []
@@ -94,6 +101,8 @@ def near_duplicates(hashes: np.ndarray) -> list[list[int]]:
         if not left[first]:
             continue
         near = np.flatnonzero(left & (np.bitwise_count(hashes ^ hashes[first]) <= _NEAR))
+        apart = np.abs(images[near].astype(np.int16) - images[first])
+        near = near[apart.reshape(len(near), -1).mean(axis=1) <= _NEAR_PIXELS]
         left[near] = False
         if len(near) > 1:
             groups.append(near.tolist())

@@ -73,7 +73,7 @@ def prepare(folder: str, root: str, names: dict[int, str], features_file: str | 
     with files.replacing(_features_file(folder)) as temporary:
         np.savez(temporary, numbers=np.array(numbers), features=features)
     hashes = np.array([difference_hash(image) for image in images], np.uint64)
-    groups = [[numbers[place] for place in group] for group in near_duplicates(hashes)]
+    groups = [[numbers[place] for place in group] for group in near_duplicates(hashes, images)]
     groups = [[n for n in group if n not in set(unreadable)] for group in groups]
     return Prepared(unreadable, [group for group in groups if len(group) > 1])
 

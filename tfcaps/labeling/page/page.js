@@ -210,7 +210,7 @@ function drawClasses() {
 function drawCurve(rounds) {
   if (!rounds.length) return;
   const most = Math.max(...rounds.map((row) => row.labels), 1);
-  const x = (labels) => 36 + 276 * labels / most;
+  const x = (labels) => 44 + 268 * labels / most;
   const y = (accuracy) => 140 - 130 * accuracy;
   const points = (name) => rounds.map((row) => `${x(row.labels)},${y(row[name])}`);
   const shape = (tag, attributes, words) => {
@@ -227,8 +227,8 @@ function drawCurve(rounds) {
     parts.push(shape("circle", { cx: x(row.labels), cy: y(row.accuracy), r: 3, fill: "#0072b2" }));
   }
   for (const part of [0, 0.5, 1]) {
-    parts.push(shape("line", { x1: 36, x2: 312, y1: y(part), y2: y(part), stroke: "#ccc" }));
-    parts.push(shape("text", { x: 32, y: y(part) + 4, "font-size": 11, "text-anchor": "end" }, `${100 * part} %`));
+    parts.push(shape("line", { x1: 44, x2: 312, y1: y(part), y2: y(part), stroke: "#ccc" }));
+    parts.push(shape("text", { x: 40, y: y(part) + 4, "font-size": 11, "text-anchor": "end" }, `${100 * part} %`));
   }
   parts.push(shape("text", { x: 312, y: 156, "font-size": 11, "text-anchor": "end" }, `${most} labels`));
   element("curve").replaceChildren(...parts);
