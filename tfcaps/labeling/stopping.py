@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 _Z = 1.96  # of a two-sided interval of 95 %
 # Part of the predictions that may change between rounds where nothing changes any more.
 _STEADY = 0.01
@@ -24,11 +22,6 @@ def accuracy_bounds(correct: int, count: int) -> tuple[float, float]:
     middle = share + spread / 2
     half = _Z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
     return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
-
-
-def changed_share(before: np.ndarray, now: np.ndarray) -> float:
-    """Part of the predictions `(N,)` that differ from those of the round before."""
-    return float(np.mean(before != now)) if len(now) else 0.0
 
 
 def reason_to_stop(
