@@ -1,4 +1,3 @@
-from . import strategies as strategies
 from .candidates import Candidates as Candidates
 from .classifiers import class_scores as class_scores, suspicious as suspicious
 from .configuration import (
@@ -17,3 +16,11 @@ from .server import label_images as label_images, make_app as make_app
 from .session import LabelingSession as LabelingSession
 from .simulation import labels_needed as labels_needed, simulate as simulate
 from .stopping import accuracy_bounds as accuracy_bounds
+from .strategies import (
+    bald as bald,
+    entropy as entropy,
+    get as get,
+    least_confidence as least_confidence,
+    margin as margin,
+    names as names,
+)

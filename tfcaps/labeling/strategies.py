@@ -83,12 +83,12 @@ def bald(draws: np.ndarray) -> np.ndarray:
 _MEASURES = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}
 
 
-def random(candidates: Candidates, count: int, seed: int) -> np.ndarray:
+def _random(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     """Open images in an order that the seed draws."""
     return np.random.default_rng(seed).permutation(candidates.open)[:count]
 
 
-def k_centre(candidates: Candidates, count: int, seed: int) -> np.ndarray:
+def _k_centre(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     """Greedy k-centre: again and again the image farthest from all chosen and labelled ones.
 
     Without a label the first one is the image that lies nearest to the mean of all.
@@ -112,7 +112,7 @@ def k_centre(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     return np.array(chosen, np.int64)
 
 
-def typiclust(candidates: Candidates, count: int, seed: int) -> np.ndarray:
+def _typiclust(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     """The most typical image of each cluster, first of those with the fewest labels.
 
     All images fall into `min(labels + count, 500)` clusters. Those of at most five images are left
@@ -144,7 +144,7 @@ def typiclust(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     return np.array(chosen, np.int64)
 
 
-def margin_clusters(candidates: Candidates, count: int, seed: int) -> np.ndarray:
+def _margin_clusters(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     """Thins the images of the smallest margin, five times as many as are asked for, by k-means.
 
     Of each of `count` clusters that image is taken which lies nearest to its centre. So no two of a
@@ -169,12 +169,12 @@ def margin_clusters(candidates: Candidates, count: int, seed: int) -> np.ndarray
     return short[sorted(taken)]
 
 
-def guided(candidates: Candidates, count: int, seed: int) -> np.ndarray:
+def _guided(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     """`typiclust` up to ten labels a class, or without a model; `margin_clusters` then."""
     scores = candidates.scores
     if scores is None or len(candidates.labelled) < _LABELS_PER_CLASS * scores.shape[1]:
-        return typiclust(candidates, count, seed)
-    return margin_clusters(candidates, count, seed)
+        return _typiclust(candidates, count, seed)
+    return _margin_clusters(candidates, count, seed)
 
 
 def _by_measure(name: str, candidates: Candidates, count: int, seed: int) -> np.ndarray:
@@ -190,13 +190,13 @@ def _by_bald(candidates: Candidates, count: int, seed: int) -> np.ndarray:
 
 
 _STRATEGIES: dict[str, Strategy] = {
-    DEFAULT: guided,
-    "random": random,
+    DEFAULT: _guided,
+    "random": _random,
     **{name: functools.partial(_by_measure, name) for name in _MEASURES},
     "bald": _by_bald,
-    "k_centre": k_centre,
-    "typiclust": typiclust,
-    "margin_clusters": margin_clusters,
+    "k_centre": _k_centre,
+    "typiclust": _typiclust,
+    "margin_clusters": _margin_clusters,
 }
 _BALANCED = "balanced_"
 # What can be asked without a model.

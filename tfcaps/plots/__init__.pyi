@@ -7,8 +7,8 @@ from .confusion import confusion_counts as confusion_counts, confusion_matrix as
 from .couplings import coupling_histogram as coupling_histogram
 from .depths import depth_curves as depth_curves
 from .dimensions import dimension_sweep as dimension_sweep
-from .entropies import entropy_heatmap as entropy_heatmap
 from .efficiency import label_efficiency as label_efficiency
+from .entropies import entropy_heatmap as entropy_heatmap
 from .learning import learning_curves as learning_curves
 from .lesions import lesion_curves as lesion_curves
 from .pairs import reconstructions as reconstructions
