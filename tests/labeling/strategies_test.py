@@ -163,6 +163,13 @@ def test_random_is_even(candidates):
     assert len(set(first)) > 60  # of 75
 
 
+def test_warnings(capsys):
+    for name in ("guided", "balanced_k_centre", "entropy", "margin"):
+        strategies.warn(name)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told] == ["k_centre", "entropy"]
+
+
 def test_wrong_input():
     with pytest.raises(UsageError, match=r"Expected a strategy, one of guided, .*: 'best'"):
         strategies.get("best")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.labeling import exchange, image_files
+from tfcaps.labeling import exchange, image_files, strategies
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.pool import Click, Pool, pool_file
 from tfcaps.labeling.session import LabelingSession
@@ -32,6 +32,7 @@ def label_images(config: LabelingOptions) -> None:
     """
     config.expect("images", config.images, "with a folder, or --simulate")
     names = image_files.find_images(config.images)
+    strategies.warn(config.strategy)
     folder = files.WorkFolder(config.log_dir, files.LABELING)
     try:
         pathlib.Path(config.log_dir).mkdir(parents=True, exist_ok=True)

@@ -51,9 +51,7 @@ def simulate(config: SimulationOptions) -> list[dict[str, Any]]:
             be had or is too small.
     """
     for name in config.strategies:
-        for known, warning in strategies.WARNINGS.items():
-            if name.endswith(known):
-                print(warning)
+        strategies.warn(name)
     with config.open_folder("cells", "figures") as folder:
         runs = range(config.seed, config.seed + config.runs)
         cells = [(_FULL, config.seed), *itertools.product(config.strategies, runs)]

@@ -29,7 +29,7 @@ _BATCH = 5000
 _LEAST_DISTANCE = 1e-5
 _TINY = 1e-12
 # Why one should think twice, for those where measurements say so.
-WARNINGS = {
+_WARNINGS = {
     "k_centre": "k_centre picks outliers: worse than random below about 800 labels of MNIST.",
     "entropy": "entropy is worse than random below about 300 labels of MNIST.",
 }
@@ -233,6 +233,13 @@ def get(name: str) -> Strategy:
 def without_draws() -> tuple[str, ...]:
     """The names of those that one model is enough for: what a program offers."""
     return tuple(name for name in names() if not name.endswith("bald"))
+
+
+def warn(name: str) -> None:
+    """Prints why one should think twice about a strategy, where measurements say so."""
+    for known, warning in _WARNINGS.items():
+        if name.endswith(known):
+            print(warning)
 
 
 def needs_scores(name: str) -> bool:
