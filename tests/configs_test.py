@@ -12,6 +12,7 @@ from nas.layer_pruning import PruningConfig
 from nas.rules import RULES
 from tfcaps import datasets, program, training
 from tfcaps.experiments import SignExperiment
+from tfcaps.labeling import SimulationOptions
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = "configs/train_capsnet"
@@ -31,6 +32,7 @@ PROGRAMS = {
     SearchConfig: "auto_tune",
     PruningConfig: "prune_transformer",
     SignExperiment: "sign_experiment",
+    SimulationOptions: "guided_labeling",
 }
 
 
@@ -171,6 +173,14 @@ def test_every_file_builds_its_network(configs):
 
 def test_every_program_with_flag_files_is_tested():
     assert {file.split("/")[1] for file in ALL_CONFIGS} == set(PROGRAMS.values())
+
+
+def test_simulations_compare_the_default_with_random():
+    configs = read_configs(SimulationOptions)
+    assert {config.dataset for config in configs.values()} == {"mnist", "fashion_mnist"}
+    for config in configs.values():
+        assert config.simulate and {"random", "guided"} <= set(config.strategies)
+        assert (config.pool_size, config.runs, config.network) == (10_000, 5, "svm")
 
 
 def test_searches():

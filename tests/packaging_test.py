@@ -71,7 +71,7 @@ def test_imports_of_the_library_are_declared(metadata):
     modules = imported_modules("tfcaps", "nas", "bin")
     assert {"keras", "keras_tuner", "numpy", "tensorflow"} <= modules
     # Keras' other backend, for those who chose it, and what the extra of the name brings.
-    optional = {"jax", "foolbox", "keras_hub"}
+    optional = {"jax", "foolbox", "keras_hub", "PIL", "sklearn", "starlette", "uvicorn"}
     assert undeclared(modules - optional, metadata["install_requires"]) == set()
 
 
@@ -91,7 +91,9 @@ def test_every_dependency_has_a_lower_and_an_upper_bound(metadata):
 
 
 def test_extras(metadata):
-    assert metadata["extras_require"].keys() == {"cuda", "mutation", "nlp", "robustness", "test"}
+    assert metadata["extras_require"].keys() == {
+        *("cuda", "labeling", "mutation", "nlp", "robustness", "test")
+    }
 
 
 def test_supported_pythons(metadata):

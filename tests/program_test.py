@@ -10,7 +10,15 @@ from absl import flags
 import nas
 from nas import layer_pruning
 from tests import runs
-from tfcaps import evaluation, experiments, explanation, program, routing, training
+from tfcaps import (
+    evaluation,
+    experiments,
+    explanation,
+    labeling,
+    program,
+    routing,
+    training,
+)
 from tfcaps.errors import UsageError
 from tfcaps.options import fields, of
 
@@ -23,6 +31,7 @@ ASKED = {
     "evaluate": evaluation.EvaluationOptions,
     "explain": explanation.ExplanationOptions,
     "export_model": training.ExportOptions,
+    "guided_labeling": labeling.LabelingOptions,
     "lesion_study": evaluation.LesionOptions,
     "prune_transformer": layer_pruning.PruningConfig,
     "sign_experiment": experiments.SignExperiment,
@@ -41,6 +50,7 @@ WRONG = {
                                    "Received: magic"),
     "explain": ("--most_relevant=0", "Expected --most_relevant >= 1. Received: 0"),
     "export_model": ("--version=0", "Expected --version >= 1. Received: 0"),
+    "guided_labeling": ("--retrain_every=0", "Expected --retrain_every >= 1. Received: 0"),
     "lesion_study": ("--groups=some", "Expected --groups to be ones of conflicting, "
                                       "non_conflicting, all. Received: some"),
     "prune_transformer": ("--ties=best", "Expected --ties to be one of published, lowest. "

@@ -9,6 +9,7 @@ from . import (
     export as export,
     files as files,
     initializers as initializers,
+    labeling as labeling,
     labels as labels,
     layers as layers,
     losses as losses,

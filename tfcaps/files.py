@@ -216,6 +216,7 @@ EXPERIMENT = Work("experiment", "experiment.json", traces=("cells.csv", "parts/*
 EXPORT = Work("export", "1", option="output_dir")
 EXPLANATION = Work("explanation", "explanation.json")
 EVALUATION = Work("evaluation", "evaluation.json", option="output_dir")
+LABELING = Work("labeling", "labeling.json")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
 _WORKS = (RUN, SERIES, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
 

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import re
+import time
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -366,8 +367,13 @@ class WorkOptions(Options):
 
     @property
     def run_name(self) -> str:
-        """What the folder is called, with the time behind it, where no --log_dir is given."""
+        """What the folder is called, before the time, where no --log_dir is given."""
         raise NotImplementedError("Work has to define `run_name`.")
+
+    @property
+    def new_folder(self) -> str:
+        """The folder where no --log_dir is given."""
+        return f"runs/{self.run_name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def table(cls: type[Options]) -> str:

@@ -5,7 +5,6 @@ import errno
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -198,8 +197,7 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
             "Received: --resume alone"
         )
     found = cls(**{**given, "log_dir": ""})
-    time_of_day = time.strftime("%Y%m%d-%H%M%S")
-    return dataclasses.replace(found, log_dir=f"runs/{found.run_name}-{time_of_day}")
+    return dataclasses.replace(found, log_dir=found.new_folder)
 
 
 def _define_flag(

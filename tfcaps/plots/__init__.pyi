@@ -7,6 +7,7 @@ from .confusion import confusion_counts as confusion_counts, confusion_matrix as
 from .couplings import coupling_histogram as coupling_histogram
 from .depths import depth_curves as depth_curves
 from .dimensions import dimension_sweep as dimension_sweep
+from .efficiency import label_efficiency as label_efficiency
 from .entropies import entropy_heatmap as entropy_heatmap
 from .layers import (
     ScorePoint as ScorePoint,

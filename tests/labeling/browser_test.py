@@ -1,0 +1,158 @@
+"""The page in a real browser. These tests alone need one, and are left out where there is none."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from tests.labeling import pages
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium: the tests of the labeling page are left out"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return pages.pictures(tmp_path / "pictures", 60)
+
+
+def opened(context, address):
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#grid .card[aria-current]")
+    page.wait_for_function("document.querySelectorAll('#grid .card').length === 24")
+    return page
+
+
+def press(page, keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def wait_until_saved(page):
+    page.wait_for_function(
+        "JSON.parse(localStorage[`unsent:${location.host}`] || '[]').length == 0"
+    )
+
+
+def images(page):
+    return page.eval_on_selector_all("#grid .card", "all => all.map(one => one.dataset.image)")
+
+
+def decisions(folder):
+    path = folder / ".guided_labeling" / "pool.sqlite"
+    with sqlite3.connect(path) as database:
+        return database.execute(
+            "SELECT kind, label, image FROM decisions ORDER BY number"
+        ).fetchall()
+
+
+def test_twenty_labels_three_undone_reload_second_tab_kill(browser, folder):
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder) as (process, address):
+        page = opened(context, address)
+        press(page, ["1", "2"] * 10)
+        wait_until_saved(page)
+        labelled = decisions(folder)
+        assert [row[:2] for row in labelled] == [("label", "dark"), ("label", "light")] * 10
+        assert len({row[2] for row in labelled}) == 20
+        press(page, ["u", "Control+z", "U"])
+        wait_until_saved(page)
+        undone = [row[2] for row in decisions(folder)[20:]]
+        assert undone == [row[2] for row in labelled[:-4:-1]]
+        # What was taken back is the next one to be labelled.
+        page.wait_for_function(
+            f"document.querySelector('[aria-current]').dataset.image == {undone[2] - 1}"
+        )
+        page.reload()
+        page.wait_for_function("document.querySelectorAll('#grid .card').length === 24")
+        second = context.new_page()
+        second.goto(address)
+        second.wait_for_function("document.querySelectorAll('#grid .card').length > 0")
+        assert not set(images(page)) & set(images(second))
+
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        press(page, ["1", "2", "s", "?"])
+        page.wait_for_selector("#notice:not([hidden])")
+        assert "can't be reached. 4 clicks are kept" in page.inner_text("#notice")
+        assert len(json.loads(page.evaluate("localStorage[`unsent:${location.host}`]"))) == 4
+        port = address.split(":")[2].split("/")[0]
+        before = decisions(folder)
+    with pages.served(folder, f"--port={port}") as (_, address):
+        page.goto(address)
+        wait_until_saved(page)
+        after = decisions(folder)
+    assert after[: len(before)] == before
+    assert [row[0] for row in after[len(before) :]] == ["label", "label", "skip", "cant_tell"]
+    standing = {row[2] for row in labelled} - set(undone)
+    assert not standing & {row[2] for row in after[len(before) :]}
+    context.close()
+
+
+def test_keys_with_the_focus_elsewhere_and_held(browser, folder):
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder) as (_, address):
+        page = opened(context, address)
+        page.focus("#classes button")
+        press(page, ["Numpad2", "1"])
+        page.focus("aside summary")
+        page.keyboard.press("2")
+        for _ in range(20):  # a key that is held: pressed again without having been let go
+            page.keyboard.down("1")
+        page.keyboard.up("1")
+        page.click("#classes button:has-text('light')")
+        page.keyboard.press("9")  # no class
+        wait_until_saved(page)
+        found = [row[1] for row in decisions(folder)]
+    assert found == ["light", "dark", "light", "dark", "light"]
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "width, height, scale", [(1280, 800, 1), (360, 740, 1), (640, 400, 2)], ids=str
+)
+def test_readable(browser, folder, width, height, scale, tmp_path):
+    """Wide, narrow, and at 200 %: nothing is cut off at the side."""
+    context = browser.new_context(
+        bypass_csp=True, viewport={"width": width, "height": height}, device_scale_factor=scale
+    )
+    with pages.served(folder) as (_, address):
+        page = opened(context, address)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.screenshot(path=tmp_path / "page.png")
+    context.close()
+
+
+def test_learns_while_labels_come(browser, folder):
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder, "--retrain_every=10") as (_, address):
+        page = opened(context, address)
+        deadline = time.monotonic() + 60
+        while not page.query_selector("#curve circle") and time.monotonic() < deadline:
+            current = page.query_selector("#grid [aria-current]")
+            if current is None:
+                break
+            number = int(current.get_attribute("data-image"))
+            page.keyboard.press("12"[number % 2])
+            page.wait_for_timeout(150)
+        page.wait_for_selector("#curve circle", timeout=30000)
+        assert "Labels saved so far" in page.inner_text("#saved")
+        assert page.query_selector("#grid") is not None
+    context.close()

@@ -1,0 +1,300 @@
+"""What the server takes and refuses, and how it bears many at a time."""
+
+import asyncio
+import json
+import os
+import pathlib
+import socket
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from tests import runs
+from tests.labeling import pages
+from tfcaps import files
+from tfcaps.errors import UsageError
+from tfcaps.labeling import LabelingOptions, LabelingSession, Pool, label_images, make_app
+
+TOKEN = "secret"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return pages.pictures(tmp_path / "pictures", 12)
+
+
+def options(folder, **choices):
+    given = {"images": str(folder), "classes": pages.CLASSES, "open_browser": False}
+    store = choices.pop("log_dir", folder / ".guided_labeling")
+    return LabelingOptions(log_dir=str(store), **{**given, **choices})
+
+
+def application(folder, count=12, names=None):
+    config = options(folder)
+    pathlib.Path(config.log_dir, "thumbnails").mkdir(parents=True, exist_ok=True)
+    names = names or [f"{number:05}.png" for number in range(count)]
+    pool = Pool(pathlib.Path(config.log_dir, "pool.sqlite"), names, pages.CLASSES)
+    session = LabelingSession(config, pool)
+    return make_app(session, TOKEN), pool, session
+
+
+def client(app):
+    transport = httpx.ASGITransport(app)
+    headers = {"x-token": TOKEN}
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1", headers=headers)
+
+
+def click(image, label="dark", **more):
+    return {"kind": "label", "image": image, "label": label, "identity": f"c{image}", **more}
+
+
+def test_forged_requests(folder):
+    app, pool, _ = application(folder)
+    body = {"by": "tab", "clicks": [click(0)]}
+    forged = [
+        {"x-token": "wrong"},
+        {"x-token": ""},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"host": "evil.example:1"},
+        {"sec-fetch-site": "cross-site"},
+    ]
+
+    async def send():
+        async with client(app) as one:
+            answers = [await one.post("/clicks", json=body, headers=headers) for headers in forged]
+            paths = ("/", "/state", "/thumbnails/0", "/page.js")
+            answers += [await one.get(path, headers={"x-token": ""}) for path in paths]
+            assert {answer.status_code for answer in answers} == {403}
+            assert pool.log() == []
+            own = {"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-origin"}
+            assert (await one.post("/clicks", json=body, headers=own)).status_code == 200
+            assert (await one.get(f"/?token={TOKEN}", headers={"x-token": ""})).status_code == 200
+
+    asyncio.run(send())
+    assert pool.labels() == {0: "dark"}
+
+
+def test_wrong_clicks_keep_no_others_back(folder):
+    app, pool, _ = application(folder)
+
+    async def send():
+        async with client(app) as one:
+            bodies = [{"by": "a", "clicks": [click(0)]},
+                      {"by": "b", "clicks": [click(1, "cow")]},
+                      {"by": "c", "clicks": [click(2)]}]  # fmt: skip
+            answers = await asyncio.gather(*(one.post("/clicks", json=body) for body in bodies))
+            assert [answer.status_code for answer in answers] == [200, 400, 200]
+            assert answers[1].json() == {
+                "error": "Expected a label among dark, light. Received: cow"
+            }
+            assert (await one.post("/clicks", json={"clicks": 3})).status_code == 400
+
+    asyncio.run(send())
+    assert pool.labels() == {0: "dark", 2: "dark"}
+
+
+def test_full_disk_is_told(folder, monkeypatch):
+    app, pool, _ = application(folder)
+    record = pool.record
+
+    def full(clicks):
+        raise OSError("database or disk is full")
+
+    async def send():
+        async with client(app) as one:
+            monkeypatch.setattr(pool, "record", full)
+            answer = await one.post("/clicks", json={"by": "a", "clicks": [click(0)]})
+            assert answer.status_code == 507
+            assert "disk is full" in answer.json()["error"]
+            monkeypatch.setattr(pool, "record", record)
+            answer = await one.post("/clicks", json={"by": "a", "clicks": [click(0)]})
+            assert answer.status_code == 200
+
+    asyncio.run(send())
+    assert pool.labels() == {0: "dark"}
+
+
+def test_unreadable_and_vanished_images(folder):
+    (folder / "00003.png").write_bytes(b"no picture")
+    (folder / "00005.png").unlink()
+    app, _, session = application(folder)
+
+    async def send():
+        async with client(app) as one:
+            codes = [(await one.get(f"/thumbnails/{n}")).status_code for n in (0, 3, 5, 99)]
+            assert codes == [200, 404, 404, 404]
+            found = await one.post("/images", json={"by": "a", "count": 50, "held": []})
+            assert {item["image"] for item in found.json()["images"]} == set(range(12)) - {3, 5}
+
+    asyncio.run(send())
+    assert session.state()["unreadable"] == ["00003.png", "00005.png"]
+
+
+def test_fifty_clients(folder):
+    """Each image goes to one of them, and each label arrives."""
+    names = [f"{number}.png" for number in range(10_000)]
+    app, pool, _ = application(folder, names=names)
+    labelled: list[int] = []
+    seconds: list[float] = []
+
+    async def person(one, by):
+        held: list[int] = []
+        while True:
+            found = await one.post("/images", json={"by": by, "count": 100, "held": held})
+            items = [item["image"] for item in found.json()["images"]]
+            if not items:
+                return
+            for start in range(0, len(items), 10):
+                part = items[start : start + 10]
+                begun = time.perf_counter()
+                answer = await one.post(
+                    "/clicks", json={"by": by, "clicks": [click(image) for image in part]}
+                )
+                seconds.append(time.perf_counter() - begun)
+                assert answer.status_code == 200
+                labelled.extend(part)
+
+    async def all_of_them():
+        async with client(app) as one:
+            await asyncio.gather(*(person(one, f"p{number}") for number in range(50)))
+
+    asyncio.run(all_of_them())
+    assert sorted(labelled) == list(range(10_000))
+    assert len(Pool(pool.path, names, pages.CLASSES).labels()) == 10_000
+    print(f"p50 {np.median(seconds):.4f} s, p99 {np.quantile(seconds, 0.99):.4f} s")
+
+
+def refusal(config):
+    with pytest.raises(UsageError) as caught:
+        label_images(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+class TestBadInput:
+    def test_folder_without_images(self, tmp_path):
+        assert refusal(options(tmp_path, log_dir=tmp_path / "s")) == (
+            f"Expected --images with images (.png .jpg .jpeg .bmp .gif). "
+            f"Received: {tmp_path}, with none"
+        )
+        assert refusal(options(tmp_path / "x", log_dir=tmp_path / "s")) == (
+            f"Expected --images with a folder. Received: {tmp_path / 'x'}"
+        )
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "classes, sentence",
+        [
+            (["a", "a"], "Expected --classes to be distinct names. Received: a,a"),
+            (list("abcdefghij"), "Expected --classes to be 2 to 9 names, a key each. "
+                                 "Received: a,b,c,d,e,f,g,h,i,j"),
+            (["a"], "Expected --classes to be 2 to 9 names, a key each. Received: a"),
+            (["a", "b/c"], "Expected --classes to be names that can be folders. Received: a,b/c"),
+        ],
+    )  # fmt: skip
+    def test_classes(self, folder, classes, sentence):
+        with pytest.raises(UsageError) as caught:
+            options(folder, classes=classes)
+        assert str(caught.value) == sentence
+
+    def begun(self, folder, tmp_path):
+        labels = tmp_path / "labels.csv"
+        labels.write_text("image,label\n00001.png,light\n00002.png,dark\n")
+        target = tmp_path / "out"
+        label_images(options(folder, import_labels=str(labels), export=str(target)))
+        return target
+
+    def test_export_is_what_was_imported(self, folder, tmp_path):
+        from tfcaps import datasets
+
+        target = self.begun(folder, tmp_path)
+        assert (target / "labels.csv").read_text() == (
+            "image,label\n00001.png,light\n00002.png,dark\n"
+        )
+        assert sorted(str(p.relative_to(target)) for p in target.glob("images/*/*")) == [
+            "images/dark/2-00002.png",
+            "images/light/1-00001.png",
+        ]
+        train, test, names = datasets.read_folder(str(target / "images"), 16)
+        assert (len(train) + len(test), names) == (2, ("dark", "light"))
+        assert refusal(options(folder, export=str(target))) == (
+            f"Expected --export with a new folder. Received: {target}, which exists"
+        )
+
+    def test_pool_of_other_classes_and_folder(self, folder, tmp_path):
+        self.begun(folder, tmp_path)
+        store = folder / ".guided_labeling"
+        before = runs.snapshot(store)
+        assert refusal(options(folder, classes=["cat", "dog"])) == (
+            f"Expected --classes=dark,light, as the labeling in {store} was started with, to go on "
+            "with it. Received: --classes=cat,dog"
+        )
+        other = pages.pictures(tmp_path / "other", 2)
+        assert refusal(options(other, log_dir=store)) == (
+            f"Expected --images={folder}, as the labeling in {store} was started with, to go on "
+            f"with it. Received: --images={other}"
+        )
+        assert runs.snapshot(store) == before
+
+    def test_two_servers(self, folder):
+        config = options(folder)
+        with files.WorkFolder(config.log_dir, files.LABELING).locked():
+            assert refusal(config) == (
+                f"Expected --log_dir without another process at work. Received: {config.log_dir}, "
+                "in which another process works on a labeling"
+            )
+
+    def test_port_in_use(self, folder):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            assert refusal(options(folder, port=port)) == (
+                f"Expected a free port, such as --port=0. Received: --port={port}, which is in use"
+            )
+
+    def test_read_only_folder(self, folder, monkeypatch):
+        """Root may write anywhere, so the system's refusal is made here."""
+
+        def refuse(self, *arguments, **choices):
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pathlib.Path, "mkdir", refuse)
+            sentence = refusal(options(folder))
+        assert sentence == (
+            "Expected a folder for the labels that can be written, such as --log_dir=FOLDER. "
+            f"Received: {folder}/.guided_labeling, Permission denied"
+        )
+
+    @pytest.mark.parametrize(
+        "text, sentence",
+        [
+            ("image,label\nother.png,dark\n", "Expected labels of images in --images. Received: "
+                                              "other.png in {}"),
+            ("image,label\n00001.png,dark\n00002.png,cow\n", "Expected a label among dark, light. "
+                                                             "Received: cow"),
+            ("name,class\n", "Expected a CSV file with the columns image and label. Received: {}"),
+        ],
+    )  # fmt: skip
+    def test_label_file(self, folder, tmp_path, text, sentence):
+        path = tmp_path / "labels.csv"
+        path.write_text(text)
+        assert refusal(options(folder, import_labels=str(path))) == sentence.format(path)
+        pool = Pool(folder / ".guided_labeling" / "pool.sqlite", [], pages.CLASSES)
+        assert pool.log() == []
+
+    def test_nothing_to_export(self, folder, tmp_path):
+        assert "Expected labels of images that are there" in refusal(
+            options(folder, export=str(tmp_path / "out"))
+        )
+        assert not os.path.exists(tmp_path / "out")
+
+    def test_damaged_marker(self, folder, tmp_path):
+        self.begun(folder, tmp_path)
+        marker = folder / ".guided_labeling" / "labeling.json"
+        marker.write_text(json.dumps({"classes": 3})[:-1])
+        assert "is damaged" in refusal(options(folder))

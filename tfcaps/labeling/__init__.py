@@ -1,0 +1,5 @@
+"""Guided labeling: which images a person should label next, and where each click is kept."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,167 @@
+"""What guided labeling is asked to do. Nothing here imports what it computes with."""
+
+import dataclasses
+import importlib.util
+import os
+
+from tfcaps.errors import UsageError
+from tfcaps.experiments.experiment import Experiment
+from tfcaps.labeling import strategies
+from tfcaps.options import WorkOptions, changed, option
+from tfcaps.training.configuration import RunConfig
+
+# Beside the images, where no --log_dir is given; a hidden folder is no class.
+_STORE = ".guided_labeling"
+# Keys 1 to 9.
+_MOST_CLASSES = 9
+NETWORKS = ("svm", "convnet", "resnet", "capsnet")
+_PACKAGES = {"sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn",
+             "PIL": "pillow"}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingOptions(WorkOptions):
+    """All choices of guided labeling; a field is the flag of the same name.
+
+    Raises:
+        UsageError: a value is out of its range, or classes are missing, twice or too many.
+
+    Example:
+
+    >>> LabelingOptions(log_dir="", images="pictures", classes=("cat", "cat"))
+    Traceback (most recent call last):
+    tfcaps.errors.UsageError: Expected --classes to be distinct names. Received: cat,cat
+    """
+
+    log_dir: str = changed(
+        WorkOptions, "log_dir", help="Folder of labels and results (IMAGES/.guided_labeling)."
+    )
+    images: str = option("Folder of the images to be labelled, and of those below it.", default="")
+    classes: tuple[str, ...] = option(
+        "What an image may be, at most nine: the keys 1 to 9.", default=(), distinct=True
+    )
+    strategy: str = option(
+        "Which images come first; guided: typiclust, then margin_clusters.",
+        default=strategies.DEFAULT,
+        choices=strategies.without_draws,
+        may_change=True,
+    )
+    features: str | None = option(
+        "Keras model whose features images are compared by; none: pixels, by PCA.",
+        default=None,
+        may_change=True,
+    )
+    port: int = option(
+        "Of the page; 0: a free one.", default=0, range="in [0, 65535]", may_change=True
+    )
+    open_browser: bool = option("Open the page at once.", default=True, may_change=True)
+    retrain_every: int = option(
+        "Labels after which the model learns anew.", default=20, range=">= 1", may_change=True
+    )
+    budget: int = option(
+        "Labels after which the page says that it is enough; 0: any number.",
+        default=0,
+        range=">= 0",
+        may_change=True,
+    )
+    target_accuracy: float = option(
+        "Accuracy whose lower bound, on images drawn at random, is enough.",
+        default=0.95,
+        range="in (0, 1]",
+        may_change=True,
+    )
+    import_labels: str | None = option(
+        "CSV of labels that exist, with the columns image and label.",
+        default=None,
+        may_change=True,
+    )
+    export: str | None = option(
+        "Folder that labels are written to, labels.csv and class folders, instead of a page.",
+        default=None,
+        may_change=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(not name.strip() or "/" in name or name.startswith(".") for name in self.classes):
+            self.expect("classes", False, "to be names that can be folders")
+        if self.images:
+            self.expect(
+                "classes",
+                2 <= len(self.classes) <= _MOST_CLASSES,
+                f"to be 2 to {_MOST_CLASSES} names, a key each",
+            )
+            # Another way to the same folder is the same folder.
+            object.__setattr__(self, "images", os.path.realpath(os.path.expanduser(self.images)))
+
+    @property
+    def run_name(self) -> str:
+        return "labeling"
+
+    @property
+    def new_folder(self) -> str:
+        return os.path.join(self.images, _STORE) if self.images else super().new_folder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimulationOptions(Experiment):
+    """All choices of a simulated labeling; a field is the flag of the same name."""
+
+    simulate: bool = option("Have labels of a data set given by a program.", default=False)
+    dataset: str = changed(RunConfig, "dataset")
+    data_dir: str | None = changed(RunConfig, "data_dir")
+    strategies: tuple[str, ...] = option(
+        "Which are compared; random is what the others are measured against.",
+        default=("random", strategies.DEFAULT),
+        choices=strategies.without_draws,
+        distinct=True,
+        least=1,
+        may_change=True,
+    )
+    pool_size: int = option("Images that may be labelled.", default=10_000, range=">= 1")
+    test_size: int = option("Images that accuracy is measured on.", default=5_000, range=">= 1")
+    budgets: tuple[int, ...] = option(
+        "Labels after which a model learns and is measured.",
+        default=(20, 40, 60, 100, 150, 200, 300, 400, 600, 800, 1000),
+        range=">= 1",
+        distinct=True,
+        least=1,
+    )
+    runs: int = option("Seeds per strategy.", default=5, range=">= 1", may_change=True)
+    label_noise: float = option(
+        "Part of the labels that are another class', drawn evenly.", default=0.0, range="in [0, 1)"
+    )
+    network: str = option(
+        "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
+        default="svm",
+        choices=NETWORKS,
+    )
+    epochs: int = changed(RunConfig, "epochs", default=10, may_change=False)
+    steps_per_epoch: int = changed(RunConfig, "steps_per_epoch", default=40, range=">= 1")
+    warm_start: bool = option(
+        "A round's network begins with the weights of the one before.", default=False
+    )
+    seed: int = changed(RunConfig, "seed", help="Of the first run; of images, weights and noise.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("budgets", list(self.budgets) == sorted(self.budgets), "to increase")
+        self.expect("budgets", self.budgets[-1] <= self.pool_size, f"<= {self.pool_size}")
+
+    @property
+    def run_name(self) -> str:
+        return f"labeling-{self.dataset}"
+
+
+def expect_packages() -> None:
+    """Checks that the packages of the extra are there.
+
+    Raises:
+        UsageError: one isn't.
+    """
+    for module, package in _PACKAGES.items():
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(
+                f"Expected {package}, which `pip install 'tfcaps[labeling]'` installs. "
+                "Received: a Python without it"
+            )

@@ -1,0 +1,109 @@
+"""The pictures of a folder: found, scaled once, and compared."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from tfcaps import files
+from tfcaps.errors import UsageError
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+_THUMBNAIL = 160  # pixels: twice what the grid shows, for sharp screens
+_COMPARED = 32  # side that images are compared in
+_HASH_SIDE = 8
+_NEAR = 2  # bits of 64 that may differ
+_NEAR_PIXELS = 8.0  # of 255, in the mean: simple drawings share their hashes
+
+
+def find_images(folder: str | os.PathLike) -> list[str]:
+    """The images of a folder and those below it, as sorted paths relative to it.
+
+    Raises:
+        UsageError: there is no such folder, or no image in it.
+    """
+    root = pathlib.Path(folder)
+    if not root.is_dir():
+        raise UsageError(f"Expected --images with a folder. Received: {folder}")
+    found = []
+    for parent, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
+                found.append(str(pathlib.Path(parent, name).relative_to(root)))
+    if not found:
+        raise UsageError(
+            f"Expected --images with images ({' '.join(_ENDINGS)}). Received: {folder}, with none"
+        )
+    return sorted(found)
+
+
+def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.Path | None:
+    """Scales an image once; gives the file, or None where the image can't be read."""
+    from PIL import Image
+
+    target = pathlib.Path(target)
+    if target.exists():
+        return target
+    try:
+        with Image.open(source) as image:
+            image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
+            small = image.convert("RGB")
+    # Pillow's decoders raise whatever a broken file leads them to.
+    except Exception:
+        return None
+    scale = max(1, _THUMBNAIL // max(small.size))  # small images: sharp pixels
+    if scale > 1:
+        small = small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    with files.replacing(target) as temporary:
+        small.save(temporary, "JPEG", quality=88)
+    return target
+
+
+def read_compared(path: str | os.PathLike) -> np.ndarray:
+    """A thumbnail in the size that images are compared in, uint8, `(32, 32, 3)`."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((_COMPARED, _COMPARED)), np.uint8)
+
+
+def difference_hash(image: np.ndarray) -> int:
+    """64 bits: whether each of 8 × 8 places is brighter than its neighbour to the right.
+
+    >>> difference_hash(np.zeros((32, 32, 3), np.uint8))
+    0
+    """
+    from PIL import Image
+
+    small = Image.fromarray(image).convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE))
+    pixels = np.asarray(small, np.int16)
+    return int(
+        "".join("01"[bit] for bit in (pixels[:, :-1] > pixels[:, 1:]).ravel().astype(int)), 2
+    )
+
+
+def near_duplicates(hashes: np.ndarray, images: np.ndarray) -> list[list[int]]:
+    """Groups of images that differ little from the group's first one.
+
+    Args:
+        hashes: uint64, `(N,)`, of which at most 2 bits differ.
+        images: uint8, `(N, ...)`, which differ by at most 8 in the mean.
+
+    >>> images = np.zeros((4, 2, 2), np.uint8)
+    >>> images[3] = 100
+    >>> near_duplicates(np.array([1, 240, 3, 1], np.uint64), images)
+    [[0, 2]]
+    """
+    left, groups = np.ones(len(hashes), bool), []
+    for first in range(len(hashes)):
+        if not left[first]:
+            continue
+        near = np.flatnonzero(left & (np.bitwise_count(hashes ^ hashes[first]) <= _NEAR))
+        apart = np.abs(images[near].astype(np.int16) - images[first])
+        near = near[apart.reshape(len(near), -1).mean(axis=1) <= _NEAR_PIXELS]
+        left[near] = False
+        if len(near) > 1:
+            groups.append(near.tolist())
+    return groups

@@ -1,0 +1,258 @@
+"use strict";
+// What isn't acknowledged stays in the browser's store, under this tab's name, and is sent again
+// with its identity: neither a reload nor a dead server loses it, and twice does no harm.
+const token = new URLSearchParams(location.search).get("token");
+const SHOWN = 24;
+const by = sessionStorage.by || (sessionStorage.by = crypto.randomUUID());
+const store = `unsent:${location.host}`;
+const element = (id) => document.getElementById(id);
+let classes = [];
+let shown = [];          // images in the grid; the current one is shown[current]
+let current = 0;
+let again = null;        // a labelled image that was chosen to be looked at again
+let isSending = false;
+let isAsking = false;
+let wasFailing = false;
+
+const unsent = () => JSON.parse(localStorage.getItem(store) || "[]");
+const keep = (clicks) => localStorage.setItem(store, JSON.stringify(clicks));
+
+async function ask(path, body) {
+  const options = { headers: { "x-token": token, "content-type": "application/json" } };
+  if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+  const answer = await fetch(path, options);
+  const found = await answer.json().catch(() => ({ error: "The server refused the request." }));
+  if (!answer.ok) throw Object.assign(new Error(found.error), { status: answer.status });
+  return found;
+}
+
+function tell(sentence) {
+  element("notice").textContent = sentence;
+  element("notice").hidden = !sentence;
+}
+
+function decide(kind, label) {
+  if (kind === "undo") return push({ kind });
+  const item = again || shown[current];
+  if (!item) return;
+  push({ kind, image: item.image, ...(label === undefined ? {} : { label }) });
+  if (again) again = null;
+  else shown.splice(current, 1);
+  current = Math.min(current, Math.max(shown.length - 1, 0));
+  draw();
+  fill();
+}
+
+function push(click) {
+  keep([...unsent(), { ...click, by, identity: crypto.randomUUID() }]);
+  send();
+}
+
+async function send() {
+  if (isSending) return;
+  isSending = true;
+  try {
+    for (let clicks = unsent(); clicks.length; clicks = unsent()) {
+      const one = clicks[0].by;
+      const part = [];
+      for (const click of clicks) { if (click.by !== one || part.length === 50) break; part.push(click); }
+      const sent = new Set(part.map((click) => click.identity));
+      let found = [];
+      try {
+        found = await ask("/clicks", { by: one, clicks: part });
+      } catch (error) {
+        if (error.status !== 400) throw error;
+        // One that the server will never take would keep all the others back.
+        tell(`Not recorded: ${error.message}`);
+      }
+      // Another tab may have added some meanwhile.
+      keep(unsent().filter((click) => !sent.has(click.identity)));
+      part.forEach((click, place) => {
+        const image = found[place] && found[place].image;
+        if (click.kind === "undo" && image && click.by === by) bringBack(image);
+      });
+    }
+    if (wasFailing) { tell(""); wasFailing = false; }
+  } catch (error) {
+    wasFailing = true;
+    const why = error.status ? error.message : "The server can't be reached.";
+    tell(`${why} ${unsent().length} clicks are kept here and sent again.`);
+    setTimeout(send, 1000);
+  } finally {
+    isSending = false;
+    count();
+  }
+}
+
+function bringBack(item) {
+  shown = shown.filter((one) => one.image !== item.image);
+  shown.splice(current, 0, item);
+  draw();
+}
+
+async function fill() {
+  if (isAsking) return;
+  isAsking = true;
+  try {
+    const held = shown.map((item) => item.image);
+    const wanted = Math.max(0, SHOWN - shown.length);
+    const found = await ask("/images", { by, count: wanted, held });
+    const lost = new Set(found.lost);
+    const waiting = new Set([...unsent().map((click) => click.image), ...shown.map((i) => i.image)]);
+    shown = shown.filter((item) => !lost.has(item.image));
+    shown.push(...found.images.filter((item) => !waiting.has(item.image)));
+    current = Math.min(current, Math.max(shown.length - 1, 0));
+    draw();
+  } catch (error) {
+    // What is shown can be labelled, whether or not the server answers.
+  } finally {
+    isAsking = false;
+  }
+}
+
+function card(item) {
+  const made = document.createElement("button");
+  made.className = "card";
+  made.dataset.image = item.image;
+  made.title = item.name;
+  const picture = document.createElement("img");
+  picture.src = `/thumbnails/${item.image}?token=${token}`;
+  picture.alt = item.name;
+  picture.loading = "lazy";
+  picture.onerror = () => {
+    if (shown.some((one) => one.image === item.image)) {
+      shown = shown.filter((one) => one.image !== item.image);
+      draw();
+      fill();
+    }
+  };
+  const words = document.createElement("span");
+  made.append(picture, words);
+  return made;
+}
+
+// Cards that stay are kept, so that no picture flickers.
+function draw() {
+  const old = new Map([...element("grid").children].map((one) => [Number(one.dataset.image), one]));
+  const cards = shown.map((item, place) => {
+    const made = old.get(item.image) || card(item);
+    made.lastChild.textContent = item.label ? `was ${item.label}` : item.guess ? `${item.guess}?` : "\u00a0";
+    made.toggleAttribute("aria-current", place === current && !again);
+    made.onclick = () => { current = shown.findIndex((one) => one.image === item.image); again = null; draw(); };
+    return made;
+  });
+  element("grid").replaceChildren(...cards);
+  count();
+}
+
+function list(id, items) {
+  if (element(id).contains(document.activeElement)) return; // not under the person's hand
+  element(id).replaceChildren(...items.map((item) => {
+    const made = card(item);
+    made.lastChild.textContent = item.label || "no label";
+    made.onclick = () => {
+      again = item;
+      document.querySelectorAll("[aria-current]").forEach((one) => one.removeAttribute("aria-current"));
+      made.setAttribute("aria-current", "true");
+    };
+    return made;
+  }));
+}
+
+let last = null;
+function count() {
+  if (!last) return;
+  const waiting = unsent().length;
+  const left = last.minutes_left === null ? "" : ` · about ${last.minutes_left} min left`;
+  element("counts").textContent =
+    `${last.label} labelled · ${last.skip} skipped · ${last.cant_tell} can't tell · ${last.open} open` +
+    left + (waiting ? ` · ${waiting} not yet saved` : " · all saved") +
+    (last.activity ? ` · ${last.activity}` : "");
+}
+
+async function refresh() {
+  try {
+    last = await ask("/state");
+    if (!classes.length) { classes = last.classes; drawClasses(); }
+    if (last.error) tell(last.error);
+    count();
+    drawCurve(last.rounds);
+    element("advice").textContent = last.stop ? `You may stop. ${last.stop}` : "";
+    element("saved").textContent = last.rounds.length
+      ? `Labels saved so far: ${last.saved}, the open images times the accuracy that is sure, ${(100 * last.low).toFixed(0)} %.`
+      : "";
+    for (const id of ["suspicious", "duplicates"]) {
+      element(`${id}-count`).textContent = last[id].length;
+      list(id, last[id].flat());
+    }
+    element("unreadable-count").textContent = last.unreadable.length;
+    element("unreadable").replaceChildren(...last.unreadable.map((name) => {
+      const line = document.createElement("li");
+      line.textContent = name;
+      return line;
+    }));
+  } catch (error) { /* `send` tells of a server that is gone */ }
+}
+
+function drawClasses() {
+  const others = [["U", "undo", "undo"], ["S", "skip", "skip"], ["?", "can't tell", "cant_tell"]];
+  const all = [...classes.map((name, place) => [String(place + 1), name, "label", name]), ...others];
+  element("classes").replaceChildren(...all.map(([key, words, kind, label]) => {
+    const made = document.createElement("button");
+    const hint = document.createElement("kbd");
+    hint.textContent = key;
+    made.append(hint, words);
+    made.onclick = () => decide(kind, label);
+    return made;
+  }));
+}
+
+function drawCurve(rounds) {
+  if (!rounds.length) return;
+  const most = Math.max(...rounds.map((row) => row.labels), 1);
+  const x = (labels) => 44 + 268 * labels / most;
+  const y = (accuracy) => 140 - 130 * accuracy;
+  const points = (name) => rounds.map((row) => `${x(row.labels)},${y(row[name])}`);
+  const shape = (tag, attributes, words) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (words) made.textContent = words;
+    return made;
+  };
+  const parts = [
+    shape("polygon", { points: [...points("low"), ...points("high").reverse()].join(" "), fill: "#0072b2", opacity: 0.2 }),
+    shape("polyline", { points: points("accuracy").join(" "), fill: "none", stroke: "#0072b2", "stroke-width": 2 }),
+  ];
+  for (const row of rounds) {
+    parts.push(shape("circle", { cx: x(row.labels), cy: y(row.accuracy), r: 3, fill: "#0072b2" }));
+  }
+  for (const part of [0, 0.5, 1]) {
+    parts.push(shape("line", { x1: 44, x2: 312, y1: y(part), y2: y(part), stroke: "#ccc" }));
+    parts.push(shape("text", { x: 40, y: y(part) + 4, "font-size": 11, "text-anchor": "end" }, `${100 * part} %`));
+  }
+  parts.push(shape("text", { x: 312, y: 156, "font-size": 11, "text-anchor": "end" }, `${most} labels`));
+  element("curve").replaceChildren(...parts);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.repeat) return;
+  const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
+  if (!isUndo && (event.ctrlKey || event.metaKey || event.altKey)) return;
+  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
+  const number = Number(digit && !event.shiftKey ? digit[1] : event.key);
+  if (isUndo || event.key.toLowerCase() === "u") decide("undo");
+  else if (event.key.toLowerCase() === "s") decide("skip");
+  else if (event.key === "?") decide("cant_tell");
+  else if (number >= 1 && number <= classes.length) decide("label", classes[number - 1]);
+  else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+    const step = event.key === "ArrowRight" ? 1 : -1;
+    current = Math.min(Math.max(current + step, 0), Math.max(shown.length - 1, 0));
+    again = null;
+    draw();
+  } else return;
+  event.preventDefault();
+});
+
+refresh().then(fill).then(send);
+setInterval(refresh, 2000);
+setInterval(fill, 20000); // also keeps what is shown for this tab

@@ -1,0 +1,138 @@
+"""What happens in the process beside the page: images are prepared, models learn, a queue comes."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfcaps import files
+from tfcaps.labeling import strategies
+from tfcaps.labeling.candidates import NO_LABEL, Candidates
+from tfcaps.labeling.classifiers import class_scores, suspicious
+from tfcaps.labeling.features import file_features, pixel_features
+from tfcaps.labeling.image_files import difference_hash, near_duplicates, read_compared, thumbnail
+from tfcaps.labeling.stopping import accuracy_bounds
+
+_QUEUE = 500  # images that are put in order; the others follow as they are
+_LISTED = 60  # suspicious labels
+_THUMBNAILS = "thumbnails"
+
+
+class Prepared(NamedTuple):
+    """What is known of all images once they were looked at.
+
+    Args:
+        unreadable: the images that can't be read.
+        duplicates: groups of near-duplicates.
+    """
+
+    unreadable: list[int]
+    duplicates: list[list[int]]
+
+
+class Ranking(NamedTuple):
+    """What a round gives.
+
+    Args:
+        order: images, the most informative one first.
+        guesses: the class of each image, by number; -1: there is no model yet.
+        correct, checked: of labels on images drawn at random: how many there are, and how many of
+            them a model said that learned from the other labels.
+        suspicious: labelled images whose label such a model contradicts.
+    """
+
+    order: list[int]
+    guesses: list[int]
+    correct: int
+    checked: int
+    suspicious: list[int]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of the accuracy, see `accuracy_bounds`."""
+        return accuracy_bounds(self.correct, self.checked)
+
+
+def thumbnail_file(folder: str | os.PathLike, image: int) -> pathlib.Path:
+    """Where the scaled image of a number lies in a labeling's folder."""
+    return pathlib.Path(folder) / _THUMBNAILS / f"{image}.jpg"
+
+
+def prepare(folder: str, root: str, names: dict[int, str], features_file: str | None) -> Prepared:
+    """Scales all images, finds near-duplicates, and writes the features that ranking reads."""
+    numbers, unreadable = sorted(names), []
+    images = np.zeros((len(numbers), 32, 32, 3), np.uint8)
+    for place, number in enumerate(numbers):
+        target = thumbnail(pathlib.Path(root, names[number]), thumbnail_file(folder, number))
+        if target is None:
+            unreadable.append(number)
+        else:
+            images[place] = read_compared(target)
+    features = file_features(features_file, images) if features_file else pixel_features(images)
+    with files.replacing(_features_file(folder)) as temporary:
+        np.savez(temporary, numbers=np.array(numbers), features=features)
+    hashes = np.array([difference_hash(image) for image in images], np.uint64)
+    groups = [[numbers[place] for place in group] for group in near_duplicates(hashes, images)]
+    groups = [[n for n in group if n not in set(unreadable)] for group in groups]
+    return Prepared(unreadable, [group for group in groups if len(group) > 1])
+
+
+def rank(
+    folder: str, labels: dict[int, int], drawn: list[int], left: list[int], choice: dict[str, Any]
+) -> Ranking:
+    """Learns from the labels, and puts the images that are left in order.
+
+    Args:
+        folder: of the labeling.
+        labels: class by image.
+        drawn: labelled images that were drawn at random.
+        left: images that may be asked for.
+        choice: `strategy`, number of `classes`, `seed`.
+    """
+    with np.load(_features_file(folder)) as stored:
+        numbers, features = stored["numbers"], stored["features"]
+    place = {int(number): index for index, number in enumerate(numbers)}
+    known = np.full(len(numbers), NO_LABEL)
+    for image, label in labels.items():
+        if image in place:
+            known[place[image]] = label
+    available = np.zeros(len(numbers), bool)
+    available[[place[image] for image in left if image in place]] = True
+    everything = np.arange(len(numbers))
+    labelled = np.flatnonzero(known != NO_LABEL)
+    classes = choice["classes"]
+    scores = None
+    if len(np.unique(known[labelled])) > 1:
+        scores = class_scores(features, labelled, known[labelled], everything, classes)
+    name = choice["strategy"]
+    if scores is None and strategies.needs_scores(name):
+        name = strategies.DEFAULT
+    chosen = strategies.get(name)(
+        Candidates(known, available, scores, features), _QUEUE, choice["seed"]
+    )
+    checked = np.array([place[image] for image in drawn if image in place], np.int64)
+    correct, count = _checked(features, known, labelled, checked, classes)
+    doubted = suspicious(features[labelled], known[labelled], classes)[:_LISTED]
+    return Ranking(
+        order=numbers[chosen].tolist(),
+        guesses=[] if scores is None else scores.argmax(axis=1).tolist(),
+        correct=correct,
+        checked=count,
+        suspicious=numbers[labelled[doubted]].tolist(),
+    )
+
+
+def _checked(
+    features: np.ndarray, known: np.ndarray, labelled: np.ndarray, drawn: np.ndarray, classes: int
+) -> tuple[int, int]:
+    """How many random images a model names right that learned from all other labels."""
+    learned = np.setdiff1d(labelled, drawn)
+    if not len(drawn) or len(np.unique(known[learned])) < 2:
+        return 0, 0
+    scores = class_scores(features, learned, known[learned], drawn, classes)
+    return int(np.sum(scores.argmax(axis=1) == known[drawn])), len(drawn)
+
+
+def _features_file(folder: str | os.PathLike) -> pathlib.Path:
+    return pathlib.Path(folder) / "features.npz"

@@ -1,0 +1,233 @@
+"""The page: on this machine alone, for whoever has the token in its address."""
+
+import asyncio
+import pathlib
+import secrets
+import socket
+import sys
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+from tfcaps import files
+from tfcaps.errors import UsageError
+from tfcaps.labeling import exchange, image_files, strategies
+from tfcaps.labeling.configuration import LabelingOptions
+from tfcaps.labeling.pool import Click, Pool, pool_file
+from tfcaps.labeling.session import LabelingSession
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+_PAGE = pathlib.Path(__file__).parent / "page"
+_HOST = "127.0.0.1"
+_MOST_CLICKS = 1000
+
+
+def label_images(config: LabelingOptions) -> None:
+    """Shows the page until Ctrl-C; or, with `export`, writes the labels.
+
+    Raises:
+        UsageError: there are no images, another process works on the labeling, it was begun with
+            other classes or images, its folder can't be written, or the port is in use.
+    """
+    config.expect("images", config.images, "with a folder, or --simulate")
+    names = image_files.find_images(config.images)
+    strategies.warn(config.strategy)
+    folder = files.WorkFolder(config.log_dir, files.LABELING)
+    try:
+        pathlib.Path(config.log_dir).mkdir(parents=True, exist_ok=True)
+        (pathlib.Path(config.log_dir) / ".guided").touch()
+        (pathlib.Path(config.log_dir) / ".guided").unlink()
+    except OSError as error:
+        raise UsageError(
+            "Expected a folder for the labels that can be written, such as --log_dir=FOLDER. "
+            f"Received: {config.log_dir}, {error.strerror}"
+        ) from None
+    with folder.locked():
+        if folder.marker.exists():
+            folder.compare(config.settled(), folder.made_with(config).settled())
+        folder.begin(config.settled(), "thumbnails")
+        pool = Pool(pool_file(config.log_dir), names, config.classes)
+        try:
+            if config.import_labels:
+                count = exchange.import_labels(pool, config.import_labels)
+                print(f"{count} labels from {config.import_labels}.")
+            if config.export:
+                count = exchange.export_labels(pool, config.images, config.export)
+                print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
+                return
+            _serve(config, LabelingSession(config, pool))
+        finally:
+            pool.close()
+
+
+def _serve(config: LabelingOptions, session: LabelingSession) -> None:
+    import uvicorn
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_HOST, config.port))
+        listening.listen()  # whoever comes before the server is ready waits
+    except OSError:
+        listening.close()
+        raise UsageError(
+            f"Expected a free port, such as --port=0. Received: {config.flag('port')}, "
+            "which is in use"
+        ) from None
+    token = secrets.token_urlsafe(16)
+    address = f"http://{_HOST}:{listening.getsockname()[1]}/?token={token}"
+    application = make_app(session, token)
+    server = uvicorn.Server(uvicorn.Config(application, log_level="error", access_log=False))
+    session.begin()
+    print(f"{address}\nCtrl-C ends it; each label is kept in {config.log_dir}.", flush=True)
+    if config.open_browser:
+        webbrowser.open(address)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        session.end()
+        listening.close()
+
+
+def make_app(session: LabelingSession, token: str) -> "Starlette":
+    """The page as an ASGI application.
+
+    Args:
+        session: what it shows.
+        token: without which nothing is given or taken.
+    """
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+    from starlette.routing import Route
+
+    writer = _Writer(session)
+
+    def is_allowed(request: Any) -> bool:
+        given = request.query_params.get("token") or request.headers.get("x-token", "")
+        host = request.headers.get("host", "").rsplit(":", 1)[0]
+        origin = request.headers.get("origin")
+        own = (None, f"http://{request.headers.get('host')}")
+        return (
+            secrets.compare_digest(given.encode(), token.encode())
+            # A foreign name that leads here, or another page in the same browser.
+            and host in (_HOST, "localhost")
+            and origin in own
+            and request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        )
+
+    def guarded(answer: Any) -> Any:
+        async def respond(request: Any) -> Response:
+            if not is_allowed(request):
+                sentence = "Expected the address that bin/guided_labeling printed, with its token."
+                return Response(sentence, 403)
+            try:
+                return await answer(request)
+            except (UsageError, ValueError, KeyError, TypeError) as error:
+                return JSONResponse({"error": str(error)}, 400)
+            except OSError as error:
+                return JSONResponse({"error": f"The disk is full or broken: {error}"}, 507)
+
+        return respond
+
+    async def page(request: Any) -> Response:
+        text = (_PAGE / "page.html").read_text(encoding="utf-8")
+        headers = {"content-security-policy": "default-src 'self'; frame-ancestors 'none'",
+                   "referrer-policy": "no-referrer", "cache-control": "no-store"}  # fmt: skip
+        return HTMLResponse(text.replace("TOKEN", token), headers=headers)
+
+    async def script(request: Any) -> Response:
+        return FileResponse(_PAGE / "page.js")
+
+    async def style(request: Any) -> Response:
+        return FileResponse(_PAGE / "page.css")
+
+    async def thumbnail(request: Any) -> Response:
+        path = await run_in_threadpool(session.file_of, request.path_params["image"])
+        if path is None:
+            return Response("This image can't be read.", 404)
+        return FileResponse(path, headers={"cache-control": "private, max-age=86400, immutable"})
+
+    async def images(request: Any) -> Response:
+        asked = await request.json()
+        held = [int(image) for image in asked["held"]]
+        return JSONResponse(
+            await run_in_threadpool(session.next_images, asked["by"], int(asked["count"]), held)
+        )
+
+    async def clicks(request: Any) -> Response:
+        asked = await request.json()
+        found = [
+            Click(
+                str(one["identity"]),
+                one["kind"],
+                str(asked["by"]),
+                one.get("image"),
+                one.get("label"),
+            )
+            for one in asked["clicks"][:_MOST_CLICKS]
+        ]
+        return JSONResponse(await writer.record(found))
+
+    async def state(request: Any) -> Response:
+        found = await run_in_threadpool(session.state)
+        return JSONResponse({**found, "classes": session.pool.classes})
+
+    return Starlette(
+        routes=[
+            Route("/", guarded(page)),
+            Route("/page.js", guarded(script)),
+            Route("/page.css", guarded(style)),
+            Route("/thumbnails/{image:int}", guarded(thumbnail)),
+            Route("/images", guarded(images), methods=["POST"]),
+            Route("/clicks", guarded(clicks), methods=["POST"]),
+            Route("/state", guarded(state)),
+        ]
+    )
+
+
+class _Writer:
+    """Writes the clicks that come at the same time in one transaction.
+
+    The disk is asked once for all of them, and each is acknowledged after that.
+    """
+
+    def __init__(self, session: LabelingSession):
+        self._session = session
+        self._waiting: list[tuple[list[Click], asyncio.Future]] = []
+        self._is_writing = False
+
+    async def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((clicks, future))
+        if not self._is_writing:
+            self._is_writing = True
+            try:
+                while self._waiting:
+                    await self._write()
+            finally:
+                self._is_writing = False
+        return await future
+
+    async def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        together = [click for clicks, _ in waiting for click in clicks]
+        try:
+            found = await asyncio.to_thread(self._session.record, together)
+        except UsageError:
+            # One of them is wrong: each by itself.
+            for clicks, future in waiting:
+                try:
+                    future.set_result(await asyncio.to_thread(self._session.record, clicks))
+                except (UsageError, OSError) as error:
+                    future.set_exception(error)
+            return
+        except OSError as error:
+            print(error, file=sys.stderr)
+            for _, future in waiting:
+                future.set_exception(error)
+            return
+        for clicks, future in waiting:
+            future.set_result(found[: len(clicks)])
+            found = found[len(clicks) :]

@@ -1,0 +1,347 @@
+"""Simulated labeling: how many labels a strategy needs, with a program in the person's place."""
+
+import dataclasses
+import itertools
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+from tfcaps import datasets, files, plots
+from tfcaps.experiments.experiment import share_out, time_left
+from tfcaps.labeling import strategies
+from tfcaps.labeling.candidates import NO_LABEL, Candidates
+from tfcaps.labeling.classifiers import class_scores
+from tfcaps.labeling.configuration import SimulationOptions
+from tfcaps.labeling.features import network_features, pixel_features
+from tfcaps.labeling.pool import LABEL, Click, Pool, pool_file
+
+_SHARES = (0.95, 0.98)  # of the accuracy that all labels give
+_FULL = "full_pool"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Images:
+    """Images to be labelled, their true labels, and those that accuracy is measured on."""
+
+    pool: datasets.Split
+    test: datasets.Split
+    class_names: tuple[str, ...]
+
+    @property
+    def features(self) -> np.ndarray:
+        """Components of pixels, of the pool's images and then of the test images."""
+        return pixel_features(np.concatenate([self.pool.images, self.test.images]))
+
+
+def simulate(config: SimulationOptions) -> list[dict[str, Any]]:
+    """Has each strategy label a data set for several seeds, and writes tables and a figure.
+
+    `log_dir` then has rounds.csv (a row per strategy, seed and number of labels), table.csv (the
+    mean accuracy and its standard deviation at each number), labels_needed.csv (labels for 95 % and
+    98 % of the accuracy that the labels of the whole pool give), figures/accuracy.png and cells/,
+    with the pool of each simulation.
+
+    Returns:
+        The rows of labels_needed.csv.
+
+    Raises:
+        UsageError: `log_dir` has another experiment, or `resume` isn't set, or the data set can't
+            be had or is too small.
+    """
+    for name in config.strategies:
+        strategies.warn(name)
+    with config.open_folder("cells", "figures") as folder:
+        runs = range(config.seed, config.seed + config.runs)
+        cells = [(_FULL, config.seed), *itertools.product(config.strategies, runs)]
+        missing = [cell for cell in cells if not _is_done(config, folder, *cell)]
+        started = time.monotonic()
+        ended = share_out(_simulate_one, [(config, folder, *c) for c in missing], config.workers)
+        for number, (_, _, strategy, seed) in enumerate(ended, start=1):
+            print(
+                f"Simulation {number}/{len(missing)}: {strategy}, seed {seed}"
+                + time_left(time.monotonic() - started, number, len(missing)),
+                flush=True,
+            )
+        return _write_results(config, folder, cells)
+
+
+def _simulate_one(
+    config: SimulationOptions, folder: pathlib.Path, strategy: str, seed: int
+) -> None:
+    """Labels with one strategy and seed, from where it was stopped."""
+    images = _load(config)
+    cell = _cell(folder, strategy, seed)
+    cell.mkdir(exist_ok=True)
+    features = images.features
+    if strategy == _FULL:
+        everything = np.arange(len(images.pool))
+        learned = _learn(config, images, features, everything, images.pool.labels, cell, seed, None)
+        row = {"strategy": strategy, "seed": seed, "labels": len(images.pool)}
+        accuracy = _accuracy(learned, images)
+        files.write_json(cell / "rounds.json", [{**row, "accuracy": accuracy, "seconds": 0.0}])
+        return
+    names = [str(number) for number in range(len(images.pool))]
+    pool = Pool(pool_file(cell), names, images.class_names)
+    rows = files.read_json(cell / "rounds.json") or []
+    learned = None
+    # The model of the last round that was written is needed again, to choose what comes next.
+    budgets = config.budgets[max(len(rows) - 1, 0) :]
+    for budget in budgets:
+        labels = _labels(pool, images)
+        count = budget - int(np.sum(labels != NO_LABEL))
+        seconds = 0.0
+        if count > 0:
+            started = time.monotonic()
+            chosen = _choose(strategy, labels, learned, features[: len(labels)], count, seed)
+            seconds = time.monotonic() - started
+            _annotate(pool, chosen, images, config.label_noise, seed)
+            labels = _labels(pool, images)
+        known = _first(pool, budget)
+        learned = _learn(config, images, features, known, labels[known], cell, seed, learned)
+        if budget not in [row["labels"] for row in rows]:
+            rows.append(
+                {
+                    "strategy": strategy,
+                    "seed": seed,
+                    "labels": budget,
+                    "accuracy": _accuracy(learned, images),
+                    "seconds": seconds,
+                }
+            )
+            files.write_json(cell / "rounds.json", rows)
+    pool.close()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a round's model gives: scores of pool and test images, features if it has its own."""
+
+    scores: np.ndarray
+    test_scores: np.ndarray
+    features: np.ndarray | None = None
+    model: Any = None
+
+
+def _learn(
+    config: SimulationOptions,
+    images: _Images,
+    features: np.ndarray,
+    known: np.ndarray,
+    labels: np.ndarray,
+    cell: pathlib.Path,
+    seed: int,
+    before: _Learned | None,
+) -> _Learned:
+    if config.network == "svm":
+        everything = np.arange(len(features))
+        scores = class_scores(features, known, labels, everything, len(images.class_names))
+        size = len(images.pool)
+        return _Learned(scores[:size], scores[size:])
+    return _train(config, images, known, labels, cell, seed, before)
+
+
+def _train(
+    config: SimulationOptions,
+    images: _Images,
+    known: np.ndarray,
+    labels: np.ndarray,
+    cell: pathlib.Path,
+    seed: int,
+    before: _Learned | None,
+) -> _Learned:
+    """The same with a network of this package, by the loop that all trainings go through."""
+    import shutil
+
+    from tfcaps import training
+    from tfcaps.training import probe
+
+    run = cell / "network"
+    shutil.rmtree(run, ignore_errors=True)
+    data = datasets.ImageDataset(
+        config.dataset,
+        images.class_names,
+        datasets.Split(images.pool.images[known], labels),
+        None,
+        images.test,
+    )
+    run_config = _network(config, str(run), seed)
+    initial = before.model if before is not None and config.warm_start else None
+    training.train(run_config, data, initial_model=initial)
+    loaded = training.load_run(run)
+    scores, inner = [], None
+    for split in (images.pool, images.test):
+        batches = datasets.evaluation_batches(split, loaded.preprocessing, batch_size=256)
+        inputs = np.concatenate([batch["image"] for batch in batches])
+        found = probe.in_batches(loaded.model.classifier, inputs)
+        scores.append(_probabilities(found, config.network))
+        if inner is None:
+            inner = network_features(loaded.model.classifier, inputs)
+    return _Learned(scores[0], scores[1], inner, loaded.model)
+
+
+def _network(config: SimulationOptions, log_dir: str, seed: int) -> Any:
+    from tfcaps import training
+
+    common: dict[str, Any] = {
+        "log_dir": log_dir,
+        "dataset": config.dataset,
+        "epochs": config.epochs,
+        "steps_per_epoch": config.steps_per_epoch,
+        "validation_fraction": 0.0,
+        "batch_size": 32,
+        "seed": seed,
+        "test": False,
+    }
+    if config.network == "convnet":
+        return training.ImageClassifierConfig(**common, filters=(16, 32, 64))
+    if config.network == "resnet":
+        small: dict[str, Any] = {"blocks": (1, 1, 1), "widths": (16, 32, 64), "stem": "cifar"}
+        return training.BlockNetworkConfig(**common, **small, conflicting_samples_size=0)
+    common |= {"layers": (8, 8, 10), "dimensions": (8, 8, 8), "use_reconstruction": False}
+    return training.CapsuleNetworkConfig(**common)
+
+
+def _probabilities(scores: np.ndarray, network: str) -> np.ndarray:
+    """Capsules' lengths as parts of their sum; of the other networks, the softmax of logits."""
+    if network == "capsnet":
+        return scores / scores.sum(axis=1, keepdims=True)
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _choose(
+    strategy: str,
+    labels: np.ndarray,
+    learned: _Learned | None,
+    features: np.ndarray,
+    count: int,
+    seed: int,
+) -> np.ndarray:
+    """The images to be labelled next; before there is a model, by chance if scores are needed."""
+    if learned is None and strategies.needs_scores(strategy):
+        strategy = "random"
+    scores = None if learned is None else learned.scores
+    if learned is not None and learned.features is not None:
+        features = learned.features
+    candidates = Candidates(labels, scores=scores, features=features)
+    # A seed for each round: a random order goes on, and doesn't begin again.
+    drawn = int(np.random.SeedSequence([seed, int((labels >= 0).sum())]).generate_state(1)[0])
+    return strategies.get(strategy)(candidates, count, drawn % 2**31)
+
+
+def _annotate(
+    pool: Pool, chosen: np.ndarray, images: _Images, label_noise: float, seed: int
+) -> None:
+    """Labels images as a person would who errs now and then."""
+    clicks = []
+    for image in chosen:
+        label, generator = images.pool.labels[image], np.random.default_rng([seed, int(image)])
+        if generator.random() < label_noise:
+            label = (label + generator.integers(1, len(images.class_names))) % len(
+                images.class_names
+            )
+        name = images.class_names[label]
+        clicks.append(Click(f"image-{image}", LABEL, "simulated", int(image), name))
+    pool.record(clicks)
+
+
+def _labels(pool: Pool, images: _Images) -> np.ndarray:
+    labels = np.full(len(images.pool), NO_LABEL)
+    for image, name in pool.labels().items():
+        labels[image] = images.class_names.index(name)
+    return labels
+
+
+def _first(pool: Pool, count: int) -> np.ndarray:
+    """The first images that were labelled, in this order."""
+    return np.array([int(str(row["image"])) for row in pool.log()[:count]])
+
+
+def _accuracy(learned: _Learned, images: _Images) -> float:
+    return float(np.mean(learned.test_scores.argmax(axis=1) == images.test.labels))
+
+
+def _load(config: SimulationOptions) -> _Images:
+    """The first so many images of the seeded training set, and of the test set."""
+    data = datasets.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        train_examples=config.pool_size,
+        seed=config.seed,
+    )
+    test = data.test.take(np.arange(min(config.test_size, len(data.test))))
+    return _Images(data.train, test, data.class_names)
+
+
+def _cell(folder: pathlib.Path, strategy: str, seed: int) -> pathlib.Path:
+    return folder / "cells" / f"{strategy}-{seed}"
+
+
+def _is_done(config: SimulationOptions, folder: pathlib.Path, strategy: str, seed: int) -> bool:
+    rows = files.read_json(_cell(folder, strategy, seed) / "rounds.json") or []
+    return len(rows) == (1 if strategy == _FULL else len(config.budgets))
+
+
+def labels_needed(budgets: np.ndarray, accuracies: np.ndarray, target: float) -> float | None:
+    """Labels at which a curve first reaches an accuracy, on a line between two points.
+
+    Returns:
+        The number, or None where it isn't reached.
+
+    >>> labels_needed(np.array([100, 200]), np.array([0.5, 0.75]), 0.625)
+    150.0
+    """
+    above = np.flatnonzero(accuracies >= target)
+    if not len(above):
+        return None
+    place = int(above[0])
+    if place == 0:
+        return float(budgets[0])
+    share = (target - accuracies[place - 1]) / (accuracies[place] - accuracies[place - 1])
+    return float(budgets[place - 1] + share * (budgets[place] - budgets[place - 1]))
+
+
+def _write_results(
+    config: SimulationOptions, folder: pathlib.Path, cells: list[tuple[str, int]]
+) -> list[dict[str, Any]]:
+    rows = [row for cell in cells for row in files.read_json(_cell(folder, *cell) / "rounds.json")]
+    files.write_csv(folder / "rounds.csv", rows)
+    full = rows[0]["accuracy"]
+    curves = {
+        strategy: np.array([row["accuracy"] for row in rows if row["strategy"] == strategy])
+        .reshape(-1, len(config.budgets))
+        for strategy in config.strategies
+    }  # fmt: skip
+    table = [
+        {
+            "strategy": name,
+            "labels": budget,
+            "accuracy": float(values.mean()),
+            "standard_deviation": float(values.std()),
+        }
+        for name, curve in curves.items()
+        for budget, values in zip(config.budgets, curve.T, strict=True)
+    ]
+    files.write_csv(folder / "table.csv", table)
+    budgets = np.array(config.budgets)
+    needed: list[dict[str, Any]] = []
+    for name, curve in curves.items():
+        of_round = [row["seconds"] for row in rows if row["strategy"] == name]
+        needed.append(
+            {
+                "strategy": name,
+                **{
+                    f"labels_{share:.0%}".rstrip("%"): labels_needed(
+                        budgets, curve.mean(axis=0), share * full
+                    )
+                    for share in _SHARES
+                },
+                "seconds_a_round": max(of_round),
+            }
+        )
+    files.write_csv(folder / "labels_needed.csv", needed)
+    figure = plots.label_efficiency(budgets, curves, full)
+    plots.save(figure, folder / "figures" / "accuracy.png")
+    return needed
