@@ -96,3 +96,26 @@ def test_reasons_to_stop():
         "In 2 rounds less than 1% of the predictions changed."
     )
     assert "at least 95.0%" in reason_to_stop(50, [{"low": 0.95, "changed": 1.0}], **choice)
+
+
+def test_network(config, quick):
+    """A small network is what learns: another one a round, measured on the same images."""
+    asked = dataclasses.replace(
+        config,
+        strategies=("random",),
+        network="convnet",
+        pool_size=40,
+        budgets=(20,),
+        epochs=1,
+        steps_per_epoch=2,
+    )
+    simulate(asked)
+    assert sorted(row["labels"] for row in table(asked)) == ["20", "40"]
+    assert all(0 <= float(row["accuracy"]) <= 1 for row in table(asked))
+
+
+def test_pool_is_no_larger_than_the_data(config):
+    images = simulation._load(dataclasses.replace(config, pool_size=10**6))
+    assert len(images.pool) == 4000
+    with pytest.raises(UsageError, match=r"--budgets of at most 4000.*Received: 5000"):
+        simulation._load(dataclasses.replace(config, pool_size=10**6, budgets=(5000,)))

@@ -118,7 +118,7 @@ class SimulationOptions(Experiment):
         least=1,
         may_change=True,
     )
-    pool_size: int = option("Images that may be labelled.", default=10_000, range=">= 1")
+    pool_size: int = option("Images that may be labelled, at most.", default=10_000, range=">= 1")
     test_size: int = option("Images that accuracy is measured on.", default=5_000, range=">= 1")
     budgets: tuple[int, ...] = option(
         "Labels after which a model learns and is measured.",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tfcaps import datasets, files, plots
+from tfcaps.datasets import sampling
+from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import share_out, time_left
 from tfcaps.labeling import strategies
 from tfcaps.labeling.candidates import NO_LABEL, Candidates
@@ -265,14 +267,16 @@ def _accuracy(learned: _Learned, images: _Images) -> float:
 
 def _load(config: SimulationOptions) -> _Images:
     """The first so many images of the seeded training set, and of the test set."""
-    data = datasets.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        train_examples=config.pool_size,
-        seed=config.seed,
-    )
+    data = datasets.load(config.dataset, data_dir=config.data_dir, seed=config.seed)
+    size = min(config.pool_size, len(data.train))
+    if size < config.budgets[-1]:
+        raise UsageError(
+            f"Expected --budgets of at most {size}, as many images as {config.dataset} has for the "
+            f"pool. Received: {config.budgets[-1]}"
+        )
+    pool = sampling.subset(data.train, size, seed=config.seed)
     test = data.test.take(np.arange(min(config.test_size, len(data.test))))
-    return _Images(data.train, test, data.class_names)
+    return _Images(pool, test, data.class_names)
 
 
 def _cell(folder: pathlib.Path, strategy: str, seed: int) -> pathlib.Path:
