@@ -40,6 +40,16 @@ def test_cosine():
     np.testing.assert_allclose(rates(config), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("warm_up", [0, 4])
+def test_linear(warm_up):
+    config = runs.plain(
+        "x", schedule="linear", learning_rate_decay=1.0, warmup_epochs=warm_up / STEPS
+    )
+    falling = 0.004 * (1 - np.arange(30) / 30)
+    rising = np.minimum(1.0, (np.arange(30) + 1) / (warm_up + 1))
+    np.testing.assert_allclose(rates(config), falling * rising, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("given", "warm_up"), [(None, 9), (1.0, 10)])
 def test_one_cycle(given, warm_up):
     config = runs.plain("x", schedule="one_cycle", learning_rate_decay=1.0, warmup_epochs=given)

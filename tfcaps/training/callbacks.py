@@ -48,6 +48,10 @@ class Recorder(keras.callbacks.Callback):
         )
 
 
+# How Keras calls the state of a generator.
+_GENERATOR = "seed_generator_state"
+
+
 class SeedEpochs(keras.callbacks.Callback):
     """Has what layers draw, such as dropout's masks, depend on seed and epoch alone.
 
@@ -64,8 +68,7 @@ class SeedEpochs(keras.callbacks.Callback):
         self.offset = offset
 
     def on_epoch_begin(self, epoch, logs=None):
-        weights = {id(weight) for weight in self.model.weights}
-        states = [state for state in self.model.variables if id(state) not in weights]
+        states = [v for v in self.model.variables if v.path.endswith(_GENERATOR)]
         for index, state in enumerate(states):
             drawn = np.random.PCG64([self.seed, epoch + self.offset, index])
             state.assign(drawn.random_raw(state.shape[0]).astype(state.dtype))
