@@ -61,6 +61,8 @@ def score_curves(
             linewidth=1.2,
         )
     canvas.style_chart(axes, title="Mean ± standard error", x_label=x_label, y_label=y_label)
+    if len(curves) > 2:  # room for a second line of the legend
+        axes.set_title(axes.get_title(loc="left"), fontsize=canvas.TITLE_SIZE, loc="left", pad=38)
     if all(float(point.x).is_integer() for points in curves.values() for point in points):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
