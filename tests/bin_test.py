@@ -392,6 +392,23 @@ def test_every_program_is_executable_and_short(program):
     assert len(lines) < 80
 
 
+class TestWrongValues:
+    """Of programs whose work has tests of its own: nas/layer_pruning and labeling."""
+
+    @pytest.mark.parametrize(
+        ("program", "flags", "words"),
+        [
+            ("prune_transformer", ["--model=x", "--task=imdb"], "to be one of sst2, cola"),
+            ("guided_labeling", ["--images=nowhere", "--classes=cat"], "Expected --classes"),
+        ],
+    )
+    def test_one_sentence(self, program, flags, words):
+        code, output, errors = run(program, *flags)
+        assert code == 1
+        assert words in errors.splitlines()[-1]
+        assert "Traceback" not in errors + output
+
+
 def test_every_program_is_tested():
     text = (runs.ROOT / "tests" / "bin_test.py").read_text()
     names = [path.name for path in (runs.ROOT / "bin").iterdir()]

@@ -31,6 +31,7 @@ RUNS = {"runs/mine": "small_run", "runs/resnet": "resnet_run"}
 STANDS_FOR = {
     "BLOCKS": "1,1,1",
     "DATASET": "mnist",
+    "DIR": str(runs.ROOT),  # what is gone on with is there
     "MODEL": "vgg",
     "N": "10",
     "ROUTING": "em",

@@ -55,7 +55,9 @@ def judged(quick, monkeypatch):
 
     monkeypatch.setattr(loop.Session, "train_epochs", train_epochs)
     monkeypatch.setattr(
-        ImageTask, "export", lambda *given: (given[-1] / "1").mkdir(parents=True, exist_ok=True)
+        ImageTask,
+        "export",
+        lambda *given, **_: (given[-1] / "1").mkdir(parents=True, exist_ok=True),
     )
 
 

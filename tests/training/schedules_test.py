@@ -97,7 +97,7 @@ def test_a_warm_up_that_rounds_to_the_whole_training_leaves_a_step():
     [
         ({"schedule": "cosine"}, "exponential only, not with --schedule=cosine. Received: 0.5"),
         ({"schedule": "constant"}, "exponential only, not with --schedule=constant. Received: 0.5"),
-        ({"schedule": "linear"}, "one of constant, exponential, cosine, one_cycle"),
+        ({"schedule": "steps"}, "one of constant, exponential, linear, cosine, one_cycle"),
         ({"warmup_epochs": 3}, "--warmup_epochs below --epochs=3. Received: 3.0"),
         ({"warmup_epochs": -0.5}, "--warmup_epochs >= 0. Received: -0.5"),
     ],

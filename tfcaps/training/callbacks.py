@@ -37,7 +37,9 @@ class Recorder(keras.callbacks.Callback):
         seconds = time.monotonic() - self._started
         row = {"epoch": epoch + 1, **readable(logs), "seconds": round(seconds, 3)}
         self.rows.append(row)
-        is_best = "val_loss" in row and early_stopping.best(self.rows) is row
+        is_best = (
+            any(name.startswith("val_") for name in row) and early_stopping.best(self.rows) is row
+        )
         self.directory.write_metrics(self.rows)
         checkpoints.save(
             self.directory.checkpoints,
