@@ -125,13 +125,15 @@ class PruningConfig(TextClassifierConfig):
             )
         return count
 
-    def final_sizes(self, num_layers: int) -> tuple[int, ...]:
+    def final_sizes(self, count: int) -> tuple[int, ...]:
         """The numbers of removed layers that are trained on all examples, ascending, 0 first.
 
+        Args:
+            count: how many layers are chosen.
+
         Raises:
-            UsageError: one is above the number of layers that are chosen.
+            UsageError: one is above that.
         """
-        count = self.count(num_layers)
         sizes = sorted({0, *(self.sizes or (count,))})
         self.expect("sizes", sizes[-1] <= count, f"of at most --prune_n_layers={count}")
         return tuple(sizes)

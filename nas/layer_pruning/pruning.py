@@ -65,11 +65,8 @@ def _tuner(
 ) -> tuple[ControllerTuner, Plan, RemovalRunner]:
     """The parts of a pruning, put together; wrong input is told before anything is written."""
     encoder = models.open_text_encoder(str(config.model))
-    plan = Plan(
-        _method(config, encoder.num_layers),
-        config.final_sizes(encoder.num_layers),
-        config.baselines,
-    )
+    method = _method(config, encoder.num_layers)
+    plan = Plan(method, config.final_sizes(method.count), config.baselines)
     encoder.packer(config.max_tokens)
     runner = RemovalRunner(config, encoder)
     folder.compare_data(config.dataset, runner.task.describe(runner.data))

@@ -241,6 +241,13 @@ class TestWrongInput:
         with pytest.raises(UsageError, match=words):
             config(places, "x", **changes)
 
+    def test_sizes(self, places):
+        """By default the whole encoder and the smallest; a file may have fewer than six layers."""
+        asked = config(places, "x", prune_n_layers=None)
+        assert [asked.count(layers) for layers in (2, 6, 7, 12)] == [1, 5, 6, 6]
+        assert asked.final_sizes(3) == (0, 3)
+        assert config(places, "x", sizes=(2, 1)).final_sizes(2) == (0, 1, 2)
+
     def test_published_names(self, places):
         assert config(places, "x", prune_method="perfect").prune_method == "exhaustive"
 
