@@ -89,6 +89,8 @@ class PruningConfig(TextClassifierConfig):
     removed_layers: tuple[int, ...] = dataclasses.field(default=(), init=False)
     patience: int = dataclasses.field(default=0, init=False)
     save_ckpts: bool = dataclasses.field(default=False, init=False)
+    # The trainings in the end are there to be scored on the test part.
+    test: bool = dataclasses.field(default=True, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
