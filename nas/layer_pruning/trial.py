@@ -65,12 +65,11 @@ class RemovalRunner:
 
     def _fine_tune(self, name: str, proposal: Removal) -> dict[str, float]:
         session = self.session(proposal)
-        with devices.deterministic():
-            session.train_epochs(
-                range(session.config.epochs),
-                schedules.callbacks(session.config, session.steps),
-                validate=False,
-            )
+        session.train_epochs(
+            range(session.config.epochs),
+            schedules.callbacks(session.config, session.steps),
+            validate=False,
+        )
         data: Any = session.data
         examples = data.test if proposal.role == FINAL else data.validation
         labels, outputs = probe.scores(

@@ -48,6 +48,14 @@ def test_says_what_it_needs(there, is_warned, monkeypatch, capsys):
     assert ("more than" in output.err) is is_warned
 
 
+def test_inputs_of_any_length_have_no_estimate(monkeypatch, capsys):
+    monkeypatch.setattr(measure, "machine_megabytes", lambda: 0.0)
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(5)])
+    model.compile("sgd")
+    memory.check(model, 7, UsageError)
+    assert capsys.readouterr().out == "20 weights.\n"
+
+
 def test_too_much_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "machine_megabytes", lambda: 0.001)
     with pytest.raises(UsageError) as caught:

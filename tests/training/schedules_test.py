@@ -40,6 +40,16 @@ def test_cosine():
     np.testing.assert_allclose(rates(config), expected, rtol=1e-4)
 
 
+def test_identity_is_that_of_the_rates():
+    alike = [runs.plain("x", warmup_epochs=w, seed=s) for w, s in ((0.5, 0), (0.5, 1))]
+    others = [runs.plain("x", warmup_epochs=w) for w in (0.4, 0.0)]
+    others.append(runs.plain("x", warmup_epochs=0.5, learning_rate_decay=0.7))
+    one, two, *rest = [schedules.identity(config, STEPS) for config in (*alike, *others)]
+    assert one == two
+    assert len({one, *rest}) == 4
+    assert schedules.identity(alike[0], STEPS + 1) != one
+
+
 @pytest.mark.parametrize("warm_up", [0, 4])
 def test_linear(warm_up):
     config = runs.plain(

@@ -48,6 +48,7 @@ def check(model: keras.Model, batch_size: int, too_large: Callable[[str], UsageE
 
     On a CPU, Linux ends a process that needs more than there is, and nobody is told why. So twice
     the memory of the machine is refused; from once on there is a warning, as this is an estimate.
+    Of inputs of unknown size, as texts are, only the weights are told.
 
     Args:
         model: the network, compiled.
@@ -57,6 +58,9 @@ def check(model: keras.Model, batch_size: int, too_large: Callable[[str], UsageE
     Raises:
         UsageError: it needs far more than the machine has.
     """
+    if any(None in tensor.shape[1:] for tensor in model.inputs):
+        print(f"{model.count_params():,} weights.")  # a text may be of any length
+        return
     needed = step_megabytes(model, batch_size)
     print(
         f"{model.count_params():,} weights; a step with {batch_size} examples needs about "

@@ -1,5 +1,6 @@
 """The learning rate over a training."""
 
+import json
 from typing import Any
 
 import keras
@@ -27,17 +28,17 @@ def callbacks(config: RunConfig, steps: int) -> list[keras.callbacks.Callback]:
     return [_RatePerStep(_schedule(config, steps, warm_up))]
 
 
-def identity(config: RunConfig, steps: int) -> tuple[Any, ...]:
+def identity(config: RunConfig, steps: int) -> str:
     """What a compiled step knows of the schedule: two of equal identity have the same rates.
 
     Args:
         config: what is asked for.
         steps: of an epoch.
     """
-    (callback, *_) = [*callbacks(config, steps), None]
-    if not isinstance(callback, _RatePerStep):
-        return (config.learning_rate,)  # is given to the step, epoch by epoch
-    return config.schedule, config.learning_rate, config.epochs, steps, config.warm_up
+    # Other callbacks give the rate to the step, epoch by epoch.
+    in_step = [each for each in callbacks(config, steps) if isinstance(each, _RatePerStep)]
+    known = [keras.saving.serialize_keras_object(each.schedule) for each in in_step]
+    return json.dumps([config.learning_rate, known])
 
 
 class _RatePerStep(keras.callbacks.Callback):
