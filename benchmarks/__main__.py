@@ -10,6 +10,7 @@ from benchmarks import (
     abstract_shapes,
     bundle_entropy,
     conv_layer,
+    convolution_ways,
     dense_layer,
     serving,
     train_step,
@@ -20,6 +21,8 @@ if __name__ == "__main__":
     dense_layer.main(rounds)
     conv_layer.main(rounds)
     train_step.main(rounds)
+    convolution_ways.main(rounds)
+    convolution_ways.main(rounds, "bfloat16")
     serving.main(rounds)
     bundle_entropy.main(rounds)
     abstract_shapes.main()

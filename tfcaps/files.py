@@ -210,15 +210,15 @@ class Work:
 
 RUN = Work("run", "run.json", "to resume it", ("checkpoints/*.keras", "metrics.csv"))
 SERIES = Work("series of runs", "run-1/run.json")
+PRUNING = Work("pruning", "trials/pruning.json", traces=("trials/state.json", "layer_files"))
 SEARCH = Work("search", "search/search.json", traces=("search/state.json", "history.csv"))
-PRUNING = Work("pruning", "trials/pruning.json", traces=("trials/state.json", "history.csv"))
 EXPERIMENT = Work("experiment", "experiment.json", traces=("cells.csv", "parts/*.npz"))
 EXPORT = Work("export", "1", option="output_dir")
 EXPLANATION = Work("explanation", "explanation.json")
 EVALUATION = Work("evaluation", "evaluation.json", option="output_dir")
 LABELING = Work("labeling", "labeling.json")
 STUDY = Work("study", "study.json", "to go on with it; without that folder a new one begins")
-_WORKS = (RUN, SERIES, SEARCH, PRUNING, EXPERIMENT)  # those whose folder --log_dir names
+_WORKS = (RUN, SERIES, PRUNING, SEARCH, EXPERIMENT)  # those whose folder --log_dir names
 
 
 class WorkFolder:

@@ -146,6 +146,16 @@ class TestPruning:
         again = models.open_text_encoder(tmp_path / "given" / "pruned")
         assert again.num_layers == 1
 
+    def test_lost_marker(self, places, pruned, tmp_path):
+        folder = tmp_path / "lost"
+        shutil.copytree(pruned[0], folder)
+        (folder / "trials" / "pruning.json").unlink()
+        for resume in (False, True):
+            with pytest.raises(
+                UsageError, match=r"Expected trials/pruning\.json beside trials/state"
+            ):
+                layer_pruning.prune_transformer(config(places, folder, resume=resume))
+
     def test_refuses_what_differs(self, places, pruned):
         asked = config(places, pruned[0], resume=True)
         with pytest.raises(UsageError, match="Expected --seeds=1, as the pruning"):
