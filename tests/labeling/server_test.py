@@ -96,6 +96,21 @@ def test_wrong_clicks_keep_no_others_back(folder):
     assert pool.labels() == {0: "dark", 2: "dark"}
 
 
+@pytest.mark.parametrize("wrong", [{"image": [1]}, {"image": {}}, {"label": ["dark"]}])
+def test_whoever_waits_beside_a_malformed_click_is_answered(folder, wrong):
+    app, pool, _ = application(folder)
+
+    async def send():
+        async with client(app) as one:
+            sent = [click(3) | {"identity": "a"}, click(4) | wrong | {"identity": "b"}, click(5)]
+            posts = [one.post("/clicks", json={"by": "tab", "clicks": [each]}) for each in sent]
+            answers = await asyncio.wait_for(asyncio.gather(*posts), 20)
+            assert [answer.status_code for answer in answers] == [200, 400, 200]
+
+    asyncio.run(send())
+    assert set(pool.labels()) == {3, 5}
+
+
 def test_full_disk_is_told(folder, monkeypatch):
     app, pool, _ = application(folder)
     record = pool.record

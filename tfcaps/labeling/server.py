@@ -215,18 +215,18 @@ class _Writer:
         together = [click for clicks, _ in waiting for click in clicks]
         try:
             found = await asyncio.to_thread(self._session.record, together)
-        except UsageError:
-            # One of them is wrong: each by itself.
-            for clicks, future in waiting:
-                try:
-                    future.set_result(await asyncio.to_thread(self._session.record, clicks))
-                except (UsageError, OSError) as error:
-                    future.set_exception(error)
-            return
         except OSError as error:
             print(error, file=sys.stderr)
             for _, future in waiting:
                 future.set_exception(error)
+            return
+        except Exception:
+            # One of them is wrong, in whatever way: each by itself, and whoever waits is answered.
+            for clicks, future in waiting:
+                try:
+                    future.set_result(await asyncio.to_thread(self._session.record, clicks))
+                except Exception as error:
+                    future.set_exception(error)
             return
         for clicks, future in waiting:
             future.set_result(found[: len(clicks)])
