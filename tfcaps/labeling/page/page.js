@@ -12,7 +12,7 @@ let current = 0;
 let again = null;        // a labelled image that was chosen to be looked at again
 let isSending = false;
 let isAsking = false;
-let wasFailing = false;
+let failing = "";        // why clicks can't be sent at the moment
 
 const unsent = () => JSON.parse(localStorage.getItem(store) || "[]");
 const keep = (clicks) => localStorage.setItem(store, JSON.stringify(clicks));
@@ -45,6 +45,7 @@ function decide(kind, label) {
 
 function push(click) {
   keep([...unsent(), { ...click, by, identity: crypto.randomUUID() }]);
+  tellKept();
   send();
 }
 
@@ -72,16 +73,20 @@ async function send() {
         if (click.kind === "undo" && image && click.by === by) bringBack(image);
       });
     }
-    if (wasFailing) { tell(""); wasFailing = false; }
+    if (failing) { failing = ""; tell(""); }
   } catch (error) {
-    wasFailing = true;
-    const why = error.status ? error.message : "The server can't be reached.";
-    tell(`${why} ${unsent().length} clicks are kept here and sent again.`);
+    failing = error.status ? error.message : "The server can't be reached.";
+    tellKept();
     setTimeout(send, 1000);
   } finally {
     isSending = false;
     count();
   }
+}
+
+// Also at each click between two tries, so that the number is never an older one.
+function tellKept() {
+  if (failing) tell(`${failing} ${unsent().length} clicks are kept here and sent again.`);
 }
 
 function bringBack(item) {
