@@ -10,6 +10,7 @@ from tfcaps import initializers, losses, metrics, optimizers, routing
 # Each public class with arguments that aren't its defaults.
 CASES = {
     "loss margin": lambda: losses.MarginLoss(0.8, 0.2, 0.25, name="other"),
+    "loss smoothed cross-entropy": lambda: losses.SmoothedCrossEntropy(0.25, name="other"),
     "loss sparse margin": lambda: losses.SparseMarginLoss(0.8, 0.2, 0.25, name="other"),
     "loss reconstruction": lambda: losses.ReconstructionLoss(name="other"),
     "metric t": lambda: metrics.TScore(name="other"),

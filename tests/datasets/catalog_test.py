@@ -162,7 +162,7 @@ class TestPreprocessing:
 
     def test_an_unknown_kind(self):
         with pytest.raises(
-            UsageError, match=r"among paper, blocks, efficient, none\. Received: best$"
+            UsageError, match=r"among paper, blocks, fast, efficient, none\. Received: best$"
         ):
             datasets.preprocessing("mnist", "best")
 

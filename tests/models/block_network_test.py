@@ -121,6 +121,18 @@ class TestForwardPass:
         dense = backend.weights(model.get_layer("logits"))
         assert_close(model(IMAGES), x @ dense["kernel"] + dense["bias"])
 
+    def test_pooled_stem(self):
+        """The largest of each 2×2 places of the stem's map; the last ones stand alone."""
+        model = network("resnet", blocks=(1, 1), widths=(4, 6), stem="pooled")
+        plain = network("resnet", blocks=(1, 1), widths=(4, 6), stem="cifar")
+        plain.set_weights(model.get_weights())
+        stem = keras.Model(plain.input, plain.get_layer("stem_relu").output)
+        maps = np.pad(backend.numpy(stem(IMAGES)), [(0, 0), (0, 1), (0, 0), (0, 0)])
+        largest = maps.reshape(len(maps), 5, 2, 4, 2, -1).max(axis=(2, 4))
+        pooled = keras.Model(model.input, model.get_layer("stem_pooling").output)
+        assert_close(pooled(IMAGES), largest)
+        assert model.stem == "pooled"
+
     @pytest.mark.parametrize(("width", "pooled"), [(50, False), (51, True)])
     def test_wide_images_are_pooled(self, width, pooled):
         images = np.random.default_rng(0).normal(size=(2, 6, width, 1)).astype("float32")
@@ -429,7 +441,7 @@ def test_on_jax(tmp_path):
         ({"widths": (4, -6)}, "widths to be a positive integer. Received: -6"),
         ({"widths": (4, 0)}, "widths to be a positive integer. Received: 0"),
         ({"kind": "densenet"}, "fnn, vgg, resnet. Received: 'densenet'"),
-        ({"stem": "none"}, "imagenet, cifar. Received: 'none'"),
+        ({"stem": "none"}, "imagenet, cifar, pooled. Received: 'none'"),
         ({"num_classes": 0}, "num_classes to be a positive integer. Received: 0"),
         ({"input_shape": (8, 8)}, r"\(H, W, C\). Received: \(8, 8\)"),
         ({"input_shape": (8, 0, 3)}, "size of an image to be a positive integer. Received: 0"),

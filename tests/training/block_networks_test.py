@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_json_and_back():
     ("changes", "message"),
     [
         ({"model": "mlp"}, "--model to be one of fnn, vgg, resnet. Received: mlp"),
-        ({"stem": "big"}, "--stem to be one of imagenet, cifar. Received: big"),
+        ({"stem": "big"}, "--stem to be one of imagenet, cifar, pooled. Received: big"),
         ({"blocks": (0, 0, 0, 0)}, "at least one block. Received: 0,0,0,0"),
         ({"blocks": (1, -1)}, "--blocks to be integers >= 0, separated by commas. Received: 1,-1"),
         ({"blocks": ["1", "x"]}, "Received: 1,x"),
@@ -81,3 +82,44 @@ def test_another_network_is_no_resumed_run(name):
     changes = {"blocks": (1, 1, 1, 1), "model": "vgg", "stem": "cifar", "steps_per_epoch": 3}
     later = dataclasses.replace(config(), **{name: changes[name]})
     assert later.settled()[name] != config().settled()[name]
+
+
+class TestRecipe:
+    def test_published(self):
+        found = config()
+        assert (found.learning_rate, found.batch_size, found.epochs) == (1e-3, 64, 120)
+        assert (found.precision, found.stem, found.label_smoothing) == ("float32", "imagenet", 0.0)
+        assert type(found.task()._optimizer()).__name__ == "Lookahead"
+
+    def test_fast(self):
+        found = config(recipe="fast")
+        assert (found.schedule, found.epochs, found.stem) == ("one_cycle", 20, "pooled")
+        assert (found.precision, found.augmentation) == ("auto", "fast")
+        optimizer = found.task()._optimizer().get_config()
+        assert (optimizer["momentum"], optimizer["nesterov"]) == (0.9, True)
+        assert optimizer["weight_decay"] == 5e-4
+
+    @pytest.mark.parametrize("batch_size, rate", [(128, 0.1), (256, 0.2), ("512", 0.4)])
+    def test_rate_grows_with_the_batch(self, batch_size, rate):
+        found = config(recipe="fast", batch_size=int(batch_size))
+        assert found.learning_rate == pytest.approx(rate)
+
+    def test_what_is_given_stays(self):
+        asked = {"learning_rate": 0.05, "stem": "cifar", "label_smoothing": 0.0, "epochs": 3}
+        found = config(recipe="fast", **asked)
+        assert {name: getattr(found, name) for name in asked} == asked
+        again = BlockNetworkConfig.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert again == found
+
+    @pytest.mark.parametrize(
+        "changes, message",
+        [
+            ({"recipe": "slow"}, "--recipe to be one of paper, fast. Received: slow"),
+            ({"label_smoothing": 1.0}, r"--label_smoothing in [0, 1). Received: 1.0"),
+            ({"recipe": "fast", "batch_size": 0}, "--batch_size >= 1. Received: 0"),
+        ],
+        ids=str,
+    )
+    def test_wrong(self, changes, message):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            config(**changes)

@@ -5,7 +5,7 @@ import re
 from tfcaps.errors import UsageError
 
 KINDS = ("fnn", "vgg", "resnet")
-STEMS = ("imagenet", "cifar")
+STEMS = ("imagenet", "cifar", "pooled")
 _BLOCK_NAME = re.compile(r"stage(\d+)_block(\d+)")
 # The papers' names of depths: blocks of the four stages.
 _BLOCK_COUNTS = {

@@ -37,7 +37,8 @@ class BlockNetwork(ImageClassifier):
         widths: for each stage the filters of a convolution, or the units of a dense layer. The
             stem has those of the first stage. Default (64, 128, 256, 512).
         stem: "imagenet": 7×7, stride 2, and 3×3 max pooling, stride 2, for images wider than 50
-            pixels; "cifar": 3×3, stride 1, for small images. Default "imagenet".
+            pixels; "cifar": 3×3, stride 1, for small images; "pooled": the same and 2×2 max pooling,
+            so that wider stages cost as much. Default "imagenet".
         dtype: Keras dtype policy of the layers. Default: the global one. Logits are float32, or
             float64 where the policy is.
         name: Default: that of the class.
@@ -87,7 +88,7 @@ class BlockNetwork(ImageClassifier):
     kind = argument("kind", '"fnn", "vgg" or "resnet".')
     blocks = argument("blocks", "The blocks' numbers, for each stage.")
     widths = argument("widths", "Filters, or units, of each stage.")
-    stem = argument("stem", '"imagenet" or "cifar".')
+    stem = argument("stem", '"imagenet", "cifar" or "pooled".')
 
     @property
     def block_names(self) -> tuple[str, ...]:
@@ -179,7 +180,7 @@ def _stem(config):
     common = {"dtype": config["dtype"]}
     if config["kind"] == "fnn":
         return [keras.layers.Flatten(name="stem_flatten", **common)]
-    is_small = config["stem"] == "cifar"
+    is_small = config["stem"] != "imagenet"
     layers = [
         keras.layers.Conv2D(
             config["widths"][0],
@@ -194,9 +195,12 @@ def _stem(config):
         keras.layers.BatchNormalization(**BATCH_NORMALIZATION, name="stem_bn", **common),
         keras.layers.ReLU(name="stem_relu", **common),
     ]
-    if not is_small and config["input_shape"][1] > _WIDEST_UNPOOLED:
-        pooling = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pooling", **common)
-        layers.append(pooling)
+    is_wide = config["input_shape"][1] > _WIDEST_UNPOOLED
+    pooled = {"imagenet": 3 if is_wide else None, "cifar": None, "pooled": 2}[config["stem"]]
+    if pooled:
+        layers.append(
+            keras.layers.MaxPooling2D(pooled, 2, padding="same", name="stem_pooling", **common)
+        )
     return layers
 
 
