@@ -232,8 +232,8 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
         dataset_name: As `load` takes it.
         kind: `paper`: the augmentation of the papers on capsules; `blocks`: that of the paper on
             conflicting bundles; `fast`: the same without changes of brightness, and at most 4
-            pixels over the border; `efficient`: that of the paper on Efficient-CapsNet; `none`: pixels
-            scaled to [0, 1] only.
+            pixels over the border; `efficient`: that of the paper on Efficient-CapsNet; `none`:
+            pixels scaled to [0, 1] only.
 
     Raises:
         UsageError: The data set or the kind is unknown, or the paper has none for this set.

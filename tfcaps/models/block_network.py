@@ -37,8 +37,8 @@ class BlockNetwork(ImageClassifier):
         widths: for each stage the filters of a convolution, or the units of a dense layer. The
             stem has those of the first stage. Default (64, 128, 256, 512).
         stem: "imagenet": 7×7, stride 2, and 3×3 max pooling, stride 2, for images wider than 50
-            pixels; "cifar": 3×3, stride 1, for small images; "pooled": the same and 2×2 max pooling,
-            so that wider stages cost as much. Default "imagenet".
+            pixels; "cifar": 3×3, stride 1, for small images; "pooled": the same and 2×2 max
+            pooling, so that wider stages cost as much. Default "imagenet".
         dtype: Keras dtype policy of the layers. Default: the global one. Logits are float32, or
             float64 where the policy is.
         name: Default: that of the class.
