@@ -3,14 +3,18 @@ from .architecture import Architecture as Architecture, grow as grow, prune as p
 from .configuration import SearchConfig as SearchConfig
 from .folders import SearchFolder as SearchFolder
 from .records import (
+    Comparison as Comparison,
     Decision as Decision,
     Proposal as Proposal,
     Record as Record,
+    holm as holm,
     lineage as lineage,
 )
 from .rules import (
     RULES as RULES,
+    Bounds as Bounds,
     GrowAndPrune as GrowAndPrune,
+    GrowWhileTraining as GrowWhileTraining,
     PruneAllStages as PruneAllStages,
     PruneConflicts as PruneConflicts,
     PruneFirstStage as PruneFirstStage,

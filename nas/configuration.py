@@ -8,7 +8,7 @@ from nas.architecture import Architecture
 from nas.rules import RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, fields, option
+from tfcaps.options import changed, fields, of, option
 from tfcaps.training import BlockNetworkConfig
 
 
@@ -36,26 +36,75 @@ class SearchConfig(BlockNetworkConfig):
         help="Folder of the search (runs/DATASET-search-RULE-TIME).",
     )
     rule: str = option(
-        "What the search does: prune what conflicts, in the first stage or in all stages, or grow "
-        "and prune resnets.",
-        default="all_stages",
+        "What the search does: auto: it trains one resnet, which grows and loses blocks meanwhile; "
+        "first_stage, all_stages: it prunes what conflicts, there; grow_and_prune: it trains the "
+        "children of each round.",
+        default="auto",
         choices=RULES.names,
+    )
+    recipe: str = changed(
+        BlockNetworkConfig,
+        "recipe",
+        default=None,
+        help=f"{of(fields(BlockNetworkConfig)['recipe']).help.removesuffix('.')} "
+        "(auto: fast; else paper).",
+    )
+    max_hours: float = option(
+        "Of auto: hours that search and final training take together.",
+        default=3.0,
+        range="> 0",
+        may_change=True,
+    )
+    max_parameters: int | None = option(
+        "Of auto: weights that a network may grow to.", default=None, range=">= 1", may_change=True
+    )
+    max_flops: float | None = option(
+        "Of auto: floating point operations for an image that it may grow to.",
+        default=None,
+        range="> 0",
+        may_change=True,
+    )
+    max_milliseconds: float | None = option(
+        "Of auto: milliseconds for an image, on this machine, that it may grow to.",
+        default=None,
+        range="> 0",
+        may_change=True,
+    )
+    cost: str = option(
+        "Of auto: what the gain of a new block is divided by.",
+        default="milliseconds",
+        choices=("milliseconds", "flops", "parameters"),
+        may_change=True,
+    )
+    significance: float = option(
+        "Of auto: probability that a search grows where no block helps.",
+        default=0.05,
+        range="in (0, 1)",
+        may_change=True,
     )
     model: str = changed(
         BlockNetworkConfig,
         "model",
         default=None,
-        help="Start network (vgg; to grow and prune: resnet).",
+        help="Start network (to grow: resnet; to prune: vgg).",
     )
     num_layers: int = changed(
         BlockNetworkConfig,
         "num_layers",
         default=None,
-        help="Its depth: 4, 10, 20, …, 120 (120; to grow and prune: 10).",
+        help="Its depth: 4, 10, 20, …, 120 (to grow: 10; to prune: 120).",
+    )
+    epochs: int = changed(
+        BlockNetworkConfig,
+        "epochs",
+        default=None,
+        help="Epochs of the final training; 0: of auto, as many as --max_hours leaves (auto: 0; "
+        "else as the recipe has it).",
+        range=">= 0",
     )
     check_epochs: int = option(
-        "Epochs of a trial, with a check after each; --epochs: of the training.",
-        default=10,
+        "Epochs of a trial, of auto of the first one, with a check after each (auto: 1; else 10).",
+        default=None,
         range=">= 1",
     )
     final_steps_per_epoch: int = option(
@@ -67,10 +116,16 @@ class SearchConfig(BlockNetworkConfig):
     max_trials: int = option("Trials at most.", default=40, range=">= 1", may_change=True)
     allow_empty_stages: bool = option("Stages may lose all their blocks.", default=False)
     tolerance: float = option(
-        "Validation accuracy that a pruning may cost.", default=0.005, range=">= 0"
+        "Validation accuracy that a pruning may cost.",
+        default=0.005,
+        range=">= 0",
+        may_change=True,
     )
     gain_threshold: float = option(
-        "Validation accuracy that another block has to bring.", default=0.002, range=">= 0"
+        "Of grow_and_prune: validation accuracy that another block has to bring.",
+        default=0.002,
+        range=">= 0",
+        may_change=True,
     )
     grace: int = option("Rounds in which a new block is not pruned.", default=2, range=">= 0")
     init: str = option(
@@ -106,7 +161,15 @@ class SearchConfig(BlockNetworkConfig):
         rule = self.rule_class
         object.__setattr__(self, "model", self.model or rule.start_kind)
         object.__setattr__(self, "num_layers", self.num_layers or rule.start_layers)
+        own = {"recipe": rule.recipe, "check_epochs": rule.check_epochs}
+        if rule.is_timed:
+            # What goes on from a high rate has no cycle any more.
+            own |= {"epochs": 0, "schedule": "linear"}
+        for name, value in own.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         super().__post_init__()
+        self.expect("epochs", self.epochs > 0 or rule.is_timed, "> 0 but with --rule=auto")
         if self.model not in rule.kinds:
             raise UsageError(
                 f"Expected --model={' or '.join(rule.kinds)} for --rule={self.rule}. "
@@ -129,7 +192,7 @@ class SearchConfig(BlockNetworkConfig):
         return Architecture(self.model, blocks, self.widths, self.stem)
 
     def training(
-        self, log_dir: str | os.PathLike, architecture: Architecture
+        self, log_dir: str | os.PathLike, architecture: Architecture, epochs: int
     ) -> BlockNetworkConfig:
         """The final training of an architecture, which goes on where it was stopped."""
         common = {name: getattr(self, name) for name in fields(BlockNetworkConfig)}
@@ -139,6 +202,7 @@ class SearchConfig(BlockNetworkConfig):
             "blocks": architecture.counts,
             "widths": architecture.widths,
             "stem": architecture.stem,
+            "epochs": epochs,
             "steps_per_epoch": self.final_steps_per_epoch,
             "resume": True,
         }

@@ -7,7 +7,8 @@ from typing import Any
 
 from nas.architecture import Architecture
 
-START, PRUNE, KEEP = "start", "prune", "keep"
+START, PRUNE, KEEP, TRAIN_ON = "start", "prune", "keep", "train on"
+GROW = "grow "
 COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
 
 
@@ -17,15 +18,20 @@ class Proposal:
 
     Args:
         round: from 0 on.
-        role: "start", "prune", "keep", or "grow S" for stage S.
+        role: "start", "prune", "keep", "grow S" for stage S, "prune NAME" for a block, "train on".
         architecture: of the network.
         parent: identity of the trial whose weights it starts from; "": from random ones.
+        epochs: how long it trains; 0: as long as all trials of the search do.
+        first_epoch: number of its first epoch, on which the order of the examples depends; None: by
+            its round.
     """
 
     round: int
     role: str
     architecture: Architecture
     parent: str = ""
+    epochs: int = 0
+    first_epoch: int | None = None
 
     def to_values(self) -> dict[str, str | int]:
         """The proposal as a trial of keras-tuner carries it, from machine to machine if need be.
@@ -36,11 +42,14 @@ class Proposal:
         >>> Proposal.from_values(proposal.to_values()) == proposal
         True
         """
+        own = {} if self.first_epoch is None else {"first_epoch": self.first_epoch}
         return {
             "round": self.round,
             "role": self.role,
             "architecture": self.architecture.to_json(),
             "parent": self.parent,
+            **({"epochs": self.epochs} if self.epochs else {}),
+            **own,
         }
 
     @classmethod
@@ -51,7 +60,99 @@ class Proposal:
             role=str(values["role"]),
             architecture=Architecture.from_json(str(values["architecture"])),
             parent=str(values["parent"]),
+            epochs=int(values.get("epochs", 0)),
+            first_epoch=int(values["first_epoch"]) if "first_epoch" in values else None,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What a change does to a network, by the examples of the validation split, one by one.
+
+    Args:
+        change: "grow S" for a block more in stage S, or "prune NAME" for a block less.
+        gain: mean of (loss without the change − loss with it), in nats; below 0 it makes it worse.
+        error: standard error of that mean.
+        won: how many examples only the changed network classifies rightly.
+        lost: how many only the network as it is does.
+        examples: how many there are.
+        flops: of the changed network, for one image.
+        parameters: of it.
+        milliseconds: for an image, measured where the trial was made.
+    """
+
+    change: str
+    gain: float
+    error: float
+    won: float
+    lost: float
+    examples: float
+    flops: float
+    parameters: float
+    milliseconds: float
+
+    def to_numbers(self, prefix: str) -> dict[str, float]:
+        """The comparison as a trial's numbers carry it: PREFIX, CHANGE/, and the name of each."""
+        numbers = dataclasses.asdict(self)
+        del numbers["change"]
+        return {f"{prefix}{self.change}/{name}": value for name, value in numbers.items()}
+
+    @property
+    def is_growth(self) -> bool:
+        """Whether a block comes; else one goes."""
+        return self.change.startswith(GROW)
+
+    @property
+    def no_gain(self) -> float:
+        """The p-value of a gain as large, if there were none: a one-sided paired t test."""
+        from scipy import stats
+
+        if not self.error > 0:
+            return 0.0 if self.gain > 0 else 1.0
+        return float(stats.t.sf(self.gain / self.error, self.examples - 1))
+
+    def too_costly(self, tolerance: float) -> float:
+        """The p-value of a loss as small, if the change cost as many examples as are tolerated.
+
+        With d = lost − won, of n examples, and t, the tolerated number, it is the one-sided p of
+        (t − d) / √(lost + won − d² / n).
+
+        Args:
+            tolerance: share of the examples.
+        """
+        from scipy import stats
+
+        tolerated = math.floor(tolerance * self.examples)
+        difference, discordant = self.lost - self.won, self.lost + self.won
+        spread = math.sqrt(max(discordant - difference**2 / self.examples, 0.0))
+        if not spread > 0:
+            return 0.0 if difference <= tolerated else 1.0
+        return float(stats.norm.sf((tolerated - difference) / spread))
+
+
+def holm(values: Mapping[str, float], level: float) -> list[str]:
+    """The names of the hypotheses that are refuted, when all of them are tested together.
+
+    The smallest of m values of p is compared with level / m, the next one with level / (m − 1), and
+    so on until one is above: at most with the probability `level` is any of them refuted wrongly.
+
+    Args:
+        values: p of each hypothesis, by name.
+        level: of the family.
+
+    Example:
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03}, 0.05)      # 0.03 > 0.05 / 2
+    ['a']
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    refuted: list[str] = []
+    for name in sorted(values, key=lambda name: values[name]):
+        if values[name] > level / (len(values) - len(refuted)):
+            break
+        refuted.append(name)
+    return refuted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +169,9 @@ class Record:
         parameters: of the network.
         milliseconds: for an image, measured where the trial was made.
         seconds: of the trial.
+        epoch_seconds: of one of its epochs, once the graph is there.
+        pause_seconds: between two epochs of a training, for what is measured there.
+        comparisons: what changes of the network would do.
         message: of a failed trial.
     """
 
@@ -80,7 +184,21 @@ class Record:
     parameters: float = math.nan
     milliseconds: float = math.nan
     seconds: float = math.nan
+    epoch_seconds: float = math.nan
+    pause_seconds: float = math.nan
+    comparisons: tuple[Comparison, ...] = ()
     message: str = ""
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Of the trial, for all but its epochs: a process, graphs, measurements."""
+        return self.seconds - self.proposal.epochs * self.epoch_seconds
+
+    @property
+    def accuracy_error(self) -> float:
+        """Standard error of the accuracy; NaN where nobody knows how many examples there were."""
+        examples = next((each.examples for each in self.comparisons), math.nan)
+        return math.sqrt(self.accuracy * (1.0 - self.accuracy) / examples)
 
     @property
     def conflicting_blocks(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import concurrent.futures.process
 import dataclasses
+import itertools
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,7 @@ def _row(record: Record) -> dict[str, Any]:
         "sum_of_entropies": _number(math.fsum(entropies), 6) if is_known else "",
         "conflicts": len(conflicting) if is_known else "",
         "val_accuracy": _number(record.accuracy, 6),
+        "val_error": _number(record.accuracy_error, 6),
         "parameters": _number(record.parameters, 0),
         "flops": _number(record.flops, 0),
         "ms_per_image": _number(record.milliseconds, 4),
@@ -171,6 +173,7 @@ def write_report(
         for record in summary.records
         if record.message
     ]
+    evidence = _evidence(summary.records)
     text = f"""# Auto-tune: {config.dataset}, {_name(start)} → {_name(final)}
 
 Rule `{config.rule}`, {len(summary.records)} trials. The search ended, as {summary.reason}.
@@ -186,10 +189,43 @@ Time and memory were measured here, on batches of {_BATCH_SIZE} images.
 Accuracy is that at the trial's end; {config.rule_class.on_accuracies}
 
 {trials}
-{"".join(failures)}
+{"".join(failures)}{evidence}
 Repeat it from this folder with `auto_tune --flagfile={directory.flags.name} --log_dir=NEW_FOLDER`.
 """
     files.write_text(directory.report, text)
+
+
+def _evidence(records: Sequence[Record]) -> str:
+    """What each decision rests on; nothing where the trials were not compared with changes."""
+    followed = {
+        record.name: following.proposal.role
+        for record, following in itertools.pairwise(records)
+        if following.proposal.parent == record.name
+    }
+    rows = [
+        [
+            str(record.proposal.round),
+            each.change,
+            f"{1e3 * each.gain:+.2f} ± {1e3 * each.error:.2f}",
+            f"{each.won:.0f}",
+            f"{each.lost:.0f}",
+            f"{each.milliseconds:.3g}",
+            "was made" if followed.get(record.name) == each.change else "",
+        ]
+        for record in records
+        for each in record.comparisons
+    ]
+    if not rows:
+        return ""
+    header = ["round", "change", "gain, 1/1000 nat", "won", "lost", "ms per image", ""]
+    return f"""
+## Evidence
+
+After each trial, on the validation split, image by image: what the loss would gain by a change,
+with its standard error; how many images only the changed network classifies rightly, and how many
+only the one as it is.
+
+{_table(header, rows)}"""
 
 
 def _changes(summary, start, final, results, start_results) -> list[list[str]]:

@@ -7,11 +7,26 @@ a class here, or in another file of this package, and to register it.
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.architecture import Architecture, grow, prune
-from nas.records import COMPLETED, FAILED, KEEP, PRUNE, RUNNING, START, Decision, Proposal, Record
+from nas.records import (
+    COMPLETED,
+    FAILED,
+    GROW,
+    KEEP,
+    PRUNE,
+    RUNNING,
+    START,
+    TRAIN_ON,
+    Comparison,
+    Decision,
+    Proposal,
+    Record,
+    holm,
+)
 from tfcaps.errors import UsageError
 from tfcaps.models.block_names import KINDS, block_name, stage_of
 from tfcaps.registry import Registry
@@ -37,6 +52,13 @@ class Rule(abc.ABC):
     start_kind: ClassVar[str] = "vgg"
     start_layers: ClassVar[int] = 120
     kinds: ClassVar[tuple[str, ...]] = KINDS
+    # How networks are trained, and the epochs of a trial, where nothing else is asked for.
+    recipe: ClassVar[str] = "paper"
+    check_epochs: ClassVar[int] = 10
+    # Whether a trial ends with a comparison of its network with what changes would make of it.
+    compares: ClassVar[bool] = False
+    # Whether the time of search and final training is bounded, and divided by the rule.
+    is_timed: ClassVar[bool] = False
     # What the report says of the accuracies at the trials' ends.
     on_accuracies: ClassVar[str] = (
         "a conflict at the last block ends a trial, so accuracies here don't compare."
@@ -53,6 +75,24 @@ class Rule(abc.ABC):
     @abc.abstractmethod
     def decide(self, records: Sequence[Record]) -> Decision:
         """The next step after these trials."""
+
+    @property
+    def plan(self) -> str:
+        """What the search will do, in a sentence for its beginning."""
+        return (
+            f"The search begins with {self.start.kind} of blocks "
+            f"{','.join(map(str, self.start.counts))}."
+        )
+
+    def final_epochs(self, records: Sequence[Record], asked: int) -> int:
+        """Epochs of the final training after these trials.
+
+        Args:
+            records: of all trials.
+            asked: what the configuration says.
+        """
+        del records
+        return asked
 
 
 class PruneConflicts(Rule):
@@ -324,3 +364,264 @@ class GrowAndPrune(Rule):
             visited=state.visited | {grown[best].proposal.architecture.counts},
             births={**state.births, newest: state.round},
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What a network may have at most; None: any number.
+
+    Args:
+        flops: for one image.
+        parameters: weights.
+        milliseconds: for one image, on this machine.
+    """
+
+    flops: float | None = None
+    parameters: float | None = None
+    milliseconds: float | None = None
+
+    def admit(self, found: Record | Comparison) -> bool:
+        """Whether a network is within all bounds."""
+        limits = dataclasses.asdict(self).items()
+        return all(limit is None or getattr(found, name) <= limit for name, limit in limits)
+
+
+@RULES.register("auto")
+class GrowWhileTraining(Rule):
+    """One network that is trained all the time, and grows and loses blocks meanwhile.
+
+    A trial trains the network of the one before for a while, and ends with comparisons: what a
+    block more at the end of each stage would gain, and what each block is worth (`candidates`).
+    No other network is trained, so that a search takes as long as one training. Then
+
+    1. after the first trial, which shows how long an epoch takes, it is trained on;
+    2. a block goes whose absence costs fewer examples than tolerated, by a paired test, unless it
+       is new: of those the one that costs the fewest. Its stage doesn't grow any more;
+    3. else a block comes whose gain is above 0, by a paired test: of those the one with the best
+       gain per additional cost, within the bounds, and not so large that the final training would
+       have fewer than `least_epochs` epochs;
+    4. else the network is trained on as it is.
+
+    All tests of a trial are a family (`holm`). The n-th trial after a change has the level
+    α / (n (n + 1)), which is α for all of them together, so that α is also the probability that a
+    search ever grows where no block helps.
+
+    After half of the time the search is over. The rest is for the final training, in which the
+    learning rate falls to 0.
+
+    Args:
+        start: a residual architecture.
+        hours: of search and final training together. Default 3.
+        tolerance: accuracy that a pruning may cost. Default 0.005.
+        significance: α. Default 0.05.
+        grace: trials in which a new block is not pruned. Default 2.
+        cost: what a gain is divided by: "milliseconds", "flops" or "parameters". Default
+            "milliseconds".
+        bounds: of the network. Default: none.
+        least_epochs: of the final training, for a network to grow. Default 10.
+        check_epochs: of the first trial; later ones have more where these are short. Default 1.
+
+    Raises:
+        UsageError: the architecture is not residual.
+    """
+
+    inherits = True
+    start_kind = "resnet"
+    start_layers = 10
+    kinds = ("resnet",)
+    recipe = "fast"
+    check_epochs = 1
+    compares = True
+    is_timed = True
+    on_accuracies = "a trial goes on with the network of the one before, at the full learning rate."
+
+    # Of the time, and trials in it if each takes as long as is aimed at.
+    _SEARCHING = 0.5
+    _TRIALS = 8
+    # Of the time that is left, for evaluations, figures and the export.
+    _TRAINING = 0.9
+
+    def __init__(
+        self,
+        start: Architecture,
+        *,
+        hours: float = 3.0,
+        tolerance: float = 0.005,
+        significance: float = 0.05,
+        grace: int = 2,
+        cost: str = "milliseconds",
+        bounds: Bounds = Bounds(),
+        least_epochs: int = 10,
+        check_epochs: int = 1,
+    ):
+        if start.kind not in self.kinds:
+            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
+        super().__init__(start)
+        self.seconds = 3600.0 * hours
+        self.tolerance = tolerance
+        self.significance = significance
+        self.grace = grace
+        self.cost = cost
+        self.bounds = bounds
+        self.least_epochs = least_epochs
+        self.first_epochs = check_epochs  # of the first trial
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(
+            config.start,
+            hours=config.max_hours,
+            tolerance=config.tolerance,
+            significance=config.significance,
+            grace=config.grace,
+            cost=config.cost,
+            bounds=Bounds(config.max_flops, config.max_parameters, config.max_milliseconds),
+            check_epochs=config.check_epochs,
+        )
+
+    @property
+    def plan(self) -> str:
+        minutes = self.seconds / 60
+        return (
+            f"{super().plan} It grows and loses blocks while it is trained, for about "
+            f"{self._SEARCHING * minutes:.0f} minutes, and is trained to the end in the "
+            f"{(1 - self._SEARCHING) * minutes:.0f} minutes that follow."
+        )
+
+    @property
+    def search_seconds(self) -> float:
+        """After so many no trial begins any more."""
+        return self._SEARCHING * self.seconds
+
+    def decide(self, records: Sequence[Record]) -> Decision:
+        """The next step after these trials, oldest first."""
+        if not records:
+            begin = Proposal(0, START, self.start, epochs=self.first_epochs, first_epoch=0)
+            return Decision((begin,))
+        done = [record for record in records if record.status == COMPLETED]
+        final = done[-1].name if done else None
+        last = records[-1]
+        if last.status == RUNNING:
+            return Decision(final=final)
+        if last.status == FAILED:
+            reason = f"the trial of round {last.proposal.round} failed: {last.message}"
+            return Decision(reason=reason, final=final)
+        role, architecture, flops = self._chosen(done)
+        epoch_seconds = last.epoch_seconds * flops / last.flops
+        epochs = self._epochs(last, epoch_seconds)
+        # One that would end too late by more than the search would otherwise end too early.
+        half = 0.5 * (last.overhead_seconds + epochs * epoch_seconds)
+        if self._spent(done) + half > self.search_seconds:
+            reason = "the rest of the time is for the training of what it came to"
+            return Decision(reason=reason, final=final)
+        proposal = Proposal(
+            last.proposal.round + 1,
+            role,
+            architecture,
+            last.name,
+            epochs=epochs,
+            first_epoch=(last.proposal.first_epoch or 0) + last.proposal.epochs,
+        )
+        return Decision((proposal,), final=final)
+
+    def final_epochs(self, records: Sequence[Record], asked: int) -> int:
+        """As many as fit into the time that is left, at least one."""
+        done = [record for record in records if record.status == COMPLETED]
+        left = self._TRAINING * (self.seconds - self._spent(done))
+        seconds = done[-1].epoch_seconds + done[-1].pause_seconds
+        return asked or max(1, math.floor(left / seconds))
+
+    def level(self, records: Sequence[Record]) -> float:
+        """α of the tests of the last of these trials, as a family."""
+        since = 1
+        for record in reversed(records):
+            if record.proposal.role != TRAIN_ON or record is records[1]:
+                break
+            since += 1
+        return self.significance / (since * (since + 1))
+
+    def _spent(self, records: Sequence[Record]) -> float:
+        return math.fsum(record.seconds for record in records)
+
+    def _epochs(self, last: Record, epoch_seconds: float) -> int:
+        """Of the next trial: as many as fill its part of the time, but more than its overhead."""
+        filling = self.search_seconds / self._TRIALS - last.overhead_seconds
+        seconds = max(filling, last.overhead_seconds)
+        return max(self.first_epochs, round(seconds / epoch_seconds))
+
+    def _chosen(self, records: Sequence[Record]) -> tuple[str, Architecture, float]:
+        """Role, architecture and FLOPs of the next trial."""
+        last = records[-1]
+        architecture = last.proposal.architecture
+        if last.proposal.role == START:
+            # It says how long an epoch takes; so short a training says nothing else.
+            return TRAIN_ON, architecture, last.flops
+        level = self.level(records)
+        pruned = self._pruned(records, level)
+        if pruned is not None:
+            name = pruned.change.removeprefix(f"{PRUNE} ")
+            return pruned.change, prune(architecture, [name]), pruned.flops
+        grown = self._grown(records, level)
+        if grown is not None:
+            stage = int(grown.change.removeprefix(GROW))
+            return grown.change, grow(architecture, stage, next_number(records, stage)), grown.flops
+        return TRAIN_ON, architecture, last.flops
+
+    def _pruned(self, records: Sequence[Record], level: float) -> Comparison | None:
+        """The block that goes; None: all stay."""
+        young = _blocks_since(records, self.grace)
+        known = {
+            comparison.change: comparison
+            for comparison in records[-1].comparisons
+            if not comparison.is_growth and comparison.change.removeprefix(f"{PRUNE} ") not in young
+        }
+        costs = {change: each.too_costly(self.tolerance) for change, each in known.items()}
+        accepted = [known[change] for change in holm(costs, level)]
+        return min(accepted, key=lambda each: (each.lost - each.won, each.flops), default=None)
+
+    def _grown(self, records: Sequence[Record], level: float) -> Comparison | None:
+        """The block that comes; None: no one."""
+        last = records[-1]
+        known = {each.change: each for each in last.comparisons if each.is_growth}
+        accepted = [
+            known[change]
+            for change in holm({change: each.no_gain for change, each in known.items()}, level)
+            if self._may_grow(records, known[change])
+        ]
+        return max(
+            accepted,
+            key=lambda each: (
+                each.gain / max(getattr(each, self.cost) - getattr(last, self.cost), _LEAST_COST),
+                each.change,
+            ),
+            default=None,
+        )
+
+    def _may_grow(self, records: Sequence[Record], change: Comparison) -> bool:
+        """Whether a stage may, and its network isn't too large."""
+        last = records[-1]
+        stage = int(change.change.removeprefix(GROW))
+        shrunk = {
+            stage_of(record.proposal.role.removeprefix(f"{PRUNE} "))
+            for record in records
+            if record.proposal.role.startswith(PRUNE)
+        }
+        left = self._TRAINING * (self.seconds - self.search_seconds)
+        epochs = left / (last.epoch_seconds * change.flops / last.flops)
+        return stage not in shrunk and epochs >= self.least_epochs and self.bounds.admit(change)
+
+
+# A change may seem to cost nothing, where milliseconds are measured.
+_LEAST_COST = 1e-9
+
+
+def next_number(records: Sequence[Record], stage: int) -> int:
+    """The number of a new block of a stage: one that none of these trials has had there."""
+    return 1 + max(max(r.proposal.architecture.blocks[stage - 1], default=0) for r in records)
+
+
+def _blocks_since(records: Sequence[Record], trials: int) -> set[str]:
+    """Names of the blocks that none of the trials before the last so many had."""
+    before = records[: max(len(records) - trials, 1)]
+    known = {name for record in before for name in record.proposal.architecture.block_names}
+    return set(records[-1].proposal.architecture.block_names) - known

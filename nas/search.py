@@ -8,6 +8,7 @@ from nas import records, report, trial
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.records import Proposal, Record
+from nas.rules import Rule
 from nas.trial import Outcome, TrialRunner
 from nas.tuner import (
     ControllerOracle,
@@ -46,6 +47,7 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
         return {}
     with folder.locked():
         folder.check(config)
+        print(_rule(config).plan, flush=True)
         summary: Any = _work(config, folder, leads=True)  # none but for workers
         return _train(config, folder, summary)
 
@@ -81,7 +83,7 @@ def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -
         _drop_networks(oracle)
 
     oracle = ControllerOracle(
-        config.rule_class.from_config(config),
+        _rule(config),
         folder=folder.search,
         max_trials=config.max_trials,
         worker_timeout=config.worker_timeout,
@@ -92,6 +94,11 @@ def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -
     else:
         run = functools.partial(trial.run_here, config, data)
     return ControllerTuner(oracle, run)
+
+
+def _rule(config: SearchConfig) -> Rule:
+    """The rule, with what is asked of it."""
+    return config.rule_class.from_config(config)
 
 
 def _drop_networks(oracle: ControllerOracle) -> None:
@@ -125,13 +132,15 @@ def _conclude(
     past = records.lineage(known, decision.final)
     final = past[-1]
     # What has been inherited has been paid for before.
-    epochs = config.check_epochs * (len(past) if final.proposal.parent else 1)
+    paid = past if final.proposal.parent else [final]
+    epochs = sum(record.proposal.epochs or config.check_epochs for record in paid)
+    is_timed = config.rule_class.is_timed  # then there is no time for a comparison
     return report.Summary(
         records=tuple(known),
         final=final,
         reason=reason,
         epochs=epochs,
-        start_accuracy=_accuracy_at_budget(runner, known[0], epochs),
+        start_accuracy=None if is_timed else _accuracy_at_budget(runner, known[0], epochs),
         final_accuracy=_accuracy_at_budget(runner, final, epochs),
         image_shape=runner.task.preprocessing.output_shape(runner.data.image_shape),
         num_classes=len(runner.data.class_names),
@@ -165,16 +174,19 @@ def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) 
     architecture = summary.final.proposal.architecture
     folder.make_best(summary.final.name, architecture.to_json())
     start_results = None
+    epochs = _rule(config).final_epochs(summary.records, config.epochs)
     if config.train_start:
         print(f"Training the start network: {folder.start}", flush=True)
-        start_results = training.train(config.training(folder.start, config.start))
-    print(f"Training the network that was found: {folder.best}", flush=True)
+        # As long as the other one has learnt, with what it has inherited.
+        whole = epochs + summary.epochs if config.rule_class.is_timed else epochs
+        start_results = training.train(config.training(folder.start, config.start, whole))
+    print(f"Training the network that was found, {epochs} epochs: {folder.best}", flush=True)
     initial_model = None
     if config.rule_class.inherits:
         with devices.precision(config.precision):
             initial_model = TrialFolder(folder.search, summary.final.name).read_network()
     results = training.train(
-        config.training(folder.best, architecture), initial_model=initial_model
+        config.training(folder.best, architecture, epochs), initial_model=initial_model
     )
     _copy_serving(folder)
     report.write_report(folder, config, summary, results, start_results)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import gc
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from nas import weight_transfer
+from nas import candidates, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.records import Proposal
@@ -22,6 +23,7 @@ from tfcaps.training import devices, loop
 # How keras-tuner's trials call their numbers.
 OBJECTIVE = "val_accuracy"
 ENTROPY = "entropy/"
+COMPARISON = "comparison/"
 _TIMED_BATCHES = 5
 
 
@@ -40,6 +42,9 @@ class Outcome:
         losses: mean training loss of each epoch that there was.
         accuracy: on the validation split, at the end.
         seconds: of it all.
+        epoch_seconds: of one of the epochs, without the first step, which compiles; NaN: there
+            were no further ones.
+        pause_seconds: for a check and an evaluation, as there are after each epoch.
     """
 
     checks: tuple[int, ...]
@@ -48,6 +53,8 @@ class Outcome:
     losses: tuple[float, ...]
     accuracy: float
     seconds: float
+    epoch_seconds: float = math.nan
+    pause_seconds: float = math.nan
 
 
 def train_and_check(
@@ -73,11 +80,13 @@ def train_and_check(
     """
     started = time.monotonic()
     checks = _Checks(session, epochs, stop_at_conflict=stop_at_conflict)
+    clock = _Clock(session.steps)
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
-            session.train_epochs(range(epochs), [checks], orders=orders, validate=False)
+            session.train_epochs(range(epochs), [clock, checks], orders=orders, validate=False)
         held_out: Any = session.data.validation  # a search always has some
+        evaluated = time.monotonic()
         accuracy = session.evaluate(held_out)["accuracy"]
     return Outcome(
         checks=tuple(checks.numbers),
@@ -86,7 +95,33 @@ def train_and_check(
         losses=tuple(checks.losses),
         accuracy=accuracy,
         seconds=time.monotonic() - started,
+        epoch_seconds=clock.epoch_seconds,
+        # With its compilation, the evaluation takes about as long as it and a checkpoint do.
+        pause_seconds=checks.seconds + time.monotonic() - evaluated,
     )
+
+
+class _Clock(keras.callbacks.Callback):
+    """Measures how long an epoch takes, the compilation of its first step left out."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._steps, self._timed, self._seconds = steps, 0, 0.0
+        self._since = None
+
+    @property
+    def epoch_seconds(self) -> float:
+        return self._steps * self._seconds / self._timed if self._timed else math.nan
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if self._since is not None:
+            self._seconds += now - self._since
+            self._timed += 1
+        self._since = now
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._since = None  # what is done between epochs is no part of them
 
 
 class _Checks(keras.callbacks.Callback):
@@ -94,7 +129,7 @@ class _Checks(keras.callbacks.Callback):
 
     def __init__(self, session: loop.Session, epochs: int, *, stop_at_conflict: bool):
         super().__init__()
-        self.numbers, self.losses = [], []
+        self.numbers, self.losses, self.seconds = [], [], 0.0
         self.found = {}
         self._network = session.model
         self._stop_at_conflict = stop_at_conflict
@@ -108,7 +143,9 @@ class _Checks(keras.callbacks.Callback):
 
     def conflicts(self, number: int) -> bool:
         """Makes a check, and says whether the last block conflicts and that is the end."""
+        started = time.monotonic()
         found = self._measure(*self._probe)
+        self.seconds = time.monotonic() - started
         self.numbers.append(number)
         for tap, bundles in found.items():
             self.found.setdefault(tap, []).append(bundles)
@@ -161,13 +198,16 @@ class TrialRunner:
         proposal = Proposal.from_values(values)
         counts = ",".join(map(str, proposal.architecture.counts))
         print(f"Round {proposal.round}, {proposal.role}: blocks {counts}", flush=True)
-        rule, epochs = self.config.rule_class, self.config.check_epochs
+        rule, epochs = self.config.rule_class, proposal.epochs or self.config.check_epochs
+        first_epoch = proposal.first_epoch
+        if first_epoch is None:
+            # Children of a round see the same examples, and others than their parent.
+            first_epoch = proposal.round * epochs if proposal.parent else 0
         session = self.session(proposal)
         outcome = train_and_check(
             session,
             epochs=epochs,
-            # Children of a round see the same examples, and others than their parent.
-            first_epoch=proposal.round * epochs if proposal.parent else 0,
+            first_epoch=first_epoch,
             check_before=rule.checks_before,
             stop_at_conflict=not rule.inherits,
         )
@@ -175,7 +215,11 @@ class TrialRunner:
         if rule.inherits:
             folder.write_network(session.model)
         folder.write_outcome(outcome)
-        return self._results(session.model, outcome)
+        results = self._results(session.model, outcome)
+        if rule.compares:
+            for comparison in candidates.compare(session, proposal.architecture):
+                results |= comparison.to_numbers(COMPARISON)
+        return results
 
     def session(self, proposal: Proposal) -> loop.Session:
         """The network of a proposal as it is before its first step.
@@ -204,6 +248,8 @@ class TrialRunner:
                 model, model.input_shape[1:], rounds=_TIMED_BATCHES
             ),
             "seconds": outcome.seconds,
+            "epoch_seconds": outcome.epoch_seconds,
+            "pause_seconds": outcome.pause_seconds,
         }
         print(
             f"  validation accuracy {outcome.accuracy:.2%}, {results['parameters']:,} parameters, "

@@ -18,8 +18,8 @@ from keras_tuner.src import config as keras_tuner_config
 
 from nas import records
 from nas.folders import TrialFolder
-from nas.records import Decision, Proposal, Record
-from nas.trial import ENTROPY, OBJECTIVE, LostNetworkError
+from nas.records import Comparison, Decision, Proposal, Record
+from nas.trial import COMPARISON, ENTROPY, OBJECTIVE, LostNetworkError
 from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions
@@ -29,7 +29,7 @@ _POLLING_SECONDS = 0.5
 _SIGN_SECONDS = 2.0
 # A trial that crashed is tried again; one whose numbers aren't finite isn't: it would be the same.
 _RETRIES = 1
-_COSTS = ("parameters", "milliseconds", "seconds")
+_COSTS = ("parameters", "milliseconds", "seconds", "epoch_seconds", "pause_seconds")
 # keras-tuner's chief/worker mode; a name with "chief" in it makes the chief.
 _NAME = "KERASTUNER_TUNER_ID"
 _ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
@@ -244,9 +244,19 @@ def _block_record(trial: FinishedTrial) -> Record:
         },
         accuracy=trial.number(OBJECTIVE),
         flops=trial.number("flops"),
+        comparisons=_comparisons(trial),
         message=trial.message,
         **{name: trial.numbers.get(name, math.nan) for name in _COSTS},
     )
+
+
+def _comparisons(trial: FinishedTrial) -> tuple[Comparison, ...]:
+    found: dict[str, dict[str, float]] = {}
+    for name in trial.numbers:
+        if name.startswith(COMPARISON):
+            change, _, field = name.removeprefix(COMPARISON).rpartition("/")
+            found.setdefault(change, {})[field] = trial.number(name)
+    return tuple(Comparison(change, **numbers) for change, numbers in found.items())
 
 
 class _Workers(set):
@@ -302,9 +312,12 @@ class ControllerTuner(keras_tuner.Tuner):
 
     def run_trial(self, trial):
         folder = TrialFolder(self.folder, trial.trial_id)
+        started = time.monotonic()
         try:
             with _signs_of_life(folder):
-                return self._run(trial.trial_id, trial.hyperparameters.values)
+                numbers = self._run(trial.trial_id, trial.hyperparameters.values)
+                # With the start of its process, which is much of a short trial.
+                return {**numbers, "seconds": time.monotonic() - started}
         except (OSError, LostNetworkError) as error:
             # No fault of the trial's: a full disk must not decide about a network.
             raise keras_tuner.errors.FatalError(str(error)) from error

@@ -39,7 +39,8 @@ def inherit(
         models.zero_branches(child, new)
     else:
         models.gaussian_branches(child, new, seed=seed)
-    if child.optimizer is not None and parent.optimizer is not None:
+    optimizers = [getattr(model, "optimizer", None) for model in (child, parent)]
+    if None not in optimizers:
         # Only now: Lookahead begins with the weights as they are when it is built.
         child.optimizer.build(child.trainable_variables)
         _copy(child.optimizer.variables, parent.optimizer.variables)

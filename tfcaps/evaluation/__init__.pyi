@@ -1,4 +1,5 @@
 from .attack import accuracy_under_attack as accuracy_under_attack, attack_table as attack_table
+from .branches import BranchSwitches as BranchSwitches, Verdicts as Verdicts
 from .lesion import (
     Curve as Curve,
     divide_blocks as divide_blocks,

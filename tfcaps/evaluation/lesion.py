@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfcaps import datasets, files, plots, training
 from tfcaps.datasets import sampling
 from tfcaps.errors import UsageError
+from tfcaps.evaluation.branches import BranchSwitches
 from tfcaps.evaluation.options import LesionOptions
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models.block_network import BlockNetwork
@@ -250,27 +250,10 @@ def _branch_entropies(
 def _evaluator(
     run: training.Run, test: datasets.Split, batch_size: int
 ) -> Callable[[Collection[str]], float]:
-    """Makes a function from names of blocks to the test accuracy without their branches.
-
-    All sets of blocks go through one compiled function: what is removed is an input of it.
-    """
-    lesionable = run.model.lesionable
-    names = run.model.residual_blocks
+    """Makes a function from names of blocks to the test accuracy without their branches."""
     batches = datasets.evaluation_batches(test, run.preprocessing, batch_size=batch_size)
-
-    @tf.function(reduce_retracing=True)
-    def correct(images, labels, keep):
-        keep = tf.tile(keep[tf.newaxis], [tf.shape(images)[0], 1])
-        logits = lesionable({"image": images, "keep": keep}, training=False)
-        hits = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-        return tf.reduce_sum(tf.cast(hits, tf.int64))
-
-    def accuracy_without(removed):
-        keep = tf.constant([0.0 if name in removed else 1.0 for name in names])
-        hits = [correct(batch["image"], batch["label"], keep) for batch in batches]
-        return sum(int(count) for count in hits) / len(test)
-
-    return accuracy_without
+    judge = BranchSwitches(run.model, batches.map(lambda batch: (batch["image"], batch["label"])))
+    return lambda removed: float(judge(removed).right.mean())
 
 
 def _members(

@@ -139,7 +139,9 @@ class RunConfig(WorkOptions):
                 self.learning_rate_decay == 1,
                 f"with --schedule=exponential only, not with {self.flag('schedule')}",
             )
-        self.expect("warmup_epochs", self.warm_up < self.epochs, f"below {self.flag('epochs')}")
+        self.expect(
+            "warmup_epochs", self.warm_up < max(self.epochs, 1), f"below {self.flag('epochs')}"
+        )
 
         if self.patience:
             self.expect("validation_fraction", self.validation_fraction > 0, "> 0 with --patience")
