@@ -54,26 +54,14 @@ def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparis
         touched = {new.get(change, change.removeprefix(f"{PRUNE} "))}
         found.append(
             Comparison(
-                change, **paired(before, judge(candidates ^ touched)), **_costs(session, changed)
+                change, **_paired(before, judge(candidates ^ touched)), **_costs(session, changed)
             )
         )
     return tuple(found)
 
 
-def paired(before: Verdicts, after: Verdicts) -> dict[str, float]:
-    """The part of a `Comparison` that examples decide about.
-
-    Args:
-        before: of the network as it is.
-        after: of the changed one, on the same examples.
-
-    Example:
-
-    >>> import numpy as np
-    >>> before = Verdicts(np.array([1.0, 2.0]), np.array([True, False]))
-    >>> paired(before, Verdicts(np.array([0.5, 0.5]), np.array([True, True])))
-    {'gain': 1.0, 'error': 0.5, 'won': 1.0, 'lost': 0.0, 'examples': 2.0}
-    """
+def _paired(before: Verdicts, after: Verdicts) -> dict[str, float]:
+    """The part of a `Comparison` that examples decide about."""
     differences = before.losses - after.losses
     count = len(differences)
     return {

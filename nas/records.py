@@ -91,6 +91,12 @@ class Comparison:
     parameters: float
     milliseconds: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.change}: loss {-self.gain:+.4f} ± {self.error:.4f} nats, "
+            f"{self.won:.0f} of {self.examples:.0f} images won, {self.lost:.0f} lost"
+        )
+
     def to_numbers(self, prefix: str) -> dict[str, float]:
         """The comparison as a trial's numbers carry it: PREFIX, CHANGE/, and the name of each."""
         numbers = dataclasses.asdict(self)

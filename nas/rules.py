@@ -564,7 +564,11 @@ class GrowWhileTraining(Rule):
         grown = self._grown(records, level)
         if grown is not None:
             stage = int(grown.change.removeprefix(GROW))
-            return grown.change, grow(architecture, stage, next_number(records, stage)), grown.flops
+            return (
+                grown.change,
+                grow(architecture, stage, _next_number(records, stage)),
+                grown.flops,
+            )
         return TRAIN_ON, architecture, last.flops
 
     def _pruned(self, records: Sequence[Record], level: float) -> Comparison | None:
@@ -615,7 +619,7 @@ class GrowWhileTraining(Rule):
 _LEAST_COST = 1e-9
 
 
-def next_number(records: Sequence[Record], stage: int) -> int:
+def _next_number(records: Sequence[Record], stage: int) -> int:
     """The number of a new block of a stage: one that none of these trials has had there."""
     return 1 + max(max(r.proposal.architecture.blocks[stage - 1], default=0) for r in records)
 

@@ -42,8 +42,8 @@ class Outcome:
         losses: mean training loss of each epoch that there was.
         accuracy: on the validation split, at the end.
         seconds: of it all.
-        epoch_seconds: of one of the epochs, without the first step, which compiles; NaN: there
-            were no further ones.
+        epoch_seconds: of one of the epochs, without the first step of all, which compiles; NaN:
+            there were none.
         pause_seconds: for a check and an evaluation, as there are after each epoch.
     """
 
@@ -80,7 +80,7 @@ def train_and_check(
     """
     started = time.monotonic()
     checks = _Checks(session, epochs, stop_at_conflict=stop_at_conflict)
-    clock = _Clock(session.steps)
+    clock = _Clock()
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
@@ -102,26 +102,37 @@ def train_and_check(
 
 
 class _Clock(keras.callbacks.Callback):
-    """Measures how long an epoch takes, the compilation of its first step left out."""
+    """Measures how long an epoch takes, the compilation in its first step left out."""
 
-    def __init__(self, steps: int):
+    def __init__(self):
         super().__init__()
-        self._steps, self._timed, self._seconds = steps, 0, 0.0
-        self._since = None
+        self._epochs: list[float] = []
+        self._first_step = 0.0
+        self._steps = 0
 
     @property
     def epoch_seconds(self) -> float:
-        return self._steps * self._seconds / self._timed if self._timed else math.nan
+        """Mean of the epochs behind the first one; if there are none, of that one's other steps."""
+        if not self._epochs:
+            return math.nan
+        first, *later = self._epochs
+        if later:
+            return math.fsum(later) / len(later)
+        if self._steps == 1:
+            return first
+        return (first - self._first_step) * self._steps / (self._steps - 1)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+        self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        now = time.monotonic()
-        if self._since is not None:
-            self._seconds += now - self._since
-            self._timed += 1
-        self._since = now
+        self._steps += 1
+        if not self._epochs and self._steps == 1:
+            self._first_step = time.monotonic() - self._started
 
     def on_epoch_end(self, epoch, logs=None):
-        self._since = None  # what is done between epochs is no part of them
+        self._epochs.append(time.monotonic() - self._started)
 
 
 class _Checks(keras.callbacks.Callback):
@@ -218,6 +229,7 @@ class TrialRunner:
         results = self._results(session.model, outcome)
         if rule.compares:
             for comparison in candidates.compare(session, proposal.architecture):
+                print(f"  {comparison}", flush=True)
                 results |= comparison.to_numbers(COMPARISON)
         return results
 

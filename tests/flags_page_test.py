@@ -24,7 +24,7 @@ def test_every_program_has_its_flags(page):
     sections = dict(re.findall(r"^## bin/(\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     assert sorted(sections) == PROGRAMS
     assert all("| `--log_dir` |" in section for section in sections.values())
-    assert "| `--rule` | all_stages | What the search does" in sections["auto_tune"]
+    assert "| `--rule` | auto | What the search does" in sections["auto_tune"]
     # One table for each kind of network, and one for how often it is trained.
     for flag in ("--stem", "--filters", "--runs"):
         assert f"| `{flag}` |" in sections["train_network"]
@@ -36,7 +36,7 @@ def test_a_changed_option_changes_the_page(page, monkeypatch):
     monkeypatch.setattr(options, "description", lambda field: "Another help.")
     changed = runpy.run_path(str(DOCS / "flags.py"))["page"]()
     assert changed != page
-    assert "| `--rule` | all_stages | Another help. |" in changed
+    assert "| `--rule` | auto | Another help. |" in changed
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in DOCS.glob("*.md")))

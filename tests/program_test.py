@@ -185,11 +185,10 @@ class TestOneOf:
         program.define_flags(NETWORKS, values)
         assert values["epochs"].default is None
         assert values["epochs"].help == (
-            "Epochs in all (>= 1). Default: 120 with --model=fnn, vgg, resnet; "
-            "20 with --model=any other."
+            "Epochs in all (paper: 120; fast: 20) (>= 1). Default: 20 with --model=any other."
         )
-        assert values["batch_size"].default == 64
-        assert "Default" not in values["batch_size"].help
+        assert values["validation_fraction"].default == 0.1
+        assert "Default" not in values["validation_fraction"].help
 
     def test_unknown(self):
         with pytest.raises(UsageError, match=r"one of fnn, vgg, resnet, convnet, .*Received: mlp"):

@@ -106,6 +106,7 @@ class OneOf:
         return "; ".join(
             f"{default} with --{self.by}={choices}"
             for default, choices in zip(found, [*first, "any other"], strict=True)
+            if default  # else another option decides, as the help says
         )
 
     def chosen(self, values: flags.FlagValues) -> type[Options]:
