@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -97,3 +99,51 @@ def test_interrupted_process_goes_on():
     assert is_alive(new)
     caller.kill()
     runs.finish(caller)
+
+
+# No main guard: a child that ran it again would print once more, and start children of its own.
+SCRIPT = """
+print("begin")
+from tests import process_calls
+from tfcaps import process
+print(process.run_alone(process_calls.add, 2, 3)[0])
+"""
+DEFINING = """
+from tfcaps import process, registry
+
+print("begin")
+shapes = registry.Registry("a shape", "tfcaps.registry")
+{decorator}
+class Square:
+    pass
+
+def area(side):
+    return side * side
+
+if __name__ == "__main__":
+    print(process.run_alone({function}, 3))
+"""
+
+
+def run_script(tmp_path, text):
+    path = tmp_path / "script.py"
+    path.write_text(text)
+    result = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, env=runs.environment()
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    assert run_script(tmp_path, SCRIPT) == ["begin", "5"]
+
+
+@pytest.mark.parametrize(
+    "decorator, function, begins",
+    [("", "area", 2), ("@shapes.register('square')", "abs", 2), ("", "abs", 1)],
+)
+def test_what_a_script_defines_is_known(tmp_path, decorator, function, begins):
+    text = DEFINING.format(decorator=decorator, function=function)
+    output = run_script(tmp_path, text)
+    assert output == ["begin"] * begins + ["3" if function == "abs" else "9"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfcaps import quiet
+from tfcaps import process, quiet
 from tfcaps.errors import UsageError
 
 # Keras is imported where it is needed: a measured process begins small and in no time.
@@ -108,8 +108,8 @@ def inference(model: "keras.Model", inputs: object) -> Callable[[], object]:
 def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> float:
     """How far three runs of a program raise the peak memory of a new process, in MB (2²⁰ bytes).
 
-    The new process imports the program's main module again, as `multiprocessing` does: what that
-    module does at once has to stand below `if __name__ == "__main__"`. Linux only.
+    Where the function is one of the main module, the new process imports that again: what it does
+    at once has to stand below `if __name__ == "__main__"`. Linux only.
 
     Args:
         make_program: a function of a module that makes the program, with all its inputs, from
@@ -125,7 +125,9 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
     with concurrent.futures.ProcessPoolExecutor(
         1, mp_context=context, initializer=quiet.hide_start_of_tensorflow
     ) as pool:
-        return pool.submit(_peak_of, make_program, args).result()
+        with process.without_main(make_program, args):
+            found = pool.submit(_peak_of, make_program, args)
+        return found.result()
 
 
 def machine_megabytes() -> float:

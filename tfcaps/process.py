@@ -1,14 +1,18 @@
 """Calls that get a process of their own."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from tfcaps import quiet
+from tfcaps import quiet, registry
 
 Result = TypeVar("Result")
 
@@ -55,11 +59,13 @@ def run_all(
     # A forked process would inherit TensorFlow's locks without the threads that hold them.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
+    calls = list(calls)
     with concurrent.futures.ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin
     ) as pool:
         try:
-            futures = {pool.submit(function, *call): call for call in calls}
+            with without_main(function, calls):
+                futures = {pool.submit(function, *call): call for call in calls}
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         except concurrent.futures.process.BrokenProcessPool:
@@ -72,6 +78,38 @@ def run_all(
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
             raise
+
+
+@contextlib.contextmanager
+def without_main(*sent: object) -> Iterator[None]:
+    """Inside, new processes don't import the main module again, as `multiprocessing` has them do.
+
+    So a script needs no `if __name__ == "__main__"`: it would be run once more, from its beginning.
+    It needs one if it defines something that the processes have to know: what is sent to them, a
+    class with a name of its own (`tfcaps.registry`), or one that Keras knows by name.
+
+    Args:
+        *sent: what the processes get.
+    """
+    if _is_needed(sent):
+        yield
+        return
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _is_needed(sent: object) -> bool:
+    """Whether something that was defined in the main module has to be known elsewhere."""
+    known = set(registry.MODULES)
+    if "keras" in sys.modules:
+        custom = sys.modules["keras"].saving.get_custom_objects()
+        known |= {getattr(each, "__module__", "") for each in custom.values()}
+    # A pickle names the module of each function and class in it.
+    return "__main__" in known or b"__main__" in pickle.dumps(sent)
 
 
 def _begin() -> None:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from tfcaps.errors import UsageError
 
+# Where the classes are from that were made known so far.
+MODULES: set[str] = set()
 _Class = TypeVar("_Class", bound=type[Any])
 # A decorator at the beginning of a line: the name, and literals by keyword behind it.
 _DECORATOR = re.compile(
@@ -66,6 +68,7 @@ class Registry:
 
         def decorate(cls: _Class) -> _Class:
             self._classes[name] = cls
+            MODULES.add(cls.__module__)
             self._known[name] = known
             return cls
 

@@ -102,8 +102,8 @@ def test_new_blocks_alone_have_learnt(session, monkeypatch):
     model = network.lesionable
     x, _ = datasets.preprocessing("mnist5k", "fast").evaluate(session.data.validation.images)
     keep = np.tile(np.float32([1, 1, 0, 1, 1]), (120, 1))
-    logits = model({"image": x, "keep": keras.ops.array(keep)}, training=False).numpy().astype("float64")
-    shares = reference.softmax(logits, axis=-1)
+    logits = model({"image": x, "keep": keras.ops.array(keep)}, training=False).numpy()
+    shares = reference.softmax(logits.astype("float64"), axis=-1)
     labels = session.data.validation.labels
     only_second = -np.log(shares[np.arange(120), labels])
     gain = {each.change: each.gain for each in found}["grow 2"]
