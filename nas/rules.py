@@ -271,7 +271,7 @@ class GrowAndPrune(Rule):
             missing = tuple(child for child in children if child not in known)
             found = {child.role: known[child] for child in children if child in known}
             if missing or any(record.status == RUNNING for record in found.values()):
-                return Decision(missing, final=final)
+                return Decision(missing, final=_best([state.parent, *found.values()]).name)
             following = self._after(state, found)
             if isinstance(following, Decision):
                 return following
@@ -364,6 +364,12 @@ class GrowAndPrune(Rule):
             visited=state.visited | {grown[best].proposal.architecture.counts},
             births={**state.births, newest: state.round},
         )
+
+
+def _best(records: Sequence[Record]) -> Record:
+    """The finished trial of the best accuracy: what a search has come to that ends here."""
+    done = [record for record in records if record.status == COMPLETED]
+    return max(done, key=lambda record: (record.accuracy, -record.flops))
 
 
 @dataclasses.dataclass(frozen=True)

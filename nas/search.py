@@ -112,9 +112,10 @@ def _drop_networks(oracle: ControllerOracle) -> None:
         return
     kept = {record.proposal.parent for record in known if record.status == records.RUNNING}
     kept |= {decision.final, *(proposal.parent for proposal in decision.proposals)}
-    first_round = {r.name: r.proposal.round for r in known}[decision.final]
+    last_round = max(record.proposal.round for record in known)
     for record in known:
-        if record.proposal.round <= first_round and record.name not in kept:
+        is_over = record.proposal.round < last_round or decision.reason is not None
+        if is_over and record.name not in kept:
             TrialFolder(oracle.folder, record.name).network.unlink(missing_ok=True)
 
 

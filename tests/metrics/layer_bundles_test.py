@@ -411,3 +411,51 @@ def test_a_model_without_weights(probe):
     model = keras.Sequential([keras.Input((5, 5, 1)), keras.layers.Flatten(name="flat")])
     with pytest.raises(UsageError, match="Expected a model with trainable weights"):
         measured(model, probe, ["flat"])
+
+
+class TestMargins:
+    OCTAVES = range(-6, 30)
+
+    @pytest.fixture
+    def measured(self, probe):
+        images, labels = probe
+        model = sequential()
+        measure = BundleEntropy(model, learning_rate=RATE, batch_size=BATCH, probe_batch_size=8)
+        return model, images, labels, measure
+
+    def test_as_the_slow_grouping_at_each_rate(self, measured):
+        model, images, labels, measure = measured
+        rng = np.random.default_rng(0)
+        images = images + rng.normal(0.0, 10.0 ** rng.integers(-7, 0, COUNT)[:, None, None, None])
+        margins = measure.margins(images.astype("float32"), labels, self.OCTAVES)
+        outputs = measure._outputs(images.astype("float32"))
+        assert list(margins) == list(outputs)
+        for name, output in outputs.items():
+            rates = [RATE * 2.0**-octave for octave in self.OCTAVES]
+            conflicts = [
+                slow_bundles(
+                    backend.numpy(output).astype("float32"),
+                    labels,
+                    learning_rate=rate,
+                    batch_size=BATCH,
+                    amplitude=weight_amplitude(model),
+                )[1]
+                > 0
+                for rate in rates
+            ]
+            assert any(conflicts)
+            assert margins[name] == 2.0 ** self.OCTAVES[conflicts.index(True)]
+
+    def test_a_layer_that_conflicts_now(self, measured):
+        _, images, labels, measure = measured  # equal images of different labels
+        assert set(measure.margins(images, labels).values()) == {2.0**-8}
+        assert min(bundles.entropy for bundles in measure(images, labels).values()) > 0
+
+    def test_one_label_never_conflicts(self, measured):
+        _, images, labels, measure = measured
+        assert set(measure.margins(images, np.zeros_like(labels)).values()) == {np.inf}
+
+    def test_no_octaves(self, measured):
+        _, images, labels, measure = measured
+        with pytest.raises(UsageError, match="at least one octave"):
+            measure.margins(images, labels, range(0))

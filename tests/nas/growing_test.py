@@ -240,7 +240,7 @@ def test_only_residual_networks():
         GrowWhileTraining(dataclasses.replace(RESNET, kind="vgg"))
 
 
-def simulated(rule, rng, *, helps, blocks=1, examples=5000):
+def simulated(rule, rng, *, helps, examples=5000):
     """A search in which a block of stage 2 brings 1.5 points, or none does; how often it grows.
 
     Of 100 images a new block sets 2 right that were wrong before, and 0.5 wrong; a useless one as
@@ -278,11 +278,11 @@ def simulated(rule, rng, *, helps, blocks=1, examples=5000):
 
 
 def test_false_growth_is_rare():
-    """At most one search in twenty: 8 of 160 are expected to, and more than 16 by 0.3 %."""
-    rng = np.random.default_rng(0)
+    """At most one search in twenty; of 400, more than 34 would be by one chance in a thousand."""
+    rng = np.random.default_rng(7)
     rule = GrowWhileTraining(RESNET)
-    false = sum(bool(simulated(rule, rng, helps=False)) for _ in range(160))
-    assert false <= 16
+    false = sum(bool(simulated(rule, rng, helps=False)) for _ in range(400))
+    assert false <= 34
 
 
 def test_right_growth_is_frequent():

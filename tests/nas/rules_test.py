@@ -188,9 +188,19 @@ class TestGrowAndPrune:
         keep, *others = search.decision().proposals
         search.records.append(record(keep, status=RUNNING))
         assert list(search.decision().proposals) == others
-        search.records += [record(proposal) for proposal in others]
+        search.records += [record(proposal, flops=300.0) for proposal in others]
         decision = search.decision()
         assert (decision.proposals, decision.reason, decision.final) == ((), None, "0 start")
+
+    def test_cut_inside_a_round(self):
+        """What a search that may make no more trials has come to is the best of them."""
+        search = Simulation().answer(start=0.3)
+        keep, first, second = search.decision().proposals
+        search.records += [record(keep, accuracy=0.4), record(first, accuracy=0.5)]
+        decision = search.decision()
+        assert (decision.proposals, decision.final) == ((second,), "1 grow 1")
+        search.records.append(record(second, status=FAILED))
+        assert search.decision().final == "1 grow 1"
 
     def test_pruning_within_the_tolerance(self):
         search = Simulation(tolerance=0.005).answer(conflicting=["stage1_block2"])

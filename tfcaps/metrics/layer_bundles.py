@@ -1,5 +1,6 @@
 """Bundle entropy of a model's layers, in one forward pass over a probe set."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -97,6 +98,7 @@ class BundleEntropy:
         self._outputs = LayerOutputs(model, layers)
         self._fingerprints = Fingerprints()
         self._run = _as_graph(self._hash_batch)
+        self._run_at_steps = _as_graph(self._hash_batch_at_steps)
 
     @property
     def layers(self) -> list[str]:
@@ -117,6 +119,59 @@ class BundleEntropy:
             UsageError: no samples, labels that don't fit, or a NaN or infinity, with the name of
                 the layer.
         """
+        hashes, labels = self._hashes(self._run, images, labels, lambda step: step)
+        return {name: _grouped(found, labels) for name, found in hashes.items()}
+
+    def margins(self, images, labels, octaves: range = range(-8, 33)) -> dict[str, float]:
+        """How far each layer is from its first conflict.
+
+        With a smaller step more samples fall together. The margin is η / η*, where η* is the
+        largest of the learning rates η · 2⁻ᵏ, for k in `octaves`, at which samples of different
+        labels share a bundle: at most 1 for a layer that conflicts at η, 2ᵏ for one that would at
+        η · 2⁻ᵏ, and infinite for one that does at none of them. All rates are tried in one forward
+        pass, and each as exactly as H is measured.
+
+        Args:
+            images: as for a measurement of bundles.
+            labels: integers (N,).
+            octaves: k, ascending. Default −8 to 32: beyond the 24 digits of single precision.
+
+        Returns:
+            Margins by layer, in the layers' order.
+
+        Raises:
+            UsageError: as for a measurement of bundles, or there are no octaves.
+
+        Example:
+
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="last")])
+        >>> model.set_weights([np.array([[1.0]]), np.zeros(1)])
+        >>> measure = BundleEntropy(model, learning_rate=1.0, batch_size=1)
+        >>> measure.margins(np.array([[0.0], [1.0]]), [0, 1])["last"]
+        33554432.0
+
+        With W = 1 the weights 1 and 1 − 2⁻²⁵ are the same number, 1 and 1 − 2⁻²⁴ are not.
+        """
+        if not len(octaves):
+            raise UsageError(f"Expected at least one octave. Received: {octaves}")
+        factors = [2.0**octave for octave in octaves]
+
+        def all_steps(step):
+            return ops.stack([step / factor for factor in factors])
+
+        hashes, labels = self._hashes(self._run_at_steps, images, labels, all_steps)
+        return {name: _margin(found, labels, factors) for name, found in hashes.items()}
+
+    def _hashes(self, run, images, labels, steps) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What a compiled pass gives for each layer, and the labels.
+
+        Args:
+            run: the pass, over a batch with W and what `steps` makes of η / B_t.
+            images: of N samples.
+            labels: of them.
+            steps: a function.
+        """
         images = keras.tree.map_structure(np.asarray, images)
         count = len(keras.tree.flatten(images)[0])
         labels = check_labels(labels, count, self.num_classes)
@@ -125,20 +180,20 @@ class BundleEntropy:
         amplitude = ops.cast(largest, dtype)
         rate = check_step(self._learning_rate(), self.batch_size)
         # Rounded before the division, so that a rate from the optimizer is one from the user.
-        step = ops.cast(rate, dtype) / ops.cast(self.batch_size, dtype)
+        step = steps(ops.cast(rate, dtype) / ops.cast(self.batch_size, dtype))
         hashes = {}
         for start in range(0, count, self.probe_batch_size):
             size = min(self.probe_batch_size, count - start)
             # The last batch is filled up with its samples, so that all have one shape.
             rows = start + np.arange(self.probe_batch_size) % size
             batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], images)
-            for name, (found, is_finite) in self._run(batch, amplitude, step).items():
+            for name, (found, is_finite) in run(batch, amplitude, step).items():
                 if not bool(is_finite):
                     raise UsageError(
                         f"Expected finite activations. Received: NaN or infinity in layer {name}"
                     )
                 hashes.setdefault(name, []).append(ops.convert_to_numpy(found)[:size])
-        return {name: _grouped(np.concatenate(parts), labels) for name, parts in hashes.items()}
+        return {name: np.concatenate(parts) for name, parts in hashes.items()}, labels
 
     def _dtype(self) -> str:
         """That of the trainable weights: float32 under mixed precision."""
@@ -158,16 +213,39 @@ class BundleEntropy:
             for name, output in self._outputs(batch).items()
         }
 
+    def _hash_batch_at_steps(self, batch, amplitude, steps):
+        """Fingerprints (B, steps, HASHES), and whether all is finite, of each layer."""
+        return {
+            name: self._hash_layer_at_steps(name, output, amplitude, steps)
+            for name, output in self._outputs(batch).items()
+        }
+
+    def _hash_layer_at_steps(self, name, output, amplitude, steps):
+        rows = self._rows(name, output, amplitude)
+        hashes = ops.map(lambda step: self._fingerprints(amplitude - rows * step), steps)
+        return ops.transpose(hashes, (1, 0, 2)), ops.all(ops.isfinite(rows))
+
     def _hash_layer(self, name, output, amplitude, step):
-        if tuple(output.shape[:1]) != (self.probe_batch_size,):
-            raise UsageError(
-                f"Expected a row of each sample in layer {name}. Received: {tuple(output.shape)}"
-            )
-        rows = ops.cast(ops.reshape(output, (self.probe_batch_size, -1)), amplitude.dtype)
+        rows = self._rows(name, output, amplitude)
         # Not in a compiled piece: XLA would round once where two operations round twice.
         # Never −0, whose bits are not those of +0: W is not negative.
         q = amplitude - rows * step
         return self._fingerprints(q), ops.all(ops.isfinite(rows))
+
+    def _rows(self, name, output, amplitude):
+        if tuple(output.shape[:1]) != (self.probe_batch_size,):
+            raise UsageError(
+                f"Expected a row of each sample in layer {name}. Received: {tuple(output.shape)}"
+            )
+        return ops.cast(ops.reshape(output, (self.probe_batch_size, -1)), amplitude.dtype)
+
+
+def _margin(hashes: np.ndarray, labels: np.ndarray, factors: list[float]) -> float:
+    """The first factor whose hashes (N, factors, HASHES) have a conflict."""
+    for index, factor in enumerate(factors):
+        if _grouped(hashes[:, index], labels).entropy > 0:
+            return factor
+    return math.inf
 
 
 def _as_graph(function):
