@@ -55,6 +55,8 @@ class Rule(abc.ABC):
     # How networks are trained, and the epochs of a trial, where nothing else is asked for.
     recipe: ClassVar[str] = "paper"
     check_epochs: ClassVar[int] = 10
+    # Epochs in which the learning rate of the first trial rises to its value.
+    warm_up: ClassVar[float] = 0.0
     # Whether a trial ends with a comparison of its network with what changes would make of it.
     compares: ClassVar[bool] = False
     # Whether the time of search and final training is bounded, and divided by the rule.
@@ -437,6 +439,7 @@ class GrowWhileTraining(Rule):
     kinds = ("resnet",)
     recipe = "fast"
     check_epochs = 1
+    warm_up = 0.5
     compares = True
     is_timed = True
     on_accuracies = "a trial goes on with the network of the one before, at the full learning rate."

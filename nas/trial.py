@@ -12,13 +12,13 @@ import keras
 from nas import candidates, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
-from nas.records import Proposal
+from nas.records import START, Proposal
 from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models import BlockNetwork, count_flops
-from tfcaps.training import devices, loop
+from tfcaps.training import devices, loop, schedules
 
 # How keras-tuner's trials call their numbers.
 OBJECTIVE = "val_accuracy"
@@ -62,6 +62,7 @@ def train_and_check(
     *,
     epochs: int,
     first_epoch: int = 0,
+    warm_up: float = 0.0,
     check_before: bool = False,
     stop_at_conflict: bool = False,
 ) -> Outcome:
@@ -72,6 +73,7 @@ def train_and_check(
         epochs: so many, with a check after each.
         first_epoch: number of the first epoch, which decides about the order of the examples.
             Default 0.
+        warm_up: epochs in which the learning rate rises to its value, below `epochs`. Default 0.
         check_before: whether there is a check before the first step, too. Default False.
         stop_at_conflict: whether a conflict at the last block is the end of it. Default False.
 
@@ -81,10 +83,20 @@ def train_and_check(
     started = time.monotonic()
     checks = _Checks(session, epochs, stop_at_conflict=stop_at_conflict)
     clock = _Clock()
+    rates = dataclasses.replace(
+        session.config,
+        schedule="constant",
+        learning_rate_decay=1.0,
+        warmup_epochs=warm_up,
+        epochs=epochs,
+    )
+    rising = schedules.callbacks(rates, session.steps)
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
-            session.train_epochs(range(epochs), [clock, checks], orders=orders, validate=False)
+            session.train_epochs(
+                range(epochs), [*rising, clock, checks], orders=orders, validate=False
+            )
         held_out: Any = session.data.validation  # a search always has some
         evaluated = time.monotonic()
         accuracy = session.evaluate(held_out)["accuracy"]
@@ -219,6 +231,7 @@ class TrialRunner:
             session,
             epochs=epochs,
             first_epoch=first_epoch,
+            warm_up=rule.warm_up if proposal.role == START else 0.0,
             check_before=rule.checks_before,
             stop_at_conflict=not rule.inherits,
         )
@@ -227,7 +240,7 @@ class TrialRunner:
             folder.write_network(session.model)
         folder.write_outcome(outcome)
         results = self._results(session.model, outcome)
-        if rule.compares:
+        if rule.compares and proposal.role != START:
             for comparison in candidates.compare(session, proposal.architecture):
                 print(f"  {comparison}", flush=True)
                 results |= comparison.to_numbers(COMPARISON)
@@ -270,7 +283,9 @@ class TrialRunner:
             flush=True,
         )
         last = {f"{ENTROPY}{tap}": values[-1] for tap, values in outcome.entropies.items()}
-        return {**results, **last}
+        # Of a trial that ended before its first epoch, some aren't known.
+        known = {name: value for name, value in results.items() if not math.isnan(value)}
+        return {**known, **last}
 
 
 def run_here(

@@ -22,7 +22,7 @@ from nas import report, search, trial, tuner, weight_transfer
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
-from nas.records import Proposal
+from nas.records import Comparison, Proposal
 from nas.trial import Outcome
 from tests import forks, runs
 from tfcaps import datasets, files, training
@@ -103,7 +103,19 @@ def pretend(session, *, first_epoch=0, **_):
         losses=(1.0,),
         accuracy=numbers.random(),
         seconds=1.0,
+        epoch_seconds=0.1,
+        pause_seconds=0.01,
     )
+
+
+def pretend_to_compare(session, architecture):
+    """The second stage gains by blocks 2 and 3, and one of the first stage is never missed."""
+    gain = 0.1 if architecture.counts[1] < 3 else 0.0
+    numbers = {"examples": 60.0, "flops": 70.0, "parameters": 70.0, "milliseconds": 0.6}
+    yield Comparison("grow 1", -0.1, 0.01, won=1.0, lost=9.0, **numbers)
+    yield Comparison("grow 2", gain, 0.01, won=9.0, lost=1.0, **numbers)
+    if architecture.counts[0] > 1:
+        yield Comparison("prune stage1_block2", 0.0, 0.0, won=0.0, lost=0.0, **numbers)
 
 
 def pretend_training(run, *, initial_model=None):
@@ -180,6 +192,29 @@ class TestMadeUp:
         repeated = (tmp_path / "flags.txt").read_text()
         assert "--rule=grow_and_prune\n" in repeated
         assert "log_dir" not in repeated
+
+    def test_growing(self, made_up, no_figures, tmp_path, capsys):
+        made_up.setattr(trial.candidates, "compare", pretend_to_compare)
+        auto = {"rule": "auto", "grace": 0, "epochs": 0, "max_hours": 2.0}
+        found = search.auto_tune(config(tmp_path, **auto))
+        roles = [row["role"] for row in history_of(tmp_path)]
+        assert roles == [
+            "start", "train on", "prune stage1_block2", "grow 2", "grow 2", "train on"
+        ]  # fmt: skip
+        assert found["architecture"].blocks == ((1,), (1, 2, 3))
+        assert found["reason"] == "there were --max_trials=6 trials"
+        assert found["results"]["trained_before"]
+        # Two hours less the trials' moment, in epochs of 0.11 s, of which a tenth is left over
+        assert 0.95 * 0.9 * 7200 / 0.11 < found["results"]["epochs"] < 0.9 * 7200 / 0.11
+        text = (tmp_path / "report.md").read_text()
+        assert "| 2 | grow 2 | +100.00 ± 10.00 | 9 | 1 | 0.6 | was made |" in text
+        assert "| 2 | grow 1 | -100.00 ± 10.00 | 1 | 9 | 0.6 |  |" in text
+        output = capsys.readouterr().out
+        assert "for about 60 minutes, and is trained to the end in the 60 minutes" in output
+        # It goes on where it was, with what it may change.
+        more = config(tmp_path, **{**auto, "max_trials": 8, "tolerance": 0.01}, resume=True)
+        search.auto_tune(more)
+        assert [row["role"] for row in history_of(tmp_path)] == [*roles, "train on", "train on"]
 
     def test_cut_off_at_each_file(self, made_up, no_figures, tmp_path):
         """Each session ends at its third file, before or after it is written."""
@@ -377,10 +412,10 @@ class TestBadInput:
 
     def test_another_configuration(self, made_up, no_figures, tmp_path):
         search.auto_tune(config(tmp_path, max_trials=1))
-        sentence = sentence_of(tmp_path, resume=True, grace=5, tolerance=0.1)
+        sentence = sentence_of(tmp_path, resume=True, grace=5, check_epochs=3)
         assert sentence == (
-            f"Expected --tolerance=0.05, as the search in {tmp_path} was started with, "
-            "to go on with it. Received: --tolerance=0.1"
+            f"Expected --check_epochs=1, as the search in {tmp_path} was started with, "
+            "to go on with it. Received: --check_epochs=3"
         )
 
     @pytest.mark.parametrize("name", ["search.json", "state.json"])
