@@ -3,13 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests import backend
 from tests.reference import slow_bundles
 from tfcaps.errors import UsageError
-from tfcaps.metrics import BundleEntropy, weight_amplitude
+from tfcaps.metrics import BundleEntropy, bundle_entropy, weight_amplitude
 from tfcaps.metrics.fingerprints import Fingerprints
 from tfcaps.models import BlockNetwork, CapsNet
 
@@ -459,3 +460,109 @@ class TestMargins:
         _, images, labels, measure = measured
         with pytest.raises(UsageError, match="at least one octave"):
             measure.margins(images, labels, range(0))
+
+
+class TestAnyModel:
+    """Models that can't be traced, or measured, and samples of other forms."""
+
+    X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    Y = np.arange(20) % 2
+
+    @staticmethod
+    def measure(model, layers=None):
+        return BundleEntropy(model, layers, learning_rate=RATE, batch_size=BATCH)
+
+    @staticmethod
+    def dense():
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="only")])
+
+    def test_labels_in_a_column(self):
+        measure = self.measure(self.dense())
+        assert measure(self.X, self.Y[:, None]) == measure(self.X, self.Y)
+
+    @pytest.mark.parametrize("kind", ["data set", "list", "generator", "number"])
+    def test_other_samples(self, kind):
+        samples = {
+            "data set": lambda: tf.data.Dataset.from_tensor_slices(self.X),
+            "list": self.X.tolist,
+            "generator": lambda: iter(self.X),
+            "number": lambda: np.float32(1.0),
+        }[kind]()
+        with pytest.raises(UsageError, match=r"the samples as an array.*Received: \w+$"):
+            self.measure(self.dense())(samples, self.Y)
+
+    @pytest.mark.parametrize("lengths", [(20, 10), (10, 20)])
+    def test_inputs_of_unequal_length(self, lengths):
+        one, two = keras.Input((4,), name="one"), keras.Input((4,), name="two")
+        model = keras.Model(
+            {"one": one, "two": two}, keras.layers.Dense(2)(keras.layers.Add()([one, two]))
+        )
+        samples = {"one": self.X[: lengths[0]], "two": self.X[: lengths[1]]}
+        with pytest.raises(UsageError, match=r"Received: 10 and 20 samples$"):
+            self.measure(model)(samples, self.Y[: lengths[0]])
+
+    def test_a_model_that_is_not_built(self):
+        with pytest.raises(UsageError, match=r"a model that is built.*Received: late$"):
+            self.measure(keras.Sequential([keras.layers.Dense(3)], name="late"))(self.X, self.Y)
+
+    @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have:UserWarning")
+    def test_a_quantized_model(self):
+        model = self.dense()
+        model.quantize("int8")
+        with pytest.raises(UsageError, match=r"which is quantized \(int8\)$"):
+            self.measure(model)(self.X, self.Y)
+
+    def test_texts(self):
+        """A batch of them has a size that isn't known before."""
+        words = keras.layers.TextVectorization(output_sequence_length=3)
+        words.adapt(["one two", "three"])
+        text = keras.Input((1,), dtype="string")
+        embedded = keras.layers.Embedding(6, 2, name="embedded")(words(text))
+        model = keras.Model(text, keras.layers.Dense(2)(keras.layers.Flatten()(embedded)))
+        texts = np.array([["one"], ["two"], ["one two"], ["one"]] * 5)
+        labels = np.array([0, 1, 2, 1] * 5)
+        found = self.measure(model)(texts, labels)["embedded"]
+        # "one" has two labels: half of all samples are in a bundle of both.
+        assert (found.number, found.entropy) == (3, pytest.approx(0.5 * np.log(2)))
+
+    def test_an_output_of_unknown_shape(self):
+        class Unknown(keras.layers.Layer):
+            def call(self, inputs):
+                return tf.numpy_function(lambda rows: rows.round(), [inputs], tf.float32)
+
+            def compute_output_shape(self, input_shape):
+                return input_shape
+
+        inputs = keras.Input((4,))
+        outputs = Unknown(name="unknown")(keras.layers.Dense(3)(inputs))
+        model = keras.Model(inputs, outputs)
+        found = self.measure(model, ["unknown"])(self.X, self.Y)["unknown"]
+        rounded = backend.numpy(model(self.X)).round().astype("float32")
+        slow = slow_bundles(
+            rounded,
+            self.Y,
+            learning_rate=RATE,
+            batch_size=BATCH,
+            amplitude=weight_amplitude(model),
+        )
+        assert found == pytest.approx(slow)
+
+    def test_half_precision_as_arrays_of_it(self):
+        rng = np.random.default_rng(0)
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(2, dtype="float16", name="half")]
+        )
+        x = rng.normal(size=(20, 4)).astype("float16")
+        found = self.measure(model)(x, self.Y)["half"]
+        assert found == bundle_entropy(
+            backend.numpy(model(x)).astype("float16"),
+            self.Y,
+            learning_rate=RATE,
+            batch_size=BATCH,
+            amplitude=weight_amplitude(model),
+        )
+
+    def test_many_models_without_a_warning(self, caplog):
+        for _ in range(8):
+            self.measure(self.dense())(self.X, self.Y)
+        assert "retracing" not in caplog.text

@@ -144,6 +144,8 @@ def check_labels(labels: ArrayLike, count: int, num_classes: int | None) -> np.n
         UsageError: there are none, their number or type is another one, or one is out of range.
     """
     labels = np.asarray(labels)
+    if labels.shape == (count, 1):  # as tables have them
+        labels = labels[:, 0]
     if count == 0:
         raise UsageError("Expected labels of at least one sample. Received: none")
     if labels.shape != (count,) or labels.dtype.kind not in "iu":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,8 +98,8 @@ class BundleEntropy:
         self.probe_batch_size = probe_batch_size
         self._outputs = LayerOutputs(model, layers)
         self._fingerprints = Fingerprints()
-        self._run = _as_graph(self._hash_batch)
-        self._run_at_steps = _as_graph(self._hash_batch_at_steps)
+        self._run = _Graph(self._hash_batch)
+        self._run_at_steps = _Graph(self._hash_batch_at_steps)
 
     @property
     def layers(self) -> list[str]:
@@ -110,14 +111,15 @@ class BundleEntropy:
 
         Args:
             images: the model's inputs for N samples, an array or a dict of arrays.
-            labels: integers (N,).
+            labels: integers (N,) or (N, 1).
 
         Returns:
             Bundles by layer, in the layers' order.
 
         Raises:
-            UsageError: no samples, labels that don't fit, or a NaN or infinity, with the name of
-                the layer.
+            UsageError: no samples, or none in arrays; inputs of unequal length; labels that don't
+                fit; a model that isn't built, or is quantized; or a NaN or infinity, with the name
+                of the layer.
         """
         hashes, labels = self._hashes(self._run, images, labels, lambda step: step)
         return {name: _grouped(found, labels) for name, found in hashes.items()}
@@ -172,9 +174,9 @@ class BundleEntropy:
             labels: of them.
             steps: a function.
         """
-        images = keras.tree.map_structure(np.asarray, images)
-        count = len(keras.tree.flatten(images)[0])
+        images, count = _checked_samples(images)
         labels = check_labels(labels, count, self.num_classes)
+        _check_trainable(self.model)
         largest = check_amplitude(weight_amplitude(self.model))
         dtype = self._dtype()
         amplitude = ops.cast(largest, dtype)
@@ -196,8 +198,9 @@ class BundleEntropy:
         return {name: np.concatenate(parts) for name, parts in hashes.items()}, labels
 
     def _dtype(self) -> str:
-        """That of the trainable weights: float32 under mixed precision."""
-        return keras.backend.standardize_dtype(self.model.trainable_weights[0].dtype)
+        """That of the trainable weights, but single precision at least, as `bundle_entropy` has."""
+        dtype = keras.backend.standardize_dtype(self.model.trainable_weights[0].dtype)
+        return dtype if dtype == "float64" else "float32"
 
     def _learning_rate(self) -> float:
         if self.learning_rate is not None:
@@ -233,6 +236,8 @@ class BundleEntropy:
         return self._fingerprints(q), ops.all(ops.isfinite(rows))
 
     def _rows(self, name, output, amplitude):
+        if getattr(output.shape, "rank", 0) is None or None in tuple(output.shape):
+            raise _UnknownShapeError
         if tuple(output.shape[:1]) != (self.probe_batch_size,):
             raise UsageError(
                 f"Expected a row of each sample in layer {name}. Received: {tuple(output.shape)}"
@@ -248,13 +253,69 @@ def _margin(hashes: np.ndarray, labels: np.ndarray, factors: list[float]) -> flo
     return math.inf
 
 
-def _as_graph(function):
-    """A TensorFlow graph of a function, with XLA only where its pieces ask for it."""
-    if keras.backend.backend() != "tensorflow":
-        return function
+class _UnknownShapeError(Exception):
+    """A tensor in a graph whose shape is known only when the graph runs."""
+
+
+class _Graph:
+    """A function as a TensorFlow graph, with XLA only where its pieces ask for it.
+
+    It is traced once, for the shapes of its first call. What can't be traced, as a shape isn't
+    known before, is computed operation by operation.
+    """
+
+    def __init__(self, function):
+        self._function = function
+        self._traced = None
+
+    def __call__(self, *arguments):
+        if self._traced is None:
+            self._traced = self._trace(arguments)
+        return self._traced(*keras.tree.map_structure(ops.convert_to_tensor, arguments))
+
+    def _trace(self, arguments):
+        if keras.backend.backend() != "tensorflow":
+            return self._function
+        import tensorflow as tf
+
+        graph = tf.function(self._function, jit_compile=False, autograph=False)
+        try:
+            # Not by a call: TensorFlow warns of what it takes for one function traced for each of
+            # several models.
+            return graph.get_concrete_function(*keras.tree.map_structure(_spec, arguments))
+        except _UnknownShapeError:
+            return self._function
+
+
+def _spec(array):
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=False, autograph=False)
+    return tf.TensorSpec(array.shape, tf.as_dtype(array.dtype))
+
+
+def _checked_samples(images) -> tuple[Any, int]:
+    """A model's inputs as arrays, and how many samples they are."""
+    allowed = "Expected the samples as an array, or as arrays by name, as long as each other."
+    leaves = keras.tree.flatten(images)
+    if not all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves) or not leaves:
+        raise UsageError(f"{allowed} Received: {type(images).__name__}")
+    lengths = sorted({len(leaf) for leaf in leaves})
+    if len(lengths) > 1:
+        raise UsageError(f"{allowed} Received: {' and '.join(map(str, lengths))} samples")
+    return keras.tree.map_structure(np.asarray, images), lengths[0]
+
+
+def _check_trainable(model: keras.Model) -> None:
+    if not model.built:
+        raise UsageError(
+            f"Expected a model that is built, as by calling it once. Received: {model.name}"
+        )
+    for layer in model._flatten_layers():
+        if getattr(layer, "quantization_mode", None):
+            raise UsageError(
+                "Expected a model whose weights can be trained. "
+                f"Received: {model.name}, which is quantized ({layer.quantization_mode})"
+            )
 
 
 def _grouped(hashes: np.ndarray, labels: np.ndarray) -> Bundles:
