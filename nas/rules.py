@@ -86,6 +86,11 @@ class Rule(abc.ABC):
             f"{','.join(map(str, self.start.counts))}."
         )
 
+    def seconds_left(self, records: Sequence[Record]) -> float | None:
+        """Until the end of it all, after these trials; None: nobody knows."""
+        del records
+        return None
+
     def final_epochs(self, records: Sequence[Record], asked: int) -> int:
         """Epochs of the final training after these trials.
 
@@ -533,10 +538,14 @@ class GrowWhileTraining(Rule):
         )
         return Decision((proposal,), final=final)
 
+    def seconds_left(self, records: Sequence[Record]) -> float:
+        done = [record for record in records if record.status == COMPLETED]
+        return max(self.seconds - self._spent(done), 0.0)
+
     def final_epochs(self, records: Sequence[Record], asked: int) -> int:
         """As many as fit into the time that is left, at least one."""
         done = [record for record in records if record.status == COMPLETED]
-        left = self._TRAINING * (self.seconds - self._spent(done))
+        left = self._TRAINING * self.seconds_left(records)
         seconds = done[-1].epoch_seconds + done[-1].pause_seconds
         return asked or max(1, math.floor(left / seconds))
 

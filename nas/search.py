@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+import time
 from typing import Any
 
 from nas import records, report, trial
@@ -47,7 +48,6 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
         return {}
     with folder.locked():
         folder.check(config)
-        print(_rule(config).plan, flush=True)
         summary: Any = _work(config, folder, leads=True)  # none but for workers
         return _train(config, folder, summary)
 
@@ -70,6 +70,12 @@ def _work(
         tuner.reload()
         print(f"Resuming after {len(tuner.oracle.records())} trials of {folder.path}.")
     folder.create(config, description)
+    rule = _rule(config)
+    print(rule.plan, flush=True)
+    seconds = rule.seconds_left(tuner.oracle.records())
+    if seconds is not None:
+        end = time.localtime(time.time() + seconds)
+        print(f"It ends at about {time.strftime('%a %H:%M', end)}.", flush=True)
     run_trials(tuner)
     with training.surroundings(config):
         return _conclude(config, folder, tuner.oracle, runner)
