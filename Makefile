@@ -21,7 +21,7 @@ help:
 	@echo "make lint    check style, format and who imports whom"
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
-	@echo "make docs    write docs/flags.md from the options of the programs"
+	@echo "make docs    build the site into build/site, strictly; docs/flags.md is written first, from the options"
 	@echo "make format  bring the code into the format that lint checks"
 	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
 	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
@@ -50,8 +50,9 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	$(RUN) python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-docs
 	$(RUN) python docs/flags.py
+	$(RUN) NO_MKDOCS_2_WARNING=1 python -m mkdocs build
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
@@ -82,6 +83,9 @@ endef
 
 $(VENV)/.installed: $(SOURCES)
 	$(call install,.)
+
+$(VENV)/.installed-docs: $(SOURCES)
+	$(call install,.[docs])
 
 $(VENV)/.installed-test: $(SOURCES)
 	$(call install,.[test])

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 # Read, not imported: an import would need the dependencies that are about to be installed.
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").read_text(), re.M)[1]
 
+DOCS = ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"]
 NLP = ["keras-hub>=0.22,<0.33"]
 
 setup(
@@ -44,6 +45,7 @@ setup(
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "docs": DOCS,
         "labeling": [
             "pillow>=11,<14",
             "scikit-learn>=1.6,<1.11",
@@ -51,6 +53,7 @@ setup(
             "uvicorn>=0.34,<1",
         ],
         "test": [
+            *DOCS,
             *NLP,
             "coverage>=7.6,<8",
             "filelock>=3.16,<5",

@@ -92,7 +92,7 @@ def test_every_dependency_has_a_lower_and_an_upper_bound(metadata):
 
 def test_extras(metadata):
     assert metadata["extras_require"].keys() == {
-        *("cuda", "labeling", "mutation", "nlp", "robustness", "test")
+        *("cuda", "docs", "labeling", "mutation", "nlp", "robustness", "test")
     }
 
 
