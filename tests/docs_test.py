@@ -45,6 +45,7 @@ STANDS_FOR = {
 MODULE = "page"
 # Flags of other programs that the pages mention.
 FOREIGN = {
+    "directory",  # http.server's
     "flagfile",  # absl's
     "helpshort",
     "logdir",  # TensorBoard's

@@ -20,7 +20,7 @@ OUTSIDE = {
 # The page's own heading is there.
 _WITHOUT_HEADING = "show_root_heading: false, show_root_toc_entry: false"
 _LIBRARY = ("tfcaps", "nas")
-_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+_LINK = re.compile(r"(?<=\]\()([^)#\s:]+\.\w+)(?=[)#])")
 
 
 def on_config(config):
