@@ -12,7 +12,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 
-.PHONY: demo check test lint types bench docs format clean help
+.PHONY: demo check test lint types bench docs lock format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
@@ -22,6 +22,7 @@ help:
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
 	@echo "make docs    build the site into build/site, strictly; docs/flags.md is written first, from the options"
+	@echo "make lock    write requirements.lock: the exact versions of all that setup.py asks for"
 	@echo "make format  bring the code into the format that lint checks"
 	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
 	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
@@ -53,6 +54,12 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed-docs
 	$(RUN) python docs/flags.py
 	$(RUN) NO_MKDOCS_2_WARNING=1 python -m mkdocs build
+
+# Of all extras but cuda, which brings gigabytes, and those that only write files of this project.
+LOCKED := docs labeling nlp robustness test
+lock: $(VENV)/.installed-release
+	$(RUN) UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile setup.py $(LOCKED:%=--extra %) \
+	  --universal --python-version 3.10 --generate-hashes --quiet --output-file requirements.lock $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
@@ -86,6 +93,9 @@ $(VENV)/.installed: $(SOURCES)
 
 $(VENV)/.installed-docs: $(SOURCES)
 	$(call install,.[docs])
+
+$(VENV)/.installed-release: $(SOURCES)
+	$(call install,.[release])
 
 $(VENV)/.installed-test: $(SOURCES)
 	$(call install,.[test])

@@ -83,6 +83,7 @@ setup(
             "tf2onnx>=1.17,<1.18",
             "uvicorn>=0.34,<1",
         ],
+        "release": ["uv>=0.9,<0.14"],
         "robustness": ["foolbox>=3.3.4,<3.4"],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "nlp": NLP,

@@ -45,6 +45,10 @@ STANDS_FOR = {
 MODULE = "page"
 # Flags of other programs that the pages mention.
 FOREIGN = {
+    "no-deps",  # pip's, with the next ones
+    "requirement",
+    "require-hashes",
+    "upgrade",  # uv's
     "directory",  # http.server's
     "flagfile",  # absl's
     "helpshort",
