@@ -77,7 +77,7 @@ setup(
             "ruff>=0.17,<0.18",
             "safetensors>=0.5,<0.9",
             "scikit-learn>=1.6,<1.11",
-            "setuptools>=65,<85",
+            "setuptools>=77,<85",
             "starlette>=0.45,<2",
             "tensorflow-text>=2.20.1,<2.22",
             "tf2onnx>=1.17,<1.18",
