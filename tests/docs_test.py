@@ -46,6 +46,7 @@ MODULE = "page"
 # Flags of other programs that the pages mention.
 FOREIGN = {
     "no-deps",  # pip's, with the next ones
+    "requeue",  # sbatch's
     "requirement",
     "require-hashes",
     "upgrade",  # uv's

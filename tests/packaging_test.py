@@ -25,15 +25,20 @@ PROGRAMS = sorted(path for path in (ROOT / "bin").iterdir() if path.is_file())
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
-@pytest.fixture(scope="module")
-def metadata() -> dict:
-    """What setup.py hands to setuptools."""
+@functools.cache
+def handed_to_setuptools() -> dict:
+    """What setup.py says."""
     handed: dict = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setuptools, "setup", lambda **arguments: handed.update(arguments))
         patch.chdir(ROOT)
         runpy.run_path("setup.py")
     return handed
+
+
+@pytest.fixture
+def metadata() -> dict:
+    return handed_to_setuptools()
 
 
 def all_requirements(metadata) -> list[Requirement]:
@@ -146,62 +151,14 @@ def test_documentation_explains_every_dependency(metadata):
         assert f"`{requirement.name}" in page, requirement.name
 
 
-@functools.cache
-def locked() -> list[Requirement]:
-    """The lines of requirements.lock that name a package."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return [Requirement(line.removesuffix("\\")) for line in lines if re.match("[a-z]", line)]
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-def test_lock_file_is_within_the_bounds(python, metadata):
-    machine = {"python_version": python, "python_full_version": f"{python}.1"}
-    machine |= {"sys_platform": "linux", "platform_machine": "x86_64"}
-
-    def is_for_it(requirement):
-        return requirement.marker is None or requirement.marker.evaluate({**machine, "extra": ""})
-
-    versions = {each.name: each.specifier for each in locked() if is_for_it(each)}
-    extras = metadata["extras_require"]
-    left_out = {"cuda", "mutation", "release"}
-    groups = [extras[name] for name in sorted(extras.keys() - left_out)]
-    asked = [
-        Requirement(line) for lines in (metadata["install_requires"], *groups) for line in lines
-    ]
-    assert len(asked) > 40
-    for requirement in filter(is_for_it, asked):
-        # A lock file spells names as the index does.
-        (version,) = versions[requirement.name.lower().replace("_", "-")]
-        assert version.operator == "=="
-        assert version.version in requirement.specifier, requirement
-
-
-def test_lock_file_is_for_everybody():
-    text = (ROOT / "requirements.lock").read_text()
-    assert "#    make lock\n" in text
-    assert text.count(" \\\n    --hash=sha256:") >= len(locked())
-    for of_one_machine in ("://", "--index-url", "--extra-index-url", "--find-links", " @ "):
-        assert of_one_machine not in text
-
-
 def make(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
 def test_make_without_a_target_tells_the_targets():
     told = make().stdout
-    for target in (
-        "demo",
-        "check",
-        "test",
-        "lint",
-        "types",
-        "bench",
-        "docs",
-        "lock",
-        "format",
-        "clean",
-    ):
+    targets = "demo check test lint types bench docs lock licences format clean"
+    for target in targets.split():
         assert re.search(rf"^make {target} ", told, re.MULTILINE), target
 
 
