@@ -69,7 +69,7 @@ setup(
             "onnx>=1.18,<2",
             "onnxruntime>=1.22,<2",
             "optax>=0.2.5,<0.3",
-            "packaging>=24,<27",
+            "packaging>=24.2,<27",
             "pillow>=11,<14",
             "playwright>=1.50,<2",
             "protobuf>=6.31.1,<8",
