@@ -6,6 +6,7 @@ import re
 import runpy
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -103,3 +104,10 @@ class TestLicences:
     def test_silence_is_told(self):
         (row,) = self.table({"name": "first", "license": "All of the text.\n" * 50})
         assert row == "| first | not told | everybody |"
+
+
+def test_workflow_covers_every_python():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    assert tuple(matrix["python"]) == PYTHONS
+    assert matrix["versions"] == ["lowest-direct", "highest"]

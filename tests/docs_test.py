@@ -45,17 +45,15 @@ STANDS_FOR = {
 MODULE = "page"
 # Flags of other programs that the pages mention.
 FOREIGN = {
-    "no-deps",  # pip's, with the next ones
-    "requeue",  # sbatch's
-    "requirement",
-    "require-hashes",
-    "upgrade",  # uv's
     "directory",  # http.server's
+    *("editable", "extra", "python-version", "resolution", "upgrade"),  # uv's
     "flagfile",  # absl's
     "helpshort",
     "logdir",  # TensorBoard's
+    *("no-deps", "require-hashes", "requirement"),  # pip's
     "no-isolate_trials",  # benchmarks'
     "numprocesses",  # pytest's
+    "requeue",  # sbatch's
 }
 
 
