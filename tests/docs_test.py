@@ -21,6 +21,8 @@ from tfcaps.routing import registry as routings
 
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in
          sorted((runs.ROOT / "docs").glob("*.md"))))  # fmt: skip
+TUTORIALS = [f"docs/tutorials/{path.name}" for path in
+             sorted((runs.ROOT / "docs/tutorials").glob("*.md"))]  # fmt: skip
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^    (?=\S)(.*)$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -43,11 +45,15 @@ STANDS_FOR = {
 MODULE = "page"
 # Flags of other programs that the pages mention.
 FOREIGN = {
+    "directory",  # http.server's
+    *("editable", "extra", "python-version", "resolution", "upgrade"),  # uv's
     "flagfile",  # absl's
     "helpshort",
     "logdir",  # TensorBoard's
+    *("no-deps", "require-hashes", "requirement"),  # pip's
     "no-isolate_trials",  # benchmarks'
     "numprocesses",  # pytest's
+    "requeue",  # sbatch's
 }
 
 
@@ -135,9 +141,9 @@ def page_folder(tmp_path, monkeypatch):
             del classes[name]
 
 
-def run_blocks(page: str, blocks: list[str]) -> None:
+def run_blocks(page: str, blocks: list[str], names: dict | None = None) -> None:
     """Runs the code of a page from top to bottom, in one namespace."""
-    names = {"__name__": MODULE}
+    names = {"__name__": MODULE} if names is None else names
     for number, code in enumerate(blocks, start=1):
         where = f"{page}, block {number}"
         if ">>>" not in code:
@@ -161,6 +167,19 @@ def test_code_runs(page, page_folder, request):
     run_blocks(page, blocks)
 
 
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_tutorial_can_be_followed(page, page_folder):
+    """Its code and its commands, from top to bottom in an empty folder."""
+    names = {"__name__": MODULE}
+    for language, content in BLOCK.findall(text(page)):
+        if language == "python":
+            run_blocks(page, [content], names)
+        elif language == "sh":
+            for name, arguments in commands(f"```sh\n{content}```"):
+                code, _, errors = runs.finish(runs.start(name, *shlex.split(arguments)))
+                assert code == 0, errors
+
+
 def digit() -> bytes:
     """A PNG file of the size of the data set's images."""
     import tensorflow as tf
@@ -168,7 +187,7 @@ def digit() -> bytes:
     return tf.io.encode_png(tf.zeros((28, 28, 1), tf.uint8)).numpy()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS])
 def test_commands_parse(page):
     for name, arguments in commands(text(page)):
         try:
@@ -177,7 +196,7 @@ def test_commands_parse(page):
             pytest.fail(f"bin/{name}{arguments}: {error}")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS])
 def test_flags_exist(page):
     known = {name for path in (runs.ROOT / "bin").iterdir() for name in defined(path.name)}
     code = [code for language, code in BLOCK.findall(text(page)) if language != "python"]
@@ -186,14 +205,14 @@ def test_flags_exist(page):
     assert named - known - FOREIGN - {f"no{name}" for name in known} == set()
 
 
-@pytest.mark.parametrize("page", (*PAGES, "CHANGELOG.md"))
+@pytest.mark.parametrize("page", (*PAGES, *TUTORIALS, "CHANGELOG.md"))
 def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#\s]+)", text(page)):
         if not target.startswith("https://"):
             assert (runs.ROOT / page).parent.joinpath(target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS])
 def test_named_things_exist(page):
     content = text(page)
     for name in re.findall(r"`((?:tfcaps|nas)(?:\.\w+)+)", content):

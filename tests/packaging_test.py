@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -24,15 +25,20 @@ PROGRAMS = sorted(path for path in (ROOT / "bin").iterdir() if path.is_file())
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
-@pytest.fixture(scope="module")
-def metadata() -> dict:
-    """What setup.py hands to setuptools."""
+@functools.cache
+def handed_to_setuptools() -> dict:
+    """What setup.py says."""
     handed: dict = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setuptools, "setup", lambda **arguments: handed.update(arguments))
         patch.chdir(ROOT)
         runpy.run_path("setup.py")
     return handed
+
+
+@pytest.fixture
+def metadata() -> dict:
+    return handed_to_setuptools()
 
 
 def all_requirements(metadata) -> list[Requirement]:
@@ -92,7 +98,7 @@ def test_every_dependency_has_a_lower_and_an_upper_bound(metadata):
 
 def test_extras(metadata):
     assert metadata["extras_require"].keys() == {
-        *("cuda", "labeling", "mutation", "nlp", "robustness", "test")
+        *("cuda", "docs", "labeling", "mutation", "nlp", "release", "robustness", "test")
     }
 
 
@@ -151,7 +157,8 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_make_without_a_target_tells_the_targets():
     told = make().stdout
-    for target in ("demo", "check", "test", "lint", "types", "bench", "docs", "format", "clean"):
+    targets = "demo check test lint types bench docs lock licences format clean"
+    for target in targets.split():
         assert re.search(rf"^make {target} ", told, re.MULTILINE), target
 
 
