@@ -1,15 +1,13 @@
 """Images of abstract classes by number: any number of them, each for itself."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
 from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
-from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
+from tfcaps.datasets.abstract_shapes.tasks import task as known_task
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.options import Size, flag_value
@@ -22,19 +20,6 @@ _LARGEST = 1024
 _CHUNK = 1024
 _TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
-_TASKS = {f"svrt_{n}": p for n, p in sorted({**ARRANGEMENTS, **CONTAINMENT}.items())}
-
-
-def names() -> tuple[str, ...]:
-    """The tasks that `layouts` knows.
-
-    Example:
-
-    >>> from tfcaps.datasets import abstract_shapes
-    >>> abstract_shapes.names()[0]
-    'svrt_1'
-    """
-    return tuple(_TASKS)
 
 
 def layouts(
@@ -70,7 +55,7 @@ def layouts(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    problem = _problem(task)
+    problem = known_task(task)
     if split not in SPLITS:
         raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
     if not _SMALLEST <= size <= _LARGEST:
@@ -187,26 +172,6 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
         for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
-
-
-def problem_number(task: str) -> int:
-    """N of `svrt_N`.
-
-    Raises:
-        UsageError: there is no such task.
-    """
-    _problem(task)
-    return int(task.removeprefix("svrt_"))
-
-
-def _problem(task: str):
-    if task not in _TASKS:
-        near = difflib.get_close_matches(task, _TASKS, n=3)
-        meant = f", perhaps {' or '.join(near)}" if near else ""
-        raise UsageError(
-            f"Expected an abstract task among svrt_1 to svrt_{len(_TASKS)}{meant}. Received: {task}"
-        )
-    return _TASKS[task]
 
 
 def _numbers(indices) -> np.ndarray:
