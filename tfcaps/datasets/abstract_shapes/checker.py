@@ -9,7 +9,8 @@ import numpy as np
 from tfcaps.datasets.abstract_shapes.clean_rules import CLEAN_RULES
 from tfcaps.datasets.abstract_shapes.contours import dense
 from tfcaps.datasets.abstract_shapes.layout import Layout
-from tfcaps.datasets.abstract_shapes.relation_rules import RELATION_RULES
+from tfcaps.datasets.abstract_shapes.orientation import ORIENTATION
+from tfcaps.datasets.abstract_shapes.relation_rules import RELATION_RULES, lies
 from tfcaps.datasets.abstract_shapes.shapes import on_grid
 from tfcaps.datasets.abstract_shapes.svrt_rules import SVRT_RULES
 from tfcaps.datasets.abstract_shapes.tasks import task as known_task
@@ -21,6 +22,7 @@ _RULES = {
     **{f"svrt_{number}": rule for number, rule in SVRT_RULES.items()},
     **{f"svrt_{number}_clean": rule for number, rule in CLEAN_RULES.items()},
     **RELATION_RULES,
+    **dict.fromkeys(ORIENTATION, lies),
 }
 
 

@@ -20,22 +20,13 @@ from tfcaps.datasets.abstract_shapes.svrt import (
 )
 from tfcaps.datasets.abstract_shapes.twins import (
     MIRROR,
+    both,
     flipped,
     lopsided,
     orders,
     twins,
     twins_anywhere,
 )
-
-
-def both(zero: np.ndarray, one: np.ndarray) -> np.ndarray:
-    """What the classes have, (n, …) each, in one array (n, 2, …)."""
-    return np.stack([zero, one], 1)
-
-
-def _repeated(points: np.ndarray, count: int) -> np.ndarray:
-    """Outlines (n, P, 2), `count` times in both classes."""
-    return np.repeat(np.repeat(points[:, None, None], 2, axis=1), count, axis=2)
 
 
 def _kinds(draws, points, zero, one) -> np.ndarray:

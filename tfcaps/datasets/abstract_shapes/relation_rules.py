@@ -6,6 +6,7 @@ from tfcaps.datasets.abstract_shapes.svrt_rules import line_or_not
 from tfcaps.datasets.abstract_shapes.view import ROUNDED, SAME, Verdict, View
 
 _LARGER = 1.3  # Times: less of a difference in height is neither class.
+_LONGER = 2.0  # Times: what is shorter neither lies nor stands.
 
 
 def _same(view: View) -> Verdict:
@@ -51,6 +52,13 @@ def _symmetric(view: View) -> Verdict:
 def _odd_one_out(view: View) -> Verdict:
     alike = view.all_same([0, 1, 2])
     return alike & view.different(0, 3), alike & view.same(0, 3)
+
+
+def lies(view: View) -> Verdict:
+    """Whether all shapes are longer in x, or all in y, by their boxes."""
+    boxes = np.ptp(view.outlines, axis=2)
+    ratios = boxes[..., 0] / boxes[..., 1]
+    return (ratios >= _LONGER).all(1), (ratios <= 1 / _LONGER).all(1)
 
 
 RELATION_RULES = {

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.clean import arranged, both, line_or_not, same_or_not
+from tfcaps.datasets.abstract_shapes.clean import arranged, line_or_not, same_or_not
 from tfcaps.datasets.abstract_shapes.containment import contact, grown
 from tfcaps.datasets.abstract_shapes.contours import halved, levels
 from tfcaps.datasets.abstract_shapes.draws import first_accepted
@@ -15,6 +15,7 @@ from tfcaps.datasets.abstract_shapes.shapes import Shapes, placed
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import (
     MIRROR,
+    both,
     distance,
     flipped,
     lopsided,

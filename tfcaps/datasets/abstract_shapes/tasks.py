@@ -4,6 +4,7 @@ import difflib
 
 from tfcaps.datasets.abstract_shapes.clean import CLEAN
 from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
+from tfcaps.datasets.abstract_shapes.orientation import ORIENTATION
 from tfcaps.datasets.abstract_shapes.relations import RELATIONS
 from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
 from tfcaps.errors import UsageError
@@ -13,6 +14,7 @@ TASKS = {
     **{f"svrt_{number}": problem for number, problem in _SVRT.items()},
     **{f"svrt_{number}_clean": problem for number, problem in CLEAN.items()},
     **RELATIONS,
+    **ORIENTATION,
 }
 
 
@@ -40,6 +42,6 @@ def task(name: str):
         clean = ", ".join(map(str, CLEAN))
         raise UsageError(
             f"Expected an abstract task among svrt_1 to svrt_{len(_SVRT)}, svrt_N_clean "
-            f"(N: {clean}), {', '.join(RELATIONS)}{meant}. Received: {name}"
+            f"(N: {clean}), {', '.join([*RELATIONS, *ORIENTATION])}{meant}. Received: {name}"
         )
     return TASKS[name]

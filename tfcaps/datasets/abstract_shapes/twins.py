@@ -46,6 +46,11 @@ def distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.sqrt(squares.min(2).max(1))
 
 
+def both(zero: np.ndarray, one: np.ndarray) -> np.ndarray:
+    """What the classes have, (n, …) each, in one array (n, 2, …)."""
+    return np.stack([zero, one], 1)
+
+
 def lopsided(draws: Draws, radii: tuple[float, float], size: int, *, largest=None, any_turn=False):
     """Outlines of which all four flips differ, (n, P, 2), with the middle of their box at 0.
 
