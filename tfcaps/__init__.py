@@ -20,3 +20,6 @@ def _offer_to_keras(_keras):
 
 # Whoever imports Keras, now or later, can load what was saved with classes of this package.
 wrapt.register_post_import_hook(_offer_to_keras, "keras")
+# The same for `tfds.builder("abstract_shapes/svrt_1")`: only then the module of the builder comes.
+_BUILDER = "tfcaps.datasets.abstract_shapes.builder:_known_from_now_on"
+wrapt.register_post_import_hook(_BUILDER, "tensorflow_datasets")

@@ -100,8 +100,8 @@ def test_other_sizes_keep_the_definitions():
 def test_as_a_data_set(monkeypatch):
     from tfcaps.datasets.abstract_shapes import generator
 
-    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 60)
-    monkeypatch.setattr(generator, "_TEST_IMAGES", 20)
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 60)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 20)
     data = datasets.load("abstract:svrt_10", validation_fraction=0.1)
     assert (len(data.train), len(data.validation), len(data.test)) == (54, 6, 20)
     assert (data.image_shape, data.class_names) == ((128, 128, 1), ("without", "with"))
@@ -111,8 +111,8 @@ def test_as_a_data_set(monkeypatch):
 def test_as_a_data_set_in_another_rendering(monkeypatch):
     from tfcaps.datasets.abstract_shapes import generator
 
-    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 6)
-    monkeypatch.setattr(generator, "_TEST_IMAGES", 4)
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 6)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 4)
     data = datasets.load("abstract:svrt_10/colour")
     assert data.image_shape == (128, 128, 3)
     expected = abstract_shapes.generate("svrt_10", 4, split="test", rendering="colour")

@@ -11,13 +11,13 @@ FAMILIES = [name for name in abstract_shapes.names() if name.startswith("orienta
 
 
 def test_names():
-    assert FAMILIES == [
+    assert [
         "orientation",
         *(
             f"orientation_{family}"
             for family in ("ellipses", "rough", "small", "large", "thin", "several")
         ),
-    ]
+    ] == FAMILIES
 
 
 @pytest.mark.parametrize("task", FAMILIES)

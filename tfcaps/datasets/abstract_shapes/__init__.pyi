@@ -1,3 +1,4 @@
+from .builder import AbstractShapes as AbstractShapes
 from .checker import decide as decide
 from .generator import (
     generate as generate,
@@ -6,5 +7,11 @@ from .generator import (
     stream as stream,
 )
 from .layout import Layout as Layout
+from .pipelines import dataset as dataset
 from .rendering import renderings as renderings
 from .tasks import names as names
+from .writing import (
+    read_records as read_records,
+    write_pictures as write_pictures,
+    write_records as write_records,
+)

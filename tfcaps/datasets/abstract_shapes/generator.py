@@ -18,7 +18,7 @@ DEFAULT_SIZE = 128
 _SMALLEST = 96  # Below it, the gaps of some problems have less than their pixels.
 _LARGEST = 1024
 _CHUNK = 1024
-_TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
+TRAIN_IMAGES, TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
 
 
@@ -55,13 +55,8 @@ def layouts(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
+    check_options(task, split, size)
     problem = known_task(task)
-    if split not in SPLITS:
-        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
-    if not _SMALLEST <= size <= _LARGEST:
-        raise UsageError(
-            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
-        )
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
@@ -109,7 +104,7 @@ def generate(
     ((20, 128, 128, 1), (20,))
     """
     count = positive_int("the number of images", count)
-    check_rendering(rendering, channels)
+    check_options(task, split, size, rendering, channels)
     parts = [
         (part.render(rendering, channels=channels), part.labels)
         for start in range(0, count, _CHUNK)
@@ -169,9 +164,31 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
         )
     train, test = (
         generate(task, count, split=split, size=size, rendering=rendering or DEFAULT_RENDERING)
-        for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
+        for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
+
+
+def check_options(
+    task: str,
+    split: str,
+    size: int,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
+) -> None:
+    """Refuses what `layouts` and `Layout.render` can't do, before anything is drawn.
+
+    Raises:
+        UsageError: an argument is unknown or out of its range.
+    """
+    known_task(task)
+    if split not in SPLITS:
+        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
+    if not _SMALLEST <= size <= _LARGEST:
+        raise UsageError(
+            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
+        )
+    check_rendering(rendering, channels)
 
 
 def _numbers(indices) -> np.ndarray:
