@@ -112,10 +112,10 @@ def test_boxes_that_fit():
     reach = np.full((1, 2, 2), 2.0)
     # Boxes from 1 to 5 and from 7 to 11: two pixels from line to line, one to the border.
     near = np.array([[[3.0, 3.0], [9.0, 3.0]]])
-    assert twins.fit(near, reach, 13).tolist() == [True]
-    assert twins.fit(near - [0.1, 0], reach, 13).tolist() == [False]
-    assert twins.fit(near - [[0, 0], [0.1, 0]], reach, 13).tolist() == [False]
-    assert twins.fit(near, reach, 12).tolist() == [False]
+    assert twins._fit(near, reach, 13).tolist() == [True]
+    assert twins._fit(near - [0.1, 0], reach, 13).tolist() == [False]
+    assert twins._fit(near - [[0, 0], [0.1, 0]], reach, 13).tolist() == [False]
+    assert twins._fit(near, reach, 12).tolist() == [False]
 
 
 def test_flips_of_an_outline():

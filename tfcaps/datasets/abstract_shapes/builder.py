@@ -18,10 +18,6 @@ from tfcaps.datasets.abstract_shapes.tasks import names
 _CHUNK = 1024
 
 
-def _known_from_now_on(_tfds) -> None:
-    """What `tfcaps` has called once tensorflow_datasets is imported; the class is enough."""
-
-
 class AbstractShapes(tfds.core.GeneratorBasedBuilder):
     """One configuration a task: 10,000 training and 5,000 test images of 128×128 pixels."""
 

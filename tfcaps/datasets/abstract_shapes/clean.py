@@ -80,9 +80,13 @@ def _heights_exchanged(draws, one: np.ndarray) -> np.ndarray:
     return zero
 
 
+_SQUARE = 0.25  # Half of the diagonal of a square of 10, as a part of the picture.
+
+
 def _square(draws, size):
     """10: the corners of a square, or what becomes of them when their y are exchanged."""
-    one = corners(draws, size)
+    # Small ones: four that make no square reach farther, and corners of the picture would tell it.
+    one = corners(draws, size, _SQUARE)
     zero = _heights_exchanged(draws, one)
     # In order around their middle, the spokes of a square are quarter turns of each other.
     spokes = zero - zero.mean(1, keepdims=True)
@@ -90,7 +94,7 @@ def _square(draws, size):
     spokes = np.take_along_axis(spokes, around[..., None], 1)
     quarter = np.stack([-spokes[..., 1], spokes[..., 0]], -1)
     errors = np.linalg.norm(np.roll(spokes, -1, 1) - quarter, axis=-1).max(1)
-    return both(zero, one), errors >= size / 8
+    return both(zero, one), errors >= size / 12
 
 
 def line_or_not(draws, size):
@@ -145,7 +149,9 @@ def _mirrored_shapes(draws, labels, size):
     outlines = flipped(points, both(np.concatenate([left, right], 1), one))
 
     def propose(draws, rows, reach):
-        centres = _mirrored(size, draws.integers(0, 4 * (size - 1), 3, 2) / 4)
+        centres = _mirrored(size, draws.uniform(0, size - 1, 3, 2))
+        # Places that are mirrored to the last bit would give pixels that are mirrored as well.
+        centres = centres + draws.uniform(-0.5, 0.5, 6, 2)
         return both(centres, centres), np.ones(len(rows), bool)
 
     outlines, centres, good = twins(draws.branch(2), labels, size, outlines, propose)

@@ -69,8 +69,8 @@ def _equidistant(view: View) -> Verdict:
 def _mirrored_shapes(view: View) -> Verdict:
     """All partners are mirror images; or one pair is, and two are of copies."""
     left, right = view.centres[:, :3], view.centres[:, 3:]
-    places = np.abs(left + right * [1, -1] - [view.size - 1, 0]).max((1, 2)) < SAME
     # x + x' = size - 1, and y = y'.
+    places = np.abs(left + right * [1, -1] - [view.size - 1, 0]).max((1, 2)) < ROUNDED
     mirrored, copied = [], []
     for k in range(3):
         image = -view.complex(k).conj()

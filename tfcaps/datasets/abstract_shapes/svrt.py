@@ -64,9 +64,9 @@ def _distances(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def corners(draws, size):
-    """The corners of a square, (m, 4, 2), any angle, radius up to half of the picture."""
-    spoke = draws.uniform(0, size / 2)[:, None] * draws.directions()
+def corners(draws, size, largest=0.5):
+    """The corners of a square, (m, 4, 2), any angle, radius up to such a part of the picture."""
+    spoke = draws.uniform(0, largest * size)[:, None] * draws.directions()
     other = np.stack([-spoke[:, 1], spoke[:, 0]], -1)
     reach = np.abs(spoke).max(1)[:, None]
     middle = draws.uniform(reach, size - reach, 2)[:, None]

@@ -90,7 +90,7 @@ def orders(draws: Draws, count: int) -> np.ndarray:
     return np.argsort(draws.uniform(0, 1, count), axis=1)
 
 
-def fit(centres: np.ndarray, reach: np.ndarray, size: int) -> np.ndarray:
+def _fit(centres: np.ndarray, reach: np.ndarray, size: int) -> np.ndarray:
     """Whether shapes with boxes centres ± reach, (m, S, 2), are in the picture, none touching."""
     good = ((centres - reach >= 1) & (centres + reach <= size - 2)).all((1, 2))
     for b in range(1, centres.shape[1]):
@@ -148,7 +148,7 @@ def twins(draws: Draws, labels, size: int, points: np.ndarray, propose, *, attem
         centres = np.rint(centres / _GRAIN) * _GRAIN
         for kind in (0, 1):
             left = np.flatnonzero(good)
-            good[left] = fit(centres[left, kind], reach[rows[left]], size)
+            good[left] = _fit(centres[left, kind], reach[rows[left]], size)
         return (centres,), good
 
     (centres,), found = first_accepted(draws, checked, attempts=attempts)
