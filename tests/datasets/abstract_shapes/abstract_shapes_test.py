@@ -127,7 +127,7 @@ def test_as_a_data_set_in_another_rendering(monkeypatch):
         ({"task": "svrt_24"}, "svrt_1 to svrt_23, svrt_N_clean .*, perhaps svrt_.*: svrt_24$"),
         ({"task": "svrt_4_clean"}, r"svrt_N_clean \(N: 1, 5, .*, 22\), .*: svrt_4_clean$"),
         ({"task": "odd_one"}, ", perhaps odd_one_out. Received: odd_one$"),
-        ({"task": "circles"}, "orientation_thin, orientation_several. Received: circles$"),
+        ({"task": "circles"}, "checkerboard_five_rotated. Received: circles$"),
         ({"indices": 0}, "Expected the number of images to be a positive integer. Received: 0"),
         ({"indices": [-1]}, r"Expected numbers of images, each >= 0. Received: \[-1\]"),
         ({"indices": []}, r"each >= 0. Received: \[\]"),

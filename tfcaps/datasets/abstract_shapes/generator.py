@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
-from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
-from tfcaps.datasets.abstract_shapes.tasks import task as known_task
+from tfcaps.datasets.abstract_shapes.tasks import Scene, task as known_task
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.options import Size, flag_value
@@ -30,7 +29,7 @@ def layouts(
     seed: int = 0,
     split: str = "train",
     size: int = DEFAULT_SIZE,
-) -> Layout:
+) -> Scene:
     """What the images with these numbers show.
 
     Args:
@@ -42,7 +41,8 @@ def layouts(
         size: height and width, 96 to 1024 pixels. Defaults to 128.
 
     Returns:
-        The layouts. Image i is the same whichever others are asked for; its label is drawn, too.
+        A `Layout`; `Patterns` or a `Board` where a task has no outlines. Image i is the same
+        whichever others are asked for; its label is drawn, too.
 
     Raises:
         UsageError: the task is unknown, or an argument is out of its range.
@@ -57,21 +57,19 @@ def layouts(
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
     check_options(task, split, size)
-    problem = known_task(task)
+    draw, scene = known_task(task)
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
 
     def propose(draws: Draws, pending: np.ndarray) -> tuple:
-        points, centres, accepted = problem(draws, labels[pending], size)
-        return (points, centres), accepted
+        *arrays, accepted = draw(draws, labels[pending], size)
+        return tuple(arrays), accepted
 
-    (points, centres), found = first_accepted(
-        draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE
-    )
+    arrays, found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE)
     if not found.all():
         raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
-    return Layout(size, labels, points, centres, draws.keys)
+    return scene(size, labels, *arrays, draws.keys)
 
 
 def generate(
