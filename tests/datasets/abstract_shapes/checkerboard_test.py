@@ -77,7 +77,7 @@ def test_a_field_further_is_the_other_class():
 
 def test_between_two_fields_is_neither():
     layout = abstract_shapes.layouts("checkerboard", 20)
-    moved = dataclasses.replace(layout, pawns=layout.pawns + [0.5, 0])
+    moved = dataclasses.replace(layout, pawns=layout.pawns + np.array([0.5, 0]))
     assert (abstract_shapes.decide("checkerboard", moved) == -1).all()
 
 

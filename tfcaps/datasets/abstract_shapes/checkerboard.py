@@ -31,22 +31,22 @@ def _fields(draws, labels, count: int):
     return fields, found
 
 
-def _pawns(draws, labels, size, *, count=1, placed=False, moving=False):
+def _pawns(draws, labels, size, *, shapes=1, placed=False, moving=False):
     """Pawns in the middle of their fields, or anywhere in them, seen from one place or from any.
 
     Args:
         draws: of n images.
         labels: (n,), 1: on light fields.
         size: of the picture.
-        count: of pawns.
+        shapes: how many pawns.
         placed: whether they stand anywhere in their fields.
         moving: whether the camera does.
     """
     del size
-    fields, found = _fields(draws.branch(0), labels, count)
+    fields, found = _fields(draws.branch(0), labels, shapes)
     # Their discs stay within the field.
     room = 0.5 - BASE if placed else 0.0
-    pawns = fields + 0.5 + draws.branch(1).uniform(-room, room, count, 2)
+    pawns = fields + 0.5 + draws.branch(1).uniform(-room, room, shapes, 2)
     return pawns, _cameras(draws.branch(2), moving), found
 
 
@@ -61,6 +61,6 @@ CHECKERBOARD = {
     "checkerboard": _pawns,
     "checkerboard_placed": functools.partial(_pawns, placed=True),
     "checkerboard_rotated": functools.partial(_pawns, placed=True, moving=True),
-    "checkerboard_five": functools.partial(_pawns, count=5, placed=True),
-    "checkerboard_five_rotated": functools.partial(_pawns, count=5, placed=True, moving=True),
+    "checkerboard_five": functools.partial(_pawns, shapes=5, placed=True),
+    "checkerboard_five_rotated": functools.partial(_pawns, shapes=5, placed=True, moving=True),
 }

@@ -29,6 +29,7 @@ def layouts(
     seed: int = 0,
     split: str = "train",
     size: int = DEFAULT_SIZE,
+    shapes: int | None = None,
 ) -> Scene:
     """What the images with these numbers show.
 
@@ -39,6 +40,9 @@ def layouts(
         split: `train`, `validation` or `test`: no random number is in two of them. Defaults to
             `train`.
         size: height and width, 96 to 1024 pixels. Defaults to 128.
+        shapes: how many there are, for `odd_one_out`, `orientation_several`, `psvrt_same_four`,
+            `checkerboard_five` and `checkerboard_five_rotated`. Default None: as many as the task
+            has, 4 or 5.
 
     Returns:
         A `Layout`; `Patterns` or a `Board` where a task has no outlines. Image i is the same
@@ -57,13 +61,14 @@ def layouts(
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
     check_options(task, split, size)
-    draw, scene = known_task(task)
+    draw, scene, allowed = known_task(task)
+    more = {} if shapes is None else {"shapes": _shapes(task, shapes, allowed)}
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
 
     def propose(draws: Draws, pending: np.ndarray) -> tuple:
-        *arrays, accepted = draw(draws, labels[pending], size)
+        *arrays, accepted = draw(draws, labels[pending], size, **more)
         return tuple(arrays), accepted
 
     arrays, found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE)
@@ -81,6 +86,7 @@ def generate(
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> Split:
     """The first `count` images of a task with their labels.
 
@@ -93,6 +99,7 @@ def generate(
         rendering: how they are drawn, one of `renderings()`; image i has the same geometry in
             all of them. Defaults to `outline`.
         channels: 1 or 3. Default None: 3 for `colour`, else 1.
+        shapes: as for `layouts`.
 
     Raises:
         UsageError: as for `layouts`, or the rendering or the number of channels is unknown.
@@ -116,6 +123,7 @@ def generate(
                 seed=seed,
                 split=split,
                 size=size,
+                shapes=shapes,
             )
         ]
     ]
@@ -131,6 +139,7 @@ def stream(
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Images (size, size, C) with their labels, without an end; arguments as for `generate`.
 
@@ -140,7 +149,7 @@ def stream(
     start = 0
     while True:
         numbers = np.arange(start, start + _CHUNK)
-        part = layouts(task, numbers, seed=seed, split=split, size=size)
+        part = layouts(task, numbers, seed=seed, split=split, size=size, shapes=shapes)
         images = part.render(rendering, channels=channels)
         yield from zip(images, part.labels.tolist(), strict=True)
         start += _CHUNK
@@ -168,6 +177,17 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
         for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
+
+
+def _shapes(task: str, shapes: int, allowed: range | None) -> int:
+    if allowed is None:
+        raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
+    if shapes not in allowed:
+        raise UsageError(
+            f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
+            f"Received: {shapes!r}"
+        )
+    return shapes
 
 
 def check_options(

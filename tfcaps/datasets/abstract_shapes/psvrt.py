@@ -52,12 +52,12 @@ def _places(draws, count: int, size: int, allowed=None):
     return corners, found
 
 
-def _same(draws, labels, size, *, count: int):
+def _same(draws, labels, size, *, shapes: int):
     """Two of the squares are the same, or all differ."""
-    squares, differ = _squares(draws.branch(0), count)
+    squares, differ = _squares(draws.branch(0), shapes)
     squares[:, 1] = np.where((labels == 1)[:, None], squares[:, 0], squares[:, 1])
-    corners, found = _places(draws.branch(1), count, size)
-    return squares.reshape(len(labels), count, _SIDE, _SIDE), corners, differ & found
+    corners, found = _places(draws.branch(1), shapes, size)
+    return squares.reshape(len(labels), shapes, _SIDE, _SIDE), corners, differ & found
 
 
 def _arranged(draws, labels, size):
@@ -76,7 +76,7 @@ def _arranged(draws, labels, size):
 
 
 PSVRT = {
-    "psvrt_same": functools.partial(_same, count=2),
-    "psvrt_same_four": functools.partial(_same, count=4),
+    "psvrt_same": functools.partial(_same, shapes=2),
+    "psvrt_same_four": functools.partial(_same, shapes=4),
     "psvrt_arranged": _arranged,
 }

@@ -128,6 +128,13 @@ def _larger(draws, labels, size):
     return outlines, centres, good & found
 
 
+def _odd_one_out(draws, labels, size, *, shapes: int = 4):
+    """Copies, of which one is exchanged for a flip, or none."""
+    copies = (0,) * (shapes - 1)
+    one, zero = (*copies, 1), (*copies, 0)
+    return same_or_not(draws, labels, size, zero=zero, one=one, radii=MEDIUM)
+
+
 def _halves(draws, radius: float):
     """Rough curves in x > 0 from (0, -a) to (0, a), (n, P, 2), and which are found."""
 
@@ -167,7 +174,5 @@ RELATIONS = {
     "aligned": functools.partial(arranged, zero=(0, 1, 2), one=(0, 1, 2), places=line_or_not),
     "larger": _larger,
     "symmetric": _symmetric,
-    "odd_one_out": functools.partial(
-        same_or_not, zero=(0, 0, 0, 0), one=(0, 0, 0, 1), radii=MEDIUM
-    ),
+    "odd_one_out": _odd_one_out,
 }

@@ -16,7 +16,7 @@ from tfcaps.datasets.abstract_shapes.relations import RELATIONS
 from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
 from tfcaps.errors import UsageError
 
-_SVRT = dict(sorted({**ARRANGEMENTS, **CONTAINMENT}.items()))
+_SVRT: dict[int, Callable[..., Any]] = dict(sorted({**ARRANGEMENTS, **CONTAINMENT}.items()))
 Scene = Layout | Patterns | Board
 
 
@@ -26,10 +26,12 @@ class Task(NamedTuple):
     Args:
         draw: (draws, labels, size) → arrays, and which of the n images are accepted, (n,).
         scene: made of the size, the labels, these arrays and the images' keys.
+        shapes: how many shapes a scene may have, if that may be chosen.
     """
 
     draw: Callable[..., Any]
     scene: type
+    shapes: range | None = None
 
 
 _OUTLINES: dict[str, Callable[..., Any]] = {
@@ -43,6 +45,17 @@ TASKS: dict[str, Task] = {
     **{name: Task(draw, Patterns) for name, draw in PSVRT.items()},
     **{name: Task(draw, Board) for name, draw in CHECKERBOARD.items()},
 }
+
+
+# More than these hardly ever find a place.
+for _name, _shapes in {
+    "odd_one_out": range(3, 8),
+    "orientation_several": range(1, 10),
+    "psvrt_same_four": range(2, 11),
+    "checkerboard_five": range(1, 7),
+    "checkerboard_five_rotated": range(1, 7),
+}.items():
+    TASKS[_name] = TASKS[_name]._replace(shapes=_shapes)
 
 
 def names() -> tuple[str, ...]:
