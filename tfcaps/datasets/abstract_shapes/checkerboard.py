@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.board import BASE, FIELDS
-from tfcaps.datasets.abstract_shapes.draws import first_accepted
+from tfcaps.datasets.abstract_shapes.draws import Problem, first_accepted
 
 _ATTEMPTS = 300
 # Sine of the elevation, and distance in fields: of a camera in its place, and of a moving one.
@@ -57,7 +57,7 @@ def _cameras(draws, moving: bool) -> np.ndarray:
     return np.concatenate([draws.directions(), np.stack([rise, distance], 1)], 1)
 
 
-CHECKERBOARD = {
+CHECKERBOARD: dict[str, Problem] = {
     "checkerboard": _pawns,
     "checkerboard_placed": functools.partial(_pawns, placed=True),
     "checkerboard_rotated": functools.partial(_pawns, placed=True, moving=True),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
+from tfcaps.datasets.abstract_shapes.draws import Draws, Problem, first_accepted
 from tfcaps.datasets.abstract_shapes.shapes import Shapes, filled, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
@@ -251,7 +251,7 @@ def _in_contact(draws: Draws, labels, size):
     return *_any_way_round(draws.branch(3), points, centres, size), good
 
 
-PROBLEMS = {
+PROBLEMS: dict[int, Problem] = {
     2: _near_outline,
     3: _in_contact,
     4: _inside,

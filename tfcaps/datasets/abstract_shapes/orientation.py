@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import STEPS
+from tfcaps.datasets.abstract_shapes.draws import Problem
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import both, twins_anywhere
 
@@ -61,7 +62,7 @@ def _lying(draws, labels, size, *, shapes=1, long=(16, 28), thin=(0.2, 0.45), fo
     return twins_anywhere(draws.branch(2), labels, size, both(one[..., ::-1], one))
 
 
-ORIENTATION = {
+ORIENTATION: dict[str, Problem] = {
     "orientation": _lying,
     "orientation_ellipses": functools.partial(_lying, form=_ellipses),
     "orientation_rough": functools.partial(_lying, form=_rough),

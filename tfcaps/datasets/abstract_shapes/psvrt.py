@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.draws import first_accepted
+from tfcaps.datasets.abstract_shapes.draws import Problem, first_accepted
 from tfcaps.datasets.abstract_shapes.patterns import bit_size
 from tfcaps.datasets.abstract_shapes.twins import orders
 
@@ -75,7 +75,7 @@ def _arranged(draws, labels, size):
     return squares.reshape(len(labels), 2, _SIDE, _SIDE), corners, differ & found
 
 
-PSVRT = {
+PSVRT: dict[str, Problem] = {
     "psvrt_same": functools.partial(_same, shapes=2),
     "psvrt_same_four": functools.partial(_same, shapes=4),
     "psvrt_arranged": _arranged,

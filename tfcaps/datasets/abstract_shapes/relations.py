@@ -10,7 +10,7 @@ import numpy as np
 from tfcaps.datasets.abstract_shapes.clean import arranged, line_or_not, same_or_not
 from tfcaps.datasets.abstract_shapes.containment import contact
 from tfcaps.datasets.abstract_shapes.contours import halved, levels
-from tfcaps.datasets.abstract_shapes.draws import first_accepted
+from tfcaps.datasets.abstract_shapes.draws import Problem, first_accepted
 from tfcaps.datasets.abstract_shapes.shapes import Shapes, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import (
@@ -166,7 +166,7 @@ def _symmetric(draws, labels, size):
     return outlines, centres, good & found
 
 
-RELATIONS = {
+RELATIONS: dict[str, Problem] = {
     "same": functools.partial(same_or_not, zero=(0, 1), one=(0, 0), radii=MEDIUM),
     "mirrored": _mirrored,
     "inside": _inside,

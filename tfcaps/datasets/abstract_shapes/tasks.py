@@ -1,13 +1,13 @@
 """All tasks by name."""
 
 import difflib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfcaps.datasets.abstract_shapes.board import Board
 from tfcaps.datasets.abstract_shapes.checkerboard import CHECKERBOARD
 from tfcaps.datasets.abstract_shapes.clean import CLEAN
 from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
+from tfcaps.datasets.abstract_shapes.draws import Problem
 from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.orientation import ORIENTATION
 from tfcaps.datasets.abstract_shapes.patterns import Patterns
@@ -16,7 +16,7 @@ from tfcaps.datasets.abstract_shapes.relations import RELATIONS
 from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
 from tfcaps.errors import UsageError
 
-_SVRT: dict[int, Callable[..., Any]] = dict(sorted({**ARRANGEMENTS, **CONTAINMENT}.items()))
+_SVRT: dict[int, Problem] = dict(sorted({**ARRANGEMENTS, **CONTAINMENT}.items()))
 Scene = Layout | Patterns | Board
 
 
@@ -29,12 +29,12 @@ class Task(NamedTuple):
         shapes: how many shapes a scene may have, if that may be chosen.
     """
 
-    draw: Callable[..., Any]
+    draw: Problem
     scene: type
     shapes: range | None = None
 
 
-_OUTLINES: dict[str, Callable[..., Any]] = {
+_OUTLINES: dict[str, Problem] = {
     **{f"svrt_{number}": problem for number, problem in _SVRT.items()},
     **{f"svrt_{number}_clean": problem for number, problem in CLEAN.items()},
     **RELATIONS,
