@@ -1,5 +1,8 @@
 """The definitions of tasks that aren't made of outlines: which class do given scenes have?"""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.board import BASE, FIELDS, FOCAL, Board
@@ -59,7 +62,7 @@ def _in_picture(scene: Board) -> np.ndarray:
     return good
 
 
-SCENE_RULES = {
+SCENE_RULES: dict[str, Callable[[Any], Verdict]] = {
     "psvrt_same": _equal_pairs,
     "psvrt_same_four": _equal_pairs,
     "psvrt_arranged": _arrangement,
