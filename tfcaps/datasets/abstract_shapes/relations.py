@@ -11,7 +11,7 @@ from tfcaps.datasets.abstract_shapes.clean import arranged, line_or_not, same_or
 from tfcaps.datasets.abstract_shapes.containment import contact
 from tfcaps.datasets.abstract_shapes.contours import halved, levels
 from tfcaps.datasets.abstract_shapes.draws import Problem, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, grown, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, ends, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import (
     MIRROR,
@@ -97,9 +97,12 @@ def _touching(draws, labels, size):
     good &= ~shapes.any_at(around, 1, away, every)
     chosen = np.where((labels == 1)[:, None], offsets, away)
     # Placed so that either fits: no place tells the class.
-    ends = [shapes.pixels[:, 0], *(shapes.pixels[:, 1] + each[:, None] for each in (offsets, away))]
-    pixels = np.concatenate(ends, 1)
-    first, last = 1 - pixels.min(1), size - 2 - pixels.max(1)
+    bodies = [
+        shapes.pixels[:, 0],
+        *(shapes.pixels[:, 1] + each[:, None] for each in (offsets, away)),
+    ]
+    low, high = ends(np.concatenate(bodies, 1))
+    first, last = 1 - low, size - 2 - high
     place = draws.branch(4).integers(first, np.maximum(first, last), 2)
     good &= (first <= last).all(1)
     # The other way round as well: the second shape is not always the right or lower one.
