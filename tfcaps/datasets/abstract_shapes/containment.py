@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, Problem, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, ends, filled, grown, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, all_filled, ends, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
@@ -152,7 +152,7 @@ def _moved_into(draws, pixels: np.ndarray, size: int) -> tuple[np.ndarray, np.nd
     """Moves that bring bodies of pixels (n, Q, 2) anywhere into the picture, and if they fit."""
     low, high = ends(pixels)
     first, last = 1 - low, size - 2 - high
-    return draws.integers(first, np.maximum(first, last), 2), (first <= last).all(1)
+    return draws.integers(first, np.maximum(first, last), 2), np.asarray((first <= last).all(1))
 
 
 def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
@@ -169,7 +169,7 @@ def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
 
 def _solid(shapes: Shapes, centres: np.ndarray, members, size: int) -> np.ndarray:
     """What some shapes cover in the picture, (n, size, size)."""
-    return np.logical_or.reduce([filled(shapes.dense[:, k], centres[:, k], size) for k in members])
+    return all_filled(shapes.dense[:, members], centres[:, members], size)
 
 
 def _touching(draws, labels, size):

@@ -9,6 +9,7 @@ _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that
 _ATTEMPTS = 60
 _AT_ONCE = 32  # Masks that fit into a processor's cache.
 _MANY_STEPS = 5
+_PLACES_AT_ONCE = 2048
 _COARSE = 8  # Of this many points, one is looked up before all are.
 
 
@@ -106,15 +107,27 @@ def parity(points: np.ndarray, side: int) -> np.ndarray:
 
 
 def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
-    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+    """Masks (n, side, side) of what one dense outline encloses, and of itself.
 
     Args:
-        points: around each shape's own origin.
-        origins: where these are in the masks, (n, 2).
+        points: (n, Q, 2), around the shape's own origin.
+        origins: where this is in the masks, (n, 2).
         side: of the masks.
     """
-    line = marked(on_grid(points, origins), side)
-    solid = parity((points + origins[:, None])[:, None], side) | line
+    return all_filled(points[:, None], origins[:, None], side)
+
+
+def all_filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """The same of S outlines (n, S, Q, 2) around (n, S, 2), which share but pixels of their lines.
+
+    Masks of many images are made part by part.
+    """
+    if len(points) > _AT_ONCE:
+        parts = [slice(k, k + _AT_ONCE) for k in range(0, len(points), _AT_ONCE)]
+        return np.concatenate([all_filled(points[p], origins[p], side) for p in parts])
+    n, count, length = points.shape[:3]
+    line = marked(on_grid(points, origins).reshape(n, count * length, 2), side)
+    solid = parity(points + origins[:, :, None], side) | line
     # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
     return solid & ~dilated(~solid, diagonal=False) | line
 
@@ -281,5 +294,5 @@ def arranged(draws: Draws, shapes: Shapes, size: int, propose, *, attempts: int 
         good[left] = shapes.apart(centres[left], size, rows[left])
         return (centres,), good
 
-    (centres,), found = first_accepted(draws, checked, attempts=attempts)
+    (centres,), found = first_accepted(draws, checked, attempts=attempts, at_once=_PLACES_AT_ONCE)
     return centres, found
