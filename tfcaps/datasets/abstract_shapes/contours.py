@@ -12,7 +12,7 @@ _SHORTEST = 2.0
 STEPS = 4
 _ATTEMPTS = 1000
 _CURVE_ATTEMPTS = 40
-_CURVES_AT_ONCE = 512
+_CURVES_AT_ONCE = 1024
 
 
 def levels(radius: float) -> int:

@@ -277,7 +277,7 @@ def placed(
             return (new,), free
 
         branch = draws.branch(shape).take(rows)
-        (new,), found = first_accepted(branch, propose, attempts=attempts)
+        (new,), found = first_accepted(branch, propose, attempts=attempts, at_once=_PLACES_AT_ONCE)
         centres[rows, shape] = new
         good[rows[~found]] = False
     return centres, good
