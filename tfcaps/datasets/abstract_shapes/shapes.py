@@ -1,5 +1,7 @@
 """Outlines on the grid of pixels: what they cover, and whether they touch."""
 
+import functools
+
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import dense
@@ -65,8 +67,13 @@ def ends(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def marked(pixels: np.ndarray, side: int) -> np.ndarray:
     """Masks (n, side, side) of pixels (n, Q, 2), x and y."""
-    masks = np.zeros((len(pixels), side * side), bool)
-    masks[np.arange(len(pixels))[:, None], pixels[..., 1] * side + pixels[..., 0]] = True
+    return _at_cells(pixels[..., 1] * side + pixels[..., 0], side)
+
+
+def _at_cells(cells: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of cells (n, Q), counted row by row."""
+    masks = np.zeros((len(cells), side * side), bool)
+    masks[np.arange(len(cells))[:, None], cells] = True
     return masks.reshape(-1, side, side)
 
 
@@ -142,15 +149,20 @@ class Shapes:
     def __init__(self, points: np.ndarray):
         self.points = points
         self.dense = dense(points)
-        self.pixels = np.rint(self.dense).astype(np.int64)
         # The outermost pixels are those of points.
         self.low, self.high = (np.rint(end).astype(np.int64) for end in ends(points))
-        self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
+        reach = np.maximum(-self.low, self.high)
+        self._half = int(reach.max(initial=0)) + _MARGIN
         self._side = 2 * self._half + 1
-        # x and y apart, as loops over an axis of two are slow.
-        self._axes = [np.ascontiguousarray(self.pixels[..., k], np.int32) for k in (0, 1)]
+        # x and y of the pixels apart, as loops over an axis of two are slow.
+        self._axes = [np.rint(self.dense[..., k]).astype(np.int32) for k in (0, 1)]
         self._outlines: dict[int, np.ndarray] = {}
         self._touch: dict[int, np.ndarray] = {}
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """Of the outlines, int64 (n, S, Q, 2), x and y."""
+        return np.stack(self._axes, -1).astype(np.int64)
 
     def room(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
@@ -159,7 +171,8 @@ class Shapes:
     def outline_grid(self, shape: int) -> np.ndarray:
         """One outline in a grid of its own, (n, side, side)."""
         if shape not in self._outlines:
-            self._outlines[shape] = marked(self.pixels[:, shape] + self._half, self._side)
+            x, y = (axis[:, shape] + np.int32(self._half) for axis in self._axes)
+            self._outlines[shape] = _at_cells(y * np.int32(self._side) + x, self._side)
         return self._outlines[shape]
 
     def touch_grid(self, shape: int) -> np.ndarray:
