@@ -56,9 +56,12 @@ def test_the_checker_sees_what_leaves_the_picture():
     assert (abstract_shapes.decide("svrt_1", moved) == -1).all()
 
 
-def test_seeds_and_splits_have_no_image_in_common():
+@pytest.mark.parametrize(
+    "task", ["svrt_14", "svrt_1_clean", "odd_one_out", "symmetric", "psvrt_same", "psvrt_arranged"]
+)
+def test_seeds_and_splits_have_no_image_in_common(task):
     sets = [
-        {image.tobytes() for image in abstract_shapes.generate("svrt_14", 200, **choice).images}
+        {image.tobytes() for image in abstract_shapes.generate(task, 200, **choice).images}
         for choice in ({}, {"split": "validation"}, {"split": "test"}, {"seed": 1})
     ]
     assert [len(images) for images in sets] == [200] * 4
