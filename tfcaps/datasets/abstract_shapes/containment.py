@@ -7,6 +7,7 @@ from tfcaps.datasets.abstract_shapes.shapes import Shapes, all_filled, ends, gro
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
+_PLACES_AT_ONCE = 1024
 MOST_SHARED = {3: 3, 11: 4}
 _NOWHERE = 10**6
 
@@ -76,7 +77,9 @@ def _near_outline(draws, labels, size):
         free[left] = shapes.any_at(band, 1, new[left], pending[left])
         return (new,), free
 
-    (new,), found = first_accepted(draws.branch(2), propose, attempts=_ATTEMPTS)
+    (new,), found = first_accepted(
+        draws.branch(2), propose, attempts=_ATTEMPTS, at_once=_PLACES_AT_ONCE
+    )
     big = draws.branch(3).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
     return points, np.stack([big, big + new], 1), found & (first <= last).all((1, 2))
 

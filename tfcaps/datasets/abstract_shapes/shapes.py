@@ -9,7 +9,7 @@ from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
 
 _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
 _ATTEMPTS = 60
-_AT_ONCE = 32  # Masks that fit into a processor's cache.
+_AT_ONCE = 64  # Masks that fit into a processor's cache.
 _MANY_STEPS = 5
 _PLACES_AT_ONCE = 2048
 _COARSE = 8  # Of this many points, one is looked up before all are.
