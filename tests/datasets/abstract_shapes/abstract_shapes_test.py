@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfcaps import datasets
+from tfcaps import datasets, training
 from tfcaps.datasets import Preprocessing, abstract_shapes
 from tfcaps.datasets.abstract_shapes import shapes
 from tfcaps.errors import UsageError
@@ -122,6 +122,13 @@ def test_as_a_data_set_in_another_rendering(monkeypatch):
     np.testing.assert_array_equal(data.test.images, expected.images)
     with pytest.raises(UsageError, match=r"Expected a rendering among .* Received: neon$"):
         datasets.load("abstract:svrt_10/neon")
+
+
+def test_a_run_is_named_after_task_and_rendering():
+    config = training.BlockNetworkConfig(
+        log_dir="", dataset="abstract:svrt_1/thick", model="resnet"
+    )
+    assert config.run_name == "svrt_1-thick-resnet"
 
 
 @pytest.mark.parametrize(
