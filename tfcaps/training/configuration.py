@@ -35,7 +35,7 @@ class RunConfig(WorkOptions):
     log_dir: str = option("Run directory (runs/DATASET-MODEL-TIME).", may_change=True)
     dataset: str = option(
         "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
-        "images:FOLDER, or abstract:TASK (svrt_1 to svrt_23).",
+        "images:FOLDER, or abstract:TASK (svrt_1, same …), also abstract:TASK/RENDERING.",
         default="mnist5k",
     )
     data_dir: str | None = option(
@@ -166,9 +166,9 @@ class RunConfig(WorkOptions):
     @property
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
-        return os.path.basename(
-            self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/")
-        )
+        if self.dataset.startswith("abstract:"):
+            return self.dataset.removeprefix("abstract:").replace("/", "-")
+        return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
 
     def with_classes(self, count: int) -> "RunConfig":
         """The choices for data of so many classes, where what wasn't asked for depends on it."""

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfcaps import datasets
+from tfcaps import datasets, training
 from tfcaps.datasets import Preprocessing, abstract_shapes
 from tfcaps.datasets.abstract_shapes import shapes
 from tfcaps.errors import UsageError
@@ -15,7 +15,7 @@ TASKS = abstract_shapes.names()
 
 
 def test_names():
-    assert tuple(f"svrt_{number}" for number in range(1, 24)) == TASKS
+    assert tuple(f"svrt_{number}" for number in range(1, 24)) == TASKS[:23]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -56,9 +56,12 @@ def test_the_checker_sees_what_leaves_the_picture():
     assert (abstract_shapes.decide("svrt_1", moved) == -1).all()
 
 
-def test_seeds_and_splits_have_no_image_in_common():
+@pytest.mark.parametrize(
+    "task", ["svrt_14", "svrt_1_clean", "odd_one_out", "symmetric", "psvrt_same", "psvrt_arranged"]
+)
+def test_seeds_and_splits_have_no_image_in_common(task):
     sets = [
-        {image.tobytes() for image in abstract_shapes.generate("svrt_14", 200, **choice).images}
+        {image.tobytes() for image in abstract_shapes.generate(task, 200, **choice).images}
         for choice in ({}, {"split": "validation"}, {"split": "test"}, {"seed": 1})
     ]
     assert [len(images) for images in sets] == [200] * 4
@@ -100,19 +103,41 @@ def test_other_sizes_keep_the_definitions():
 def test_as_a_data_set(monkeypatch):
     from tfcaps.datasets.abstract_shapes import generator
 
-    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 60)
-    monkeypatch.setattr(generator, "_TEST_IMAGES", 20)
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 60)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 20)
     data = datasets.load("abstract:svrt_10", validation_fraction=0.1)
     assert (len(data.train), len(data.validation), len(data.test)) == (54, 6, 20)
     assert (data.image_shape, data.class_names) == ((128, 128, 1), ("without", "with"))
     assert datasets.preprocessing("abstract:svrt_10", "paper") == Preprocessing()
 
 
+def test_as_a_data_set_in_another_rendering(monkeypatch):
+    from tfcaps.datasets.abstract_shapes import generator
+
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 6)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 4)
+    data = datasets.load("abstract:svrt_10/colour")
+    assert data.image_shape == (128, 128, 3)
+    expected = abstract_shapes.generate("svrt_10", 4, split="test", rendering="colour")
+    np.testing.assert_array_equal(data.test.images, expected.images)
+    with pytest.raises(UsageError, match=r"Expected a rendering among .* Received: neon$"):
+        datasets.load("abstract:svrt_10/neon")
+
+
+def test_a_run_is_named_after_task_and_rendering():
+    config = training.BlockNetworkConfig(
+        log_dir="", dataset="abstract:svrt_1/thick", model="resnet"
+    )
+    assert config.run_name == "svrt_1-thick-resnet"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "svrt_24"}, "svrt_1 to svrt_23, perhaps svrt_.* Received: svrt_24$"),
-        ({"task": "circles"}, "svrt_1 to svrt_23. Received: circles$"),
+        ({"task": "svrt_24"}, "svrt_1 to svrt_23, svrt_N_clean .*, perhaps svrt_.*: svrt_24$"),
+        ({"task": "svrt_4_clean"}, r"svrt_N_clean \(N: 1, 5, .*, 22\), .*: svrt_4_clean$"),
+        ({"task": "odd_one"}, ", perhaps odd_one_out. Received: odd_one$"),
+        ({"task": "circles"}, "checkerboard_five_rotated. Received: circles$"),
         ({"indices": 0}, "Expected the number of images to be a positive integer. Received: 0"),
         ({"indices": [-1]}, r"Expected numbers of images, each >= 0. Received: \[-1\]"),
         ({"indices": []}, r"each >= 0. Received: \[\]"),
@@ -130,3 +155,30 @@ def test_wrong_input(arguments, message):
 def test_a_wrong_task_of_a_data_set():
     with pytest.raises(UsageError, match=r"perhaps svrt_1.* Received: svrt1$"):
         datasets.load("abstract:svrt1")
+
+
+@pytest.mark.parametrize(
+    ("task", "fewest", "most"),
+    [
+        ("odd_one_out", 3, 7),
+        ("orientation_several", 1, 9),
+        ("psvrt_same_four", 2, 10),
+        ("checkerboard_five", 1, 6),
+        ("checkerboard_five_rotated", 1, 6),
+    ],
+)
+def test_numbers_of_shapes(task, fewest, most):
+    for count in (fewest, most):
+        scene = abstract_shapes.layouts(task, 30, shapes=count)
+        np.testing.assert_array_equal(abstract_shapes.decide(task, scene), scene.labels)
+        images = abstract_shapes.generate(task, 30, shapes=count).images
+        np.testing.assert_array_equal(scene.render(), images)
+    message = rf"Expected {fewest} to {most} shapes for {task}, as many as fit. Received: "
+    for count in (fewest - 1, most + 1):
+        with pytest.raises(UsageError, match=message + f"{count}$"):
+            abstract_shapes.layouts(task, 1, shapes=count)
+
+
+def test_a_task_with_its_own_number_of_shapes():
+    with pytest.raises(UsageError, match=r"Expected no number of shapes for svrt_1. Received: 3$"):
+        abstract_shapes.layouts("svrt_1", 1, shapes=3)

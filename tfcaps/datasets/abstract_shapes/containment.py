@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, placed
+from tfcaps.datasets.abstract_shapes.draws import Draws, Problem, first_accepted
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, all_filled, ends, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
-_MOST_SHARED = {3: 3, 11: 4}
+_PLACES_AT_ONCE = 1024
+MOST_SHARED = {3: 3, 11: 4}
 _NOWHERE = 10**6
 
 
@@ -20,14 +21,14 @@ def _around(draws, shapes: Shapes, size: int, masks):
     big = draws.branch(0).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
 
     def allowed(shape, centres, rows):
-        return shapes.looked_up(masks[shape - 1], shape, centres - big[rows], rows).all(1)
+        return shapes.all_at(masks[shape - 1], shape, centres - big[rows], rows)
 
     return placed(draws, shapes, size, big=big, allowed=allowed, attempts=_ATTEMPTS)
 
 
 def _zones(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
     """Where another outline may be inside the first one, and outside, without touching it."""
-    solid, near = shapes.filled_grids(0), shapes.touch_grids[:, 0]
+    solid, near = shapes.filled_grids(0), shapes.touch_grid(0)
     return solid & ~near, ~solid & ~near
 
 
@@ -56,21 +57,14 @@ def _one_inside(draws, labels, size):
     return points, *_around(draws.branch(2), shapes, size, allowed)
 
 
-def _grown(masks: np.ndarray, steps: int) -> np.ndarray:
-    """Masks grown by so many steps to their four neighbours."""
-    for _ in range(steps):
-        masks = dilated(masks, diagonal=False)
-    return masks
-
-
 def _near_outline(draws, labels, size):
     """2: a small shape inside a big one, one pixel from its outline, or at least 16."""
     points = _with_big(draws, size, 1)
     shapes = Shapes(points)
     within, _ = _zones(shapes)
-    far = within & ~_grown(shapes.outline_grids[:, 0], size // 8)
-    allowed = np.where((labels == 1)[:, None, None], within, far)
-    band = dilated(shapes.touch_grids[:, 0], diagonal=True)
+    far = labels == 0
+    within[far] &= ~grown(shapes.outline_grid(0)[far], size // 8)
+    band = grown(shapes.touch_grid(0), 1, diagonal=True)
     first, last = shapes.room(size)
     # Inside the big one's box, wherever that is.
     low = shapes.low[:, 0] - shapes.low[:, 1]
@@ -78,12 +72,14 @@ def _near_outline(draws, labels, size):
 
     def propose(draws, pending):
         new = draws.integers(low[pending], high[pending], 2)
-        free = shapes.looked_up(allowed, 1, new, pending).all(1)
+        free = shapes.all_at(within, 1, new, pending)
         left = np.flatnonzero(free & (labels[pending] == 1))
-        free[left] = shapes.looked_up(band, 1, new[left], pending[left]).any(1)
+        free[left] = shapes.any_at(band, 1, new[left], pending[left])
         return (new,), free
 
-    (new,), found = first_accepted(draws.branch(2), propose, attempts=_ATTEMPTS)
+    (new,), found = first_accepted(
+        draws.branch(2), propose, attempts=_ATTEMPTS, at_once=_PLACES_AT_ONCE
+    )
     big = draws.branch(3).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
     return points, np.stack([big, big + new], 1), found & (first <= last).all((1, 2))
 
@@ -112,7 +108,7 @@ def _profiles(pixels: np.ndarray, axis: int, half: int) -> tuple[np.ndarray, np.
     return low, high
 
 
-def _contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
+def contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
     """Moves a shape along an axis until its mask shares 1 to `most` pixels with a body's mask.
 
     What it shares is exact: in each line, only the body's last and the shape's first pixel meet.
@@ -157,8 +153,9 @@ def _any_way_round(draws, points, centres, size):
 
 def _moved_into(draws, pixels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Moves that bring bodies of pixels (n, Q, 2) anywhere into the picture, and if they fit."""
-    first, last = 1 - pixels.min(1), size - 2 - pixels.max(1)
-    return draws.integers(first, np.maximum(first, last), 2), (first <= last).all(1)
+    low, high = ends(pixels)
+    first, last = 1 - low, size - 2 - high
+    return draws.integers(first, np.maximum(first, last), 2), np.asarray((first <= last).all(1))
 
 
 def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
@@ -175,7 +172,7 @@ def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
 
 def _solid(shapes: Shapes, centres: np.ndarray, members, size: int) -> np.ndarray:
     """What some shapes cover in the picture, (n, size, size)."""
-    return np.logical_or.reduce([filled(shapes.dense[:, k], centres[:, k], size) for k in members])
+    return all_filled(shapes.dense[:, members], centres[:, members], size)
 
 
 def _touching(draws, labels, size):
@@ -184,7 +181,7 @@ def _touching(draws, labels, size):
     points = np.concatenate([big, drawn(draws.branch(1), 1, (21, 7), size, largest=48)], 1)
     shapes = Shapes(points)
     a, b = shapes.pixels[:, 0], shapes.pixels[:, 1]
-    offsets, good = _contact(draws.branch(2), a, b, 0, _MOST_SHARED[11])
+    offsets, good = contact(draws.branch(2), a, b, 0, MOST_SHARED[11])
     one = labels == 1
     both = np.concatenate([a, b + offsets[:, None]], 1)
     move, fits = _moved_into(draws.branch(3), np.where(one[:, None, None], both, both[:, :1]), size)
@@ -195,7 +192,7 @@ def _touching(draws, labels, size):
     taken = np.zeros((len(zero), size, size), bool)
     rows = np.flatnonzero(alone)
     place = np.stack([start[rows], start[rows]], 1)
-    taken[rows] = _grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
+    taken[rows] = grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
     there, free = _beside(draws.branch(4).take(zero), taken, some.pixels[:, 1], size)
     centres[zero] = np.stack([start, there], 1)
     accepted = one & good & fits
@@ -210,7 +207,7 @@ def _pairs(draws, points, size):
     relative = np.zeros((len(points), 4, 2), np.int64)
     for pair in (0, 1):
         a, b = pixels[:, 2 * pair], pixels[:, 2 * pair + 1]
-        offsets, fine = _contact(draws.branch(pair), a, b, pair, _MOST_SHARED[3])
+        offsets, fine = contact(draws.branch(pair), a, b, pair, MOST_SHARED[3])
         relative[:, 2 * pair + 1] = offsets
         good &= fine
     return _two_bodies(draws.branch(2), points, relative, ([0, 1], [2, 3]), good, size)
@@ -219,9 +216,9 @@ def _pairs(draws, points, size):
 def _cluster(draws, points, size):
     """Three shapes that touch, and one 16 px away."""
     pixels = Shapes(points).pixels
-    second, good = _contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, _MOST_SHARED[3])
+    second, good = contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, MOST_SHARED[3])
     body = np.concatenate([pixels[:, 0], pixels[:, 1] + second[:, None]], 1)
-    third, fine = _contact(draws.branch(1), body, pixels[:, 2], 1, _MOST_SHARED[3])
+    third, fine = contact(draws.branch(1), body, pixels[:, 2], 1, MOST_SHARED[3])
     relative = np.stack([np.zeros_like(second), second, third, np.zeros_like(second)], 1)
     return _two_bodies(draws.branch(2), points, relative, ([0, 1, 2], [3]), good & fine, size)
 
@@ -238,7 +235,7 @@ def _two_bodies(draws, points, relative, bodies, good, size):
     centres = relative.copy()
     centres[:, bodies[0]] += move[:, None]
     solid = _solid(Shapes(points[rows]), centres[rows], bodies[0], size)
-    taken = _grown(solid, size // 8)
+    taken = grown(solid, size // 8)
     there, found = _beside(draws.branch(1).take(rows), taken, second[rows], size)
     good[rows] = found
     centres[rows[:, None], bodies[1]] += there[:, None]
@@ -258,7 +255,7 @@ def _in_contact(draws: Draws, labels, size):
     return *_any_way_round(draws.branch(3), points, centres, size), good
 
 
-PROBLEMS = {
+PROBLEMS: dict[int, Problem] = {
     2: _near_outline,
     3: _in_contact,
     4: _inside,

@@ -1,15 +1,12 @@
 """Images of abstract classes by number: any number of them, each for itself."""
 
-import dataclasses
-import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
-from tfcaps.datasets.abstract_shapes.shapes import Shapes
-from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
+from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
+from tfcaps.datasets.abstract_shapes.tasks import Scene, task as known_task
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.options import Size, flag_value
@@ -20,50 +17,9 @@ DEFAULT_SIZE = 128
 _SMALLEST = 96  # Below it, the gaps of some problems have less than their pixels.
 _LARGEST = 1024
 _CHUNK = 1024
-_TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
+TRAIN_IMAGES, TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
-_TASKS = {f"svrt_{n}": p for n, p in sorted({**ARRANGEMENTS, **CONTAINMENT}.items())}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Layout:
-    """What n images show: all that is needed to draw them, and to tell their classes.
-
-    Args:
-        size: height and width of the images, in pixels.
-        labels: int64 (n,): 1 with the relation, 0 without.
-        outlines: float32 (n, S, P, 2): x and y of each outline's points around its shape's origin;
-            the last one is followed by the first. Point k of a copy is point k of the original.
-        centres: int64 (n, S, 2): x and y of the origins, in pixels from the upper left pixel.
-    """
-
-    size: int
-    labels: np.ndarray
-    outlines: np.ndarray
-    centres: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def render(self) -> np.ndarray:
-        """White outlines of one pixel on black, uint8 (n, size, size, 1)."""
-        pixels = Shapes(self.outlines).pixels + self.centres[:, :, None]
-        cells = (pixels[..., 1] * self.size + pixels[..., 0]).reshape(len(self), -1)
-        images = np.zeros((len(self), self.size**2), np.uint8)
-        images[np.arange(len(self))[:, None], cells] = 255
-        return images.reshape(-1, self.size, self.size, 1)
-
-
-def names() -> tuple[str, ...]:
-    """The tasks that `layouts` knows.
-
-    Example:
-
-    >>> from tfcaps.datasets import abstract_shapes
-    >>> abstract_shapes.names()[0]
-    'svrt_1'
-    """
-    return tuple(_TASKS)
+_AT_ONCE = 32  # Whole layouts take long.
 
 
 def layouts(
@@ -73,7 +29,8 @@ def layouts(
     seed: int = 0,
     split: str = "train",
     size: int = DEFAULT_SIZE,
-) -> Layout:
+    shapes: int | None = None,
+) -> Scene:
     """What the images with these numbers show.
 
     Args:
@@ -83,9 +40,13 @@ def layouts(
         split: `train`, `validation` or `test`: no random number is in two of them. Defaults to
             `train`.
         size: height and width, 96 to 1024 pixels. Defaults to 128.
+        shapes: how many there are, for `odd_one_out`, `orientation_several`, `psvrt_same_four`,
+            `checkerboard_five` and `checkerboard_five_rotated`. Default None: as many as the task
+            has, 4 or 5.
 
     Returns:
-        The layouts. Image i is the same whichever others are asked for; its label is drawn, too.
+        A `Layout`; `Patterns` or a `Board` where a task has no outlines. Image i is the same
+        whichever others are asked for; its label is drawn, too.
 
     Raises:
         UsageError: the task is unknown, or an argument is out of its range.
@@ -99,34 +60,49 @@ def layouts(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    problem = _problem(task)
-    if split not in SPLITS:
-        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
-    if not _SMALLEST <= size <= _LARGEST:
-        raise UsageError(
-            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
-        )
+    check_options(task, split, size)
+    draw, scene, allowed = known_task(task)
+    more = {} if shapes is None else {"shapes": _shapes(task, shapes, allowed)}
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
 
     def propose(draws: Draws, pending: np.ndarray) -> tuple:
-        points, centres, accepted = problem(draws, labels[pending], size)
-        return (points, centres), accepted
+        *arrays, accepted = draw(draws, labels[pending], size, **more)
+        return tuple(arrays), accepted
 
-    (points, centres), found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS)
+    arrays, found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE)
     if not found.all():
         raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
-    return Layout(size, labels, points, centres)
+    return scene(size, labels, *arrays, draws.keys)
 
 
 def generate(
-    task: str, count: int, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+    task: str,
+    count: int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    size: int = DEFAULT_SIZE,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
+    shapes: int | None = None,
 ) -> Split:
-    """The first `count` images of a task with their labels; arguments as for `layouts`.
+    """The first `count` images of a task with their labels.
+
+    Args:
+        task: as for `layouts`.
+        count: how many images.
+        seed: as for `layouts`.
+        split: as for `layouts`.
+        size: as for `layouts`.
+        rendering: how they are drawn, one of `renderings()`; image i has the same geometry in
+            all of them. Defaults to `outline`.
+        channels: 1 or 3. Default None: 3 for `colour`, else 1.
+        shapes: as for `layouts`.
 
     Raises:
-        UsageError: as for `layouts`.
+        UsageError: as for `layouts`, or the rendering or the number of channels is unknown.
 
     Example:
 
@@ -136,42 +112,60 @@ def generate(
     ((20, 128, 128, 1), (20,))
     """
     count = positive_int("the number of images", count)
+    check_options(task, split, size, rendering, channels)
     parts = [
-        layouts(
-            task, np.arange(start, min(start + _CHUNK, count)), seed=seed, split=split, size=size
-        )
+        (part.render(rendering, channels=channels), part.labels)
         for start in range(0, count, _CHUNK)
+        for part in [
+            layouts(
+                task,
+                np.arange(start, min(start + _CHUNK, count)),
+                seed=seed,
+                split=split,
+                size=size,
+                shapes=shapes,
+            )
+        ]
     ]
-    images = np.concatenate([part.render() for part in parts])
-    return Split(images, np.concatenate([part.labels for part in parts]))
+    images, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Split(images, labels)
 
 
 def stream(
-    task: str, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+    task: str,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    size: int = DEFAULT_SIZE,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
+    shapes: int | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Images (size, size, 1) with their labels, without an end; arguments as for `layouts`.
+    """Images (size, size, C) with their labels, without an end; arguments as for `generate`.
 
     Raises:
-        UsageError: as for `layouts`, at the first image.
+        UsageError: as for `generate`, at the first image.
     """
     start = 0
     while True:
         numbers = np.arange(start, start + _CHUNK)
-        part = layouts(task, numbers, seed=seed, split=split, size=size)
-        yield from zip(part.render(), part.labels.tolist(), strict=True)
+        part = layouts(task, numbers, seed=seed, split=split, size=size, shapes=shapes)
+        images = part.render(rendering, channels=channels)
+        yield from zip(images, part.labels.tolist(), strict=True)
         start += _CHUNK
 
 
-def read_abstract(task: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
+def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
     """The training and test images that all programs learn a task from, and its class names.
 
     Args:
-        task: one of `names()`.
+        name: one of `names()`; drawn in another way than as outlines: `TASK/RENDERING`.
         image_size: pixels; None: 128.
 
     Raises:
-        UsageError: as for `layouts`, or the images aren't to be square.
+        UsageError: as for `generate`, or the images aren't to be square.
     """
+    task, _, rendering = name.partition("/")
     size = DEFAULT_SIZE if image_size is None else image_size
     if not isinstance(size, int):
         raise UsageError(
@@ -179,30 +173,43 @@ def read_abstract(task: str, image_size: Size | None) -> tuple[Split, Split, tup
             f"Received: {flag_value(size)}"
         )
     train, test = (
-        generate(task, count, split=split, size=size)
-        for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
+        generate(task, count, split=split, size=size, rendering=rendering or DEFAULT_RENDERING)
+        for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
 
 
-def problem_number(task: str) -> int:
-    """N of `svrt_N`.
+def _shapes(task: str, shapes: int, allowed: range | None) -> int:
+    if allowed is None:
+        raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
+    if shapes not in allowed:
+        raise UsageError(
+            f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
+            f"Received: {shapes!r}"
+        )
+    return shapes
+
+
+def check_options(
+    task: str,
+    split: str,
+    size: int,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
+) -> None:
+    """Refuses what `layouts` and `Layout.render` can't do, before anything is drawn.
 
     Raises:
-        UsageError: there is no such task.
+        UsageError: an argument is unknown or out of its range.
     """
-    _problem(task)
-    return int(task.removeprefix("svrt_"))
-
-
-def _problem(task: str):
-    if task not in _TASKS:
-        near = difflib.get_close_matches(task, _TASKS, n=3)
-        meant = f", perhaps {' or '.join(near)}" if near else ""
+    known_task(task)
+    if split not in SPLITS:
+        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
+    if not _SMALLEST <= size <= _LARGEST:
         raise UsageError(
-            f"Expected an abstract task among svrt_1 to svrt_{len(_TASKS)}{meant}. Received: {task}"
+            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
         )
-    return _TASKS[task]
+    check_rendering(rendering, channels)
 
 
 def _numbers(indices) -> np.ndarray:

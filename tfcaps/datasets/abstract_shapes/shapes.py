@@ -9,6 +9,10 @@ from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
 
 _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
 _ATTEMPTS = 60
+_AT_ONCE = 64  # Masks that fit into a processor's cache.
+_MANY_STEPS = 5
+_PLACES_AT_ONCE = 2048
+_COARSE = 8  # Of this many points, one is looked up before all are.
 
 
 def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
@@ -22,39 +26,115 @@ def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
     return grown
 
 
+def grown(masks: np.ndarray, steps: int, *, diagonal: bool = False) -> np.ndarray:
+    """Masks (n, h, w), grown so many times as `dilated` does."""
+    if steps >= _MANY_STEPS and not diagonal:
+        return _within(masks, steps)
+    result = np.empty_like(masks)
+    for start in range(0, len(masks), _AT_ONCE):
+        part = masks[start : start + _AT_ONCE]
+        for _ in range(steps):
+            part = dilated(part, diagonal=diagonal)
+        result[start : start + _AT_ONCE] = part
+    return result
+
+
+def _within(masks: np.ndarray, steps: int) -> np.ndarray:
+    """Where masks (n, h, w) are at most so many steps to the four neighbours away, at most 250.
+
+    Steps are counted in four passes over the rows: down, up, and the same of the transposed masks.
+    """
+    result = np.empty_like(masks)
+    for start in range(0, len(masks), _AT_ONCE):
+        part = masks[start : start + _AT_ONCE]
+        far = np.where(part, np.uint8(0), np.uint8(steps + 1))
+        for _ in range(2):
+            far = np.ascontiguousarray(far.swapaxes(1, 2))
+            rows = range(1, far.shape[1])
+            for row in rows:
+                np.minimum(far[:, row], far[:, row - 1] + 1, out=far[:, row])
+            for row in reversed(rows):
+                np.minimum(far[:, row - 1], far[:, row] + 1, out=far[:, row - 1])
+        result[start : start + _AT_ONCE] = far <= steps
+    return result
+
+
+def ends(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest x and y of pixels (…, Q, 2), (…, 2) each."""
+    along = np.ascontiguousarray(np.moveaxis(pixels, -1, -2))
+    return along.min(-1), along.max(-1)
+
+
 def marked(pixels: np.ndarray, side: int) -> np.ndarray:
     """Masks (n, side, side) of pixels (n, Q, 2), x and y."""
-    masks = np.zeros((len(pixels), side * side), bool)
-    masks[np.arange(len(pixels))[:, None], pixels[..., 1] * side + pixels[..., 0]] = True
+    return _at_cells(pixels[..., 1] * side + pixels[..., 0], side)
+
+
+def _at_cells(cells: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of cells (n, Q), counted row by row."""
+    masks = np.zeros((len(cells), side * side), bool)
+    masks[np.arange(len(cells))[:, None], cells] = True
     return masks.reshape(-1, side, side)
 
 
-def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
-    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+def on_grid(points: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """The pixels of points (…, Q, 2) around origins (…, 2), int64 (…, Q, 2).
+
+    Whole origins are added after rounding, so that copies have the same pixels wherever they are.
+    """
+    if origins.dtype.kind == "i":
+        return np.rint(points).astype(np.int64) + origins[..., None, :]
+    return np.rint(points + origins[..., None, :]).astype(np.int64)
+
+
+def parity(points: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of the pixels that an odd number of dense outlines enclose.
 
     Args:
-        points: around each shape's own origin.
-        origins: where these are in the masks, int64 (n, 2).
+        points: of S outlines, (n, S, Q, 2); neighbours are at most a pixel apart.
         side: of the masks.
 
-    A pixel is enclosed if a ray to its left crosses the outline an odd number of times.
+    A pixel is enclosed if a ray to its left crosses an outline an odd number of times.
     """
-    pixels = np.rint(points).astype(np.int64) + origins[:, None]
-    points = points + origins[:, None]
-    following = np.roll(points, -1, 1)
+    if len(points) > _AT_ONCE:
+        parts = range(0, len(points), _AT_ONCE)
+        return np.concatenate([parity(points[k : k + _AT_ONCE], side) for k in parts])
+    following = np.roll(points, -1, 2)
     above, below = np.ceil(points[..., 1]), np.ceil(following[..., 1])
     # Neighbouring points are at most a pixel apart, so they have one row between them or none.
-    image, point = np.nonzero(above != below)
-    first, second = points[image, point], following[image, point]
-    row = np.minimum(above, below)[image, point]
+    image, shape, point = np.nonzero(above != below)
+    first, second = points[image, shape, point], following[image, shape, point]
+    row = np.minimum(above, below)[image, shape, point]
     part = (row - first[:, 1]) / (second[:, 1] - first[:, 1])
     column = np.ceil(first[:, 0] + part * (second[:, 0] - first[:, 0])).astype(np.int64)
     cells = (image * side + row.astype(np.int64)) * (side + 1) + column
     crossings = np.bincount(cells, minlength=len(points) * side * (side + 1))
     crossings = crossings.astype(np.uint8).reshape(-1, side, side + 1)[..., :side]
-    enclosed = (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
-    line = marked(pixels, side)
-    solid = enclosed | line
+    return (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
+
+
+def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of what one dense outline encloses, and of itself.
+
+    Args:
+        points: (n, Q, 2), around the shape's own origin.
+        origins: where this is in the masks, (n, 2).
+        side: of the masks.
+    """
+    return all_filled(points[:, None], origins[:, None], side)
+
+
+def all_filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """The same of S outlines (n, S, Q, 2) around (n, S, 2), which share but pixels of their lines.
+
+    Masks of many images are made part by part.
+    """
+    if len(points) > _AT_ONCE:
+        parts = [slice(k, k + _AT_ONCE) for k in range(0, len(points), _AT_ONCE)]
+        return np.concatenate([all_filled(points[p], origins[p], side) for p in parts])
+    n, count, length = points.shape[:3]
+    line = marked(on_grid(points, origins).reshape(n, count * length, 2), side)
+    solid = parity(points + origins[:, :, None], side) | line
     # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
     return solid & ~dilated(~solid, diagonal=False) | line
 
@@ -69,35 +149,46 @@ class Shapes:
     def __init__(self, points: np.ndarray):
         self.points = points
         self.dense = dense(points)
-        self.pixels = np.rint(self.dense).astype(np.int64)
-        self.low, self.high = self.pixels.min(2), self.pixels.max(2)
-        self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
+        # The outermost pixels are those of points.
+        self.low, self.high = (np.rint(end).astype(np.int64) for end in ends(points))
+        reach = np.maximum(-self.low, self.high)
+        self._half = int(reach.max(initial=0)) + _MARGIN
         self._side = 2 * self._half + 1
+        # x and y of the pixels apart, as loops over an axis of two are slow.
+        self._axes = [np.rint(self.dense[..., k]).astype(np.int32) for k in (0, 1)]
+        self._outlines: dict[int, np.ndarray] = {}
+        self._touch: dict[int, np.ndarray] = {}
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """Of the outlines, int64 (n, S, Q, 2), x and y."""
+        return np.stack(self._axes, -1).astype(np.int64)
 
     def room(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
         return 1 - self.low, size - 2 - self.high
 
-    @functools.cached_property
-    def outline_grids(self) -> np.ndarray:
-        """Each outline in a grid of its own, (n, S, side, side)."""
-        n, count = self.pixels.shape[:2]
-        flat = self.pixels.reshape(n * count, -1, 2) + self._half
-        return marked(flat, self._side).reshape(n, count, self._side, self._side)
+    def outline_grid(self, shape: int) -> np.ndarray:
+        """One outline in a grid of its own, (n, side, side)."""
+        if shape not in self._outlines:
+            x, y = (axis[:, shape] + np.int32(self._half) for axis in self._axes)
+            self._outlines[shape] = _at_cells(y * np.int32(self._side) + x, self._side)
+        return self._outlines[shape]
 
-    @functools.cached_property
-    def touch_grids(self) -> np.ndarray:
+    def touch_grid(self, shape: int) -> np.ndarray:
         """The same with all neighbours, where no other outline may be."""
-        grids = self.outline_grids
-        grown = dilated(grids.reshape(-1, self._side, self._side), diagonal=True)
-        return grown.reshape(grids.shape)
+        if shape not in self._touch:
+            self._touch[shape] = grown(self.outline_grid(shape), 1, diagonal=True)
+        return self._touch[shape]
 
     def filled_grids(self, shape: int) -> np.ndarray:
         """One shape with its interior, (n, side, side)."""
         middle = np.full((len(self.points), 2), self._half)
         return filled(self.dense[:, shape], middle, self._side)
 
-    def looked_up(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def looked_up(
+        self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray, *, step: int = 1
+    ) -> np.ndarray:
         """What grids (n, side, side) say at a shape's pixels, (m, Q).
 
         Args:
@@ -105,10 +196,34 @@ class Shapes:
             shape: the one whose pixels are looked up.
             offsets: its position relative to the grid's middle, (m, 2).
             rows: which of the images, (m,).
+            step: one of so many pixels. Default 1: all.
         """
-        cells = self.pixels[rows, shape] + offsets[:, None].astype(np.int64) + self._half
-        np.clip(cells, 0, self._side - 1, out=cells)
-        return grids[rows[:, None], cells[..., 1], cells[..., 0]]
+        x, y = (
+            self._axes[axis][rows, shape, ::step]
+            + (offsets[:, axis, None].astype(np.int32) + np.int32(self._half))
+            for axis in (0, 1)
+        )
+        for places in (x, y):
+            np.maximum(places, 0, out=places)
+            np.minimum(places, self._side - 1, out=places)
+        cells = rows[:, None] * self._side**2 + (y * np.int32(self._side) + x)
+        return grids.reshape(-1).take(cells)
+
+    def all_at(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether grids are true at all of a shape's pixels, (m,); arguments as for `looked_up`."""
+        return self._all_at(grids, shape, offsets, rows, true=True)
+
+    def any_at(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether grids are true at any of a shape's pixels, (m,); arguments as for `looked_up`."""
+        return ~self._all_at(grids, shape, offsets, rows, true=False)
+
+    def _all_at(self, grids, shape, offsets, rows, *, true: bool) -> np.ndarray:
+        few = self.looked_up(grids, shape, offsets, rows, step=_COARSE)
+        result = np.asarray((few if true else ~few).all(1))
+        left = np.flatnonzero(result)
+        seen = self.looked_up(grids, shape, offsets[left], rows[left])
+        result[left] = (seen if true else ~seen).all(1)
+        return result
 
     def touch(self, a: int, b: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether shape b, moved by offsets (m, 2) from a, comes to a neighbour of a's outline."""
@@ -118,8 +233,7 @@ class Shapes:
         )
         close = np.flatnonzero(near.all(1))
         if close.size:
-            seen = self.looked_up(self.touch_grids[:, a], b, offsets[close], rows[close])
-            result[close] = seen.any(1)
+            result[close] = self.any_at(self.touch_grid(a), b, offsets[close], rows[close])
         return result
 
     def apart(self, centres: np.ndarray, size: int, rows: np.ndarray) -> np.ndarray:
@@ -176,7 +290,7 @@ def placed(
             return (new,), free
 
         branch = draws.branch(shape).take(rows)
-        (new,), found = first_accepted(branch, propose, attempts=attempts)
+        (new,), found = first_accepted(branch, propose, attempts=attempts, at_once=_PLACES_AT_ONCE)
         centres[rows, shape] = new
         good[rows[~found]] = False
     return centres, good
@@ -193,5 +307,5 @@ def arranged(draws: Draws, shapes: Shapes, size: int, propose, *, attempts: int 
         good[left] = shapes.apart(centres[left], size, rows[left])
         return (centres,), good
 
-    (centres,), found = first_accepted(draws, checked, attempts=attempts)
+    (centres,), found = first_accepted(draws, checked, attempts=attempts, at_once=_PLACES_AT_ONCE)
     return centres, found
