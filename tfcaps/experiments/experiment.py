@@ -108,6 +108,23 @@ def time_left(seconds: float, done: float, whole: float) -> str:
     return f" (about {math.ceil(seconds * (whole - done) / done / 60)} min left)"
 
 
+def ends_first(values: list[int]) -> list[int]:
+    """The first and the last, then the middle of each gap.
+
+    >>> ends_first([2, 3, 4, 5, 6, 7])
+    [2, 7, 4, 3, 5, 6]
+    """
+    order = [values[0], *values[-1:]] if len(values) > 1 else values[:]
+    gaps = [(0, len(values) - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        middle = (low + high) // 2
+        if high - low > 1:
+            order.append(values[middle])
+            gaps += [(low, middle), (middle, high)]
+    return order
+
+
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as lines of text, with a header.
 
