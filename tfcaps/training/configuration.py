@@ -164,9 +164,9 @@ class RunConfig(WorkOptions):
     @property
     def dataset_name(self) -> str:
         """The data set in the name of a folder."""
-        return os.path.basename(
-            self.dataset.removeprefix("images:").removeprefix("abstract:").rstrip("/")
-        )
+        if self.dataset.startswith("abstract:"):
+            return self.dataset.removeprefix("abstract:").replace("/", "-")
+        return os.path.basename(self.dataset.removeprefix("images:").rstrip("/"))
 
     def with_classes(self, count: int) -> "RunConfig":
         """The choices for data of so many classes, where what wasn't asked for depends on it."""

@@ -108,6 +108,19 @@ def test_as_a_data_set(monkeypatch):
     assert datasets.preprocessing("abstract:svrt_10", "paper") == Preprocessing()
 
 
+def test_as_a_data_set_in_another_rendering(monkeypatch):
+    from tfcaps.datasets.abstract_shapes import generator
+
+    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 6)
+    monkeypatch.setattr(generator, "_TEST_IMAGES", 4)
+    data = datasets.load("abstract:svrt_10/colour")
+    assert data.image_shape == (128, 128, 3)
+    expected = abstract_shapes.generate("svrt_10", 4, split="test", rendering="colour")
+    np.testing.assert_array_equal(data.test.images, expected.images)
+    with pytest.raises(UsageError, match=r"Expected a rendering among .* Received: neon$"):
+        datasets.load("abstract:svrt_10/neon")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.generator import Layout, problem_number
+from tfcaps.datasets.abstract_shapes.generator import problem_number
+from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, marked
 
 NEITHER = -1

@@ -1,6 +1,5 @@
 """Images of abstract classes by number: any number of them, each for itself."""
 
-import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +7,8 @@ import numpy as np
 
 from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
-from tfcaps.datasets.abstract_shapes.shapes import Shapes
+from tfcaps.datasets.abstract_shapes.layout import Layout
+from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
 from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
@@ -23,35 +23,6 @@ _CHUNK = 1024
 _TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
 _TASKS = {f"svrt_{n}": p for n, p in sorted({**ARRANGEMENTS, **CONTAINMENT}.items())}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Layout:
-    """What n images show: all that is needed to draw them, and to tell their classes.
-
-    Args:
-        size: height and width of the images, in pixels.
-        labels: int64 (n,): 1 with the relation, 0 without.
-        outlines: float32 (n, S, P, 2): x and y of each outline's points around its shape's origin;
-            the last one is followed by the first. Point k of a copy is point k of the original.
-        centres: int64 (n, S, 2): x and y of the origins, in pixels from the upper left pixel.
-    """
-
-    size: int
-    labels: np.ndarray
-    outlines: np.ndarray
-    centres: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def render(self) -> np.ndarray:
-        """White outlines of one pixel on black, uint8 (n, size, size, 1)."""
-        pixels = Shapes(self.outlines).pixels + self.centres[:, :, None]
-        cells = (pixels[..., 1] * self.size + pixels[..., 0]).reshape(len(self), -1)
-        images = np.zeros((len(self), self.size**2), np.uint8)
-        images[np.arange(len(self))[:, None], cells] = 255
-        return images.reshape(-1, self.size, self.size, 1)
 
 
 def names() -> tuple[str, ...]:
@@ -117,16 +88,33 @@ def layouts(
     (points, centres), found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS)
     if not found.all():
         raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
-    return Layout(size, labels, points, centres)
+    return Layout(size, labels, points, centres, draws.keys)
 
 
 def generate(
-    task: str, count: int, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+    task: str,
+    count: int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    size: int = DEFAULT_SIZE,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
 ) -> Split:
-    """The first `count` images of a task with their labels; arguments as for `layouts`.
+    """The first `count` images of a task with their labels.
+
+    Args:
+        task: as for `layouts`.
+        count: how many images.
+        seed: as for `layouts`.
+        split: as for `layouts`.
+        size: as for `layouts`.
+        rendering: how they are drawn, one of `renderings()`; image i has the same geometry in
+            all of them. Defaults to `outline`.
+        channels: 1 or 3. Default None: 3 for `colour`, else 1.
 
     Raises:
-        UsageError: as for `layouts`.
+        UsageError: as for `layouts`, or the rendering or the number of channels is unknown.
 
     Example:
 
@@ -136,42 +124,58 @@ def generate(
     ((20, 128, 128, 1), (20,))
     """
     count = positive_int("the number of images", count)
+    check_rendering(rendering, channels)
     parts = [
-        layouts(
-            task, np.arange(start, min(start + _CHUNK, count)), seed=seed, split=split, size=size
-        )
+        (part.render(rendering, channels=channels), part.labels)
         for start in range(0, count, _CHUNK)
+        for part in [
+            layouts(
+                task,
+                np.arange(start, min(start + _CHUNK, count)),
+                seed=seed,
+                split=split,
+                size=size,
+            )
+        ]
     ]
-    images = np.concatenate([part.render() for part in parts])
-    return Split(images, np.concatenate([part.labels for part in parts]))
+    images, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Split(images, labels)
 
 
 def stream(
-    task: str, *, seed: int = 0, split: str = "train", size: int = DEFAULT_SIZE
+    task: str,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    size: int = DEFAULT_SIZE,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Images (size, size, 1) with their labels, without an end; arguments as for `layouts`.
+    """Images (size, size, C) with their labels, without an end; arguments as for `generate`.
 
     Raises:
-        UsageError: as for `layouts`, at the first image.
+        UsageError: as for `generate`, at the first image.
     """
     start = 0
     while True:
         numbers = np.arange(start, start + _CHUNK)
         part = layouts(task, numbers, seed=seed, split=split, size=size)
-        yield from zip(part.render(), part.labels.tolist(), strict=True)
+        images = part.render(rendering, channels=channels)
+        yield from zip(images, part.labels.tolist(), strict=True)
         start += _CHUNK
 
 
-def read_abstract(task: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
+def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
     """The training and test images that all programs learn a task from, and its class names.
 
     Args:
-        task: one of `names()`.
+        name: one of `names()`; drawn in another way than as outlines: `TASK/RENDERING`.
         image_size: pixels; None: 128.
 
     Raises:
-        UsageError: as for `layouts`, or the images aren't to be square.
+        UsageError: as for `generate`, or the images aren't to be square.
     """
+    task, _, rendering = name.partition("/")
     size = DEFAULT_SIZE if image_size is None else image_size
     if not isinstance(size, int):
         raise UsageError(
@@ -179,7 +183,7 @@ def read_abstract(task: str, image_size: Size | None) -> tuple[Split, Split, tup
             f"Received: {flag_value(size)}"
         )
     train, test = (
-        generate(task, count, split=split, size=size)
+        generate(task, count, split=split, size=size, rendering=rendering or DEFAULT_RENDERING)
         for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
     )
     return train, test, CLASS_NAMES

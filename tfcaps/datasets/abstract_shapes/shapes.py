@@ -29,32 +29,49 @@ def marked(pixels: np.ndarray, side: int) -> np.ndarray:
     return masks.reshape(-1, side, side)
 
 
-def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
-    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+def on_grid(points: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """The pixels of points (…, Q, 2) around origins (…, 2), int64 (…, Q, 2).
+
+    Whole origins are added after rounding, so that copies have the same pixels wherever they are.
+    """
+    if origins.dtype.kind == "i":
+        return np.rint(points).astype(np.int64) + origins[..., None, :]
+    return np.rint(points + origins[..., None, :]).astype(np.int64)
+
+
+def parity(points: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of the pixels that an odd number of dense outlines enclose.
 
     Args:
-        points: around each shape's own origin.
-        origins: where these are in the masks, int64 (n, 2).
+        points: of S outlines, (n, S, Q, 2); neighbours are at most a pixel apart.
         side: of the masks.
 
-    A pixel is enclosed if a ray to its left crosses the outline an odd number of times.
+    A pixel is enclosed if a ray to its left crosses an outline an odd number of times.
     """
-    pixels = np.rint(points).astype(np.int64) + origins[:, None]
-    points = points + origins[:, None]
-    following = np.roll(points, -1, 1)
+    following = np.roll(points, -1, 2)
     above, below = np.ceil(points[..., 1]), np.ceil(following[..., 1])
     # Neighbouring points are at most a pixel apart, so they have one row between them or none.
-    image, point = np.nonzero(above != below)
-    first, second = points[image, point], following[image, point]
-    row = np.minimum(above, below)[image, point]
+    image, shape, point = np.nonzero(above != below)
+    first, second = points[image, shape, point], following[image, shape, point]
+    row = np.minimum(above, below)[image, shape, point]
     part = (row - first[:, 1]) / (second[:, 1] - first[:, 1])
     column = np.ceil(first[:, 0] + part * (second[:, 0] - first[:, 0])).astype(np.int64)
     cells = (image * side + row.astype(np.int64)) * (side + 1) + column
     crossings = np.bincount(cells, minlength=len(points) * side * (side + 1))
     crossings = crossings.astype(np.uint8).reshape(-1, side, side + 1)[..., :side]
-    enclosed = (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
-    line = marked(pixels, side)
-    solid = enclosed | line
+    return (np.cumsum(crossings, axis=2, dtype=np.uint8) & 1).astype(bool)
+
+
+def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+
+    Args:
+        points: around each shape's own origin.
+        origins: where these are in the masks, (n, 2).
+        side: of the masks.
+    """
+    line = marked(on_grid(points, origins), side)
+    solid = parity((points + origins[:, None])[:, None], side) | line
     # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
     return solid & ~dilated(~solid, diagonal=False) | line
 
