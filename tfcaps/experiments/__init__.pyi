@@ -1,3 +1,8 @@
+from .abstract_classes import abstract_class_experiment as abstract_class_experiment
+from .abstract_configuration import (
+    AbstractClassExperiment as AbstractClassExperiment,
+    Training as Training,
+)
 from .depth import (
     Cell as Cell,
     DepthExperiment as DepthExperiment,

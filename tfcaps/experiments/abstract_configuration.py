@@ -1,12 +1,11 @@
-"""What there is to choose about the experiment on abstract classes, and the trainings that it has."""
+"""What there is to choose about the experiment on abstract classes, and its trainings."""
 
 import dataclasses
 import itertools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfcaps.experiments.experiment import Experiment, ends_first
-from tfcaps.models import registry as capsule_networks
 from tfcaps.options import changed, fields, of, option
 from tfcaps.training import (
     BlockNetworkConfig,
@@ -17,7 +16,7 @@ from tfcaps.training import (
 
 # The published problems; tasks of other names are asked for by name.
 _PROBLEMS = tuple(f"svrt_{number}" for number in range(1, 24))
-_KINDS: tuple[type[RunConfig], ...] = (
+_KINDS: tuple[Any, ...] = (
     BlockNetworkConfig,
     ImageClassifierConfig,
     CapsuleNetworkConfig,
@@ -31,6 +30,12 @@ def _networks_of(kind: type[RunConfig]) -> tuple[str, ...]:
 def network_names() -> tuple[str, ...]:
     """The values of --networks: all that a program trains on images."""
     return tuple(itertools.chain.from_iterable(map(_networks_of, _KINDS)))
+
+
+def _renderings() -> tuple[str, ...]:
+    from tfcaps.datasets import abstract_shapes
+
+    return abstract_shapes.renderings()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class AbstractClassExperiment(Experiment):
         Experiment, "log_dir", help="Folder of the results (runs/abstract_classes-TIME)."
     )
     tasks: tuple[str, ...] = option(
-        "Tasks, as TASK of --dataset=abstract:TASK.",
+        "Tasks, or TASK/RENDERING, as in --dataset=abstract:TASK.",
         default=_PROBLEMS,
         distinct=True,
         least=1,
@@ -89,11 +94,23 @@ class AbstractClassExperiment(Experiment):
         least=1,
         may_change=True,
     )
+    renderings: tuple[str, ...] = option(
+        "How the test images are drawn, beside the way that is learnt; none: in all ways.",
+        default=(),
+        choices=_renderings,
+        distinct=True,
+        may_change=True,
+    )
     image_size: int = option("Side in pixels that images are drawn in.", default=128, range=">= 1")
     validation_images: int = option(
         "Images that say which epoch counts, and when to stop.", default=500, range=">= 1"
     )
-    test_images: int = option("Images of the results.", default=1_000, range=">= 2")
+    test_images: int = option(
+        # Of so many both classes are among them.
+        "Images of the results.",
+        default=1_000,
+        range=">= 50",
+    )
     weights: str | None = changed(
         ImageClassifierConfig,
         "weights",
@@ -168,6 +185,10 @@ class AbstractClassExperiment(Experiment):
         """How often a training looks at the validation images, at most."""
         return self.steps // self.steps_per_epoch
 
+    def measured(self, training: "Training") -> tuple[str, ...]:
+        """The renderings of the test images, beginning with the one that is learnt."""
+        return tuple(dict.fromkeys((training.rendering, *(self.renderings or _renderings()))))
+
     def trainings(self) -> list["Training"]:
         """All combinations, in an order in which a stopped experiment has something of each.
 
@@ -193,7 +214,18 @@ class Training(NamedTuple):
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.task}-{self.network}-{self.size}-seed_{self.seed}"
+        task = self.task.replace("/", "_")
+        return f"{task}-{self.network}-{self.size}-seed_{self.seed}"
+
+    @property
+    def problem(self) -> str:
+        """The task without the way in which it is drawn."""
+        return self.task.partition("/")[0]
+
+    @property
+    def rendering(self) -> str:
+        """The way in which the images that are learnt are drawn."""
+        return self.task.partition("/")[2] or "outline"
 
     def run(self, experiment: AbstractClassExperiment) -> RunConfig:
         """What is trained.

@@ -51,7 +51,7 @@ class LeNet(ImageClassifier):
             x = keras.layers.Conv2D(
                 *(filters, 5), activation="tanh", dtype=dtype, name=f"conv_{index}"
             )(x)
-            x = keras.layers.AveragePooling2D(dtype=dtype, name=f"pooling_{index}")(x)
+            x = keras.layers.AveragePooling2D(2, dtype=dtype, name=f"pooling_{index}")(x)
         x = keras.layers.Flatten(dtype=dtype, name="places")(x)
         for index, units in enumerate(_UNITS, start=1):
             x = keras.layers.Dense(units, activation="tanh", dtype=dtype, name=f"dense_{index}")(x)

@@ -1,5 +1,6 @@
 from .checker import decide as decide
 from .generator import (
+    CLASS_NAMES as CLASS_NAMES,
     generate as generate,
     layouts as layouts,
     names as names,
