@@ -27,7 +27,7 @@ def _networks_of(kind: type[RunConfig]) -> tuple[str, ...]:
     return of(fields(kind)["model"]).allowed()
 
 
-def network_names() -> tuple[str, ...]:
+def _network_names() -> tuple[str, ...]:
     """The values of --networks: all that a program trains on images."""
     return tuple(itertools.chain.from_iterable(map(_networks_of, _KINDS)))
 
@@ -73,7 +73,7 @@ class AbstractClassExperiment(Experiment):
     networks: tuple[str, ...] = option(
         "Networks: values of --model of bin/train_network and bin/train_capsnet.",
         default=("resnet",),
-        choices=network_names,
+        choices=_network_names,
         distinct=True,
         least=1,
         may_change=True,

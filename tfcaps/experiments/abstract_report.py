@@ -96,7 +96,7 @@ def efficiency_rows(cells: Iterable[Row], sizes: Sequence[int]) -> list[Row]:
     return rows
 
 
-def rendering_rows(config: AbstractClassExperiment, records: Records) -> list[Row]:
+def _rendering_rows(config: AbstractClassExperiment, records: Records) -> list[Row]:
     """A row for each task, network, size and rendering of the test images."""
     found = [
         {"task": cell.task, "network": cell.network, "size": cell.size}
@@ -129,7 +129,7 @@ def write(config: AbstractClassExperiment, records: Records) -> list[Row]:
         "cells": cells,
         "table": size_rows(cells),
         "efficiency": efficiency_rows(cells, config.sizes),
-        "renderings": rendering_rows(config, records),
+        "renderings": _rendering_rows(config, records),
     }
     for name, rows in tables.items():
         if rows:
@@ -160,7 +160,7 @@ def draw_examples(config: AbstractClassExperiment, records: Records) -> None:
         cell = max(done, key=lambda cell: (cell.size, -config.seeds.index(cell.seed)))
         looked_at = min(_LOOKED_AT, config.test_images)
         split = test_images(config, cell, [cell.rendering], count=looked_at)[cell.rendering]
-        chosen = chosen_examples(split.labels, records[cell]["scores"][cell.rendering])
+        chosen = _chosen_examples(split.labels, records[cell]["scores"][cell.rendering])
         title = f"{task}, {network}, {cell.size} training images"
         figure = plots.contact_sheet(_sheet(split, chosen), title=title)
         plots.save(figure, folder.parent / "figures" / "examples" / f"{cell.name}.png")
@@ -171,12 +171,12 @@ def draw_examples(config: AbstractClassExperiment, records: Records) -> None:
                 tf.io.write_file(str(temporary), tf.io.encode_png(split.images[index]))
 
 
-def chosen_examples(labels: np.ndarray, scores: Sequence[float]) -> dict[str, np.ndarray]:
+def _chosen_examples(labels: np.ndarray, scores: Sequence[float]) -> dict[str, np.ndarray]:
     """The first few images of each class that are right, and that are wrong, by their numbers.
 
     Example:
 
-    >>> found = chosen_examples(np.array([1, 0, 1, 0]), [2.0, -1.0, -0.5, 3.0])
+    >>> found = _chosen_examples(np.array([1, 0, 1, 0]), [2.0, -1.0, -0.5, 3.0])
     >>> {name: numbers.tolist() for name, numbers in found.items()}
     {'with, right': [0], 'with, wrong': [2], 'without, right': [1], 'without, wrong': [3]}
     """

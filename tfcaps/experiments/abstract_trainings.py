@@ -15,7 +15,6 @@ from tfcaps.errors import NotFiniteError, UsageError
 from tfcaps.experiments.abstract_configuration import AbstractClassExperiment, Training
 from tfcaps.training import RunConfig
 
-CLASS_NAMES = abstract_shapes.CLASS_NAMES
 _SEED = 0  # of validation and test images, which are the same for all trainings
 # Of the ratio of two scores, one of which may have become 0 in single precision.
 _LEAST_SCORE = 1e-38
@@ -70,7 +69,7 @@ def train(config: AbstractClassExperiment, cell: Training) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def load_data(config: AbstractClassExperiment, cell: Training) -> ImageDataset:
+def _load_data(config: AbstractClassExperiment, cell: Training) -> ImageDataset:
     """The images of a training.
 
     Those of a size are the first ones of every larger size. Few images are repeated until they fill
@@ -97,7 +96,7 @@ def load_data(config: AbstractClassExperiment, cell: Training) -> ImageDataset:
     copies = -(-needed // cell.size)
     return ImageDataset(
         f"abstract:{cell.task}",
-        CLASS_NAMES,
+        abstract_shapes.CLASS_NAMES,
         learnt.take(np.tile(np.arange(cell.size), copies)),
         held_out,
         # The test images come when the network is finished, see `_scores`.
@@ -137,7 +136,7 @@ def _tested(config: AbstractClassExperiment, cell: Training, run: RunConfig) -> 
     """What is kept of a training: of an earlier call, and what is still missing."""
     known = files.read_json(record_path(config, cell))
     record = known if isinstance(known, dict) else {}
-    data = load_data(config, cell)
+    data = _load_data(config, cell)
     results = training.train(run, data, initial_model=_initial_model(config, run, data))
     model = _best_network(run)
     splits = test_images(config, cell, _unmeasured(config, cell, record))
@@ -183,7 +182,7 @@ def _initial_model(config: AbstractClassExperiment, run: RunConfig, data: ImageD
     from tfcaps import models
 
     with training.surroundings(run):
-        task = run.with_classes(len(CLASS_NAMES)).task()
+        task = run.with_classes(len(abstract_shapes.CLASS_NAMES)).task()
         model = task.build(data)
         print(f"From {config.weights}: {models.read_weights(model, config.weights)}.", flush=True)
     return model

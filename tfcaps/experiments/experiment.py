@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfcaps import files, process
+from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions, changed, flag_value, option
 from tfcaps.training import CapsuleNetworkConfig
 
@@ -22,6 +23,10 @@ def em_cost() -> Any:
         help="Of em: what a cluster costs, relative to the others or as published.",
         before="published",
     )
+
+
+# In experiment.json: what the experiment is on.
+_KIND = "experiment"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,13 +52,25 @@ class Experiment(WorkOptions):
 
         Raises:
             UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other
-                settings, or another process is at work there.
+                settings or on something else, or another process is at work there.
         """
         folder = files.WorkFolder(self.log_dir, files.EXPERIMENT)
         with folder.locked():
+            self._check_kind(folder)
             folder.check(self)
-            folder.begin(self.settled(), *subfolders)
+            folder.begin({_KIND: self.run_name, **self.settled()}, *subfolders)
             yield folder.path
+
+    def _check_kind(self, folder: files.WorkFolder) -> None:
+        """Refuses to go on with an experiment on something else."""
+        stored = files.read_json(folder.marker)
+        # Older experiments don't say what they are on.
+        found = stored.get(_KIND, self.run_name) if isinstance(stored, dict) else self.run_name
+        if self.resume and found != self.run_name:
+            raise UsageError(
+                f"Expected --log_dir with the experiment {self.run_name} to go on with it. "
+                f"Received: --log_dir={folder.path}, which holds the experiment {found}"
+            )
 
 
 def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) -> Iterator[tuple]:
