@@ -73,7 +73,7 @@ def trained(monkeypatch):
         }
         if cell.network == "fnn":
             record = {"failed": "Expected finite numbers. Received: the loss nan"}
-        path = abstract_trainings.record_path(config, cell)
+        path = abstract_trainings._record_path(config, cell)
         path.write_text(json.dumps(record))
 
     monkeypatch.setattr(abstract_trainings, "train", train)

@@ -223,8 +223,8 @@ def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple, list[Row]
 def _mean_and_error(name: str, values: Sequence[float]) -> Row:
     """Mean, and standard error of the mean, which takes two values or more; else None.
 
-    >>> _mean_and_error("auc", [0.2, 0.6])  # deviations ±0.2: sqrt(0.08 / 1) / sqrt(2)
-    {'auc': 0.4, 'auc_error': 0.2}
+    >>> _mean_and_error("auc", [0.25, 0.75])  # deviations ±1/4: sqrt(1/8 / 1) / sqrt(2)
+    {'auc': 0.5, 'auc_error': 0.25}
     """
     count = len(values)
     error = float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None

@@ -20,7 +20,7 @@ _SEED = 0  # of validation and test images, which are the same for all trainings
 _LEAST_SCORE = 1e-38
 
 
-def record_path(config: AbstractClassExperiment, cell: Training) -> pathlib.Path:
+def _record_path(config: AbstractClassExperiment, cell: Training) -> pathlib.Path:
     """The file that says that a training is done, and what its network answers."""
     return pathlib.Path(config.log_dir) / "records" / f"{cell.name}.json"
 
@@ -33,7 +33,7 @@ def read_record(config: AbstractClassExperiment, cell: Training) -> dict[str, An
     `steps`, `validation_accuracy`, `parameters` and `seconds`. Of a training whose numbers didn't
     stay finite it has `failed`, the sentence.
     """
-    record = files.read_json(record_path(config, cell))
+    record = files.read_json(_record_path(config, cell))
     if not isinstance(record, dict):
         return None
     return record if "failed" in record or not _unmeasured(config, cell, record) else None
@@ -64,7 +64,7 @@ def train(config: AbstractClassExperiment, cell: Training) -> None:
         finally:
             # Keras keeps the graphs of all networks alive otherwise.
             keras.utils.clear_session()
-    files.write_json(record_path(config, cell), record)
+    files.write_json(_record_path(config, cell), record)
     if not config.keep_networks:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,7 +134,7 @@ def test_images(
 
 def _tested(config: AbstractClassExperiment, cell: Training, run: RunConfig) -> dict[str, Any]:
     """What is kept of a training: of an earlier call, and what is still missing."""
-    known = files.read_json(record_path(config, cell))
+    known = files.read_json(_record_path(config, cell))
     record = known if isinstance(known, dict) else {}
     data = _load_data(config, cell)
     results = training.train(run, data, initial_model=_initial_model(config, run, data))
