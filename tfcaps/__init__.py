@@ -4,6 +4,8 @@
 `tfcaps.layers.DenseCapsule`, and TensorFlow with the first one that computes.
 """
 
+import importlib
+
 import lazy_loader
 import wrapt
 
@@ -20,3 +22,12 @@ def _offer_to_keras(_keras):
 
 # Whoever imports Keras, now or later, can load what was saved with classes of this package.
 wrapt.register_post_import_hook(_offer_to_keras, "keras")
+
+
+def _offer_to_tensorflow_datasets(_tfds):
+    # By its name: the rows above `datasets` in the order of imports don't come to know it.
+    importlib.import_module("tfcaps.datasets.abstract_shapes.builder")
+
+
+# The same for `tfds.builder("abstract_shapes/svrt_1")`.
+wrapt.register_post_import_hook(_offer_to_tensorflow_datasets, "tensorflow_datasets")

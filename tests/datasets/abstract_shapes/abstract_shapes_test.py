@@ -15,7 +15,7 @@ TASKS = abstract_shapes.names()
 
 
 def test_names():
-    assert tuple(f"svrt_{number}" for number in range(1, 24)) == TASKS
+    assert tuple(f"svrt_{number}" for number in range(1, 24)) == TASKS[:23]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -100,8 +100,8 @@ def test_other_sizes_keep_the_definitions():
 def test_as_a_data_set(monkeypatch):
     from tfcaps.datasets.abstract_shapes import generator
 
-    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 60)
-    monkeypatch.setattr(generator, "_TEST_IMAGES", 20)
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 60)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 20)
     data = datasets.load("abstract:svrt_10", validation_fraction=0.1)
     assert (len(data.train), len(data.validation), len(data.test)) == (54, 6, 20)
     assert (data.image_shape, data.class_names) == ((128, 128, 1), ("without", "with"))
@@ -111,8 +111,8 @@ def test_as_a_data_set(monkeypatch):
 def test_as_a_data_set_in_another_rendering(monkeypatch):
     from tfcaps.datasets.abstract_shapes import generator
 
-    monkeypatch.setattr(generator, "_TRAIN_IMAGES", 6)
-    monkeypatch.setattr(generator, "_TEST_IMAGES", 4)
+    monkeypatch.setattr(generator, "TRAIN_IMAGES", 6)
+    monkeypatch.setattr(generator, "TEST_IMAGES", 4)
     data = datasets.load("abstract:svrt_10/colour")
     assert data.image_shape == (128, 128, 3)
     expected = abstract_shapes.generate("svrt_10", 4, split="test", rendering="colour")
@@ -124,8 +124,10 @@ def test_as_a_data_set_in_another_rendering(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "svrt_24"}, "svrt_1 to svrt_23, perhaps svrt_.* Received: svrt_24$"),
-        ({"task": "circles"}, "svrt_1 to svrt_23. Received: circles$"),
+        ({"task": "svrt_24"}, "svrt_1 to svrt_23, svrt_N_clean .*, perhaps svrt_.*: svrt_24$"),
+        ({"task": "svrt_4_clean"}, r"svrt_N_clean \(N: 1, 5, .*, 22\), .*: svrt_4_clean$"),
+        ({"task": "odd_one"}, ", perhaps odd_one_out. Received: odd_one$"),
+        ({"task": "circles"}, "orientation_thin, orientation_several. Received: circles$"),
         ({"indices": 0}, "Expected the number of images to be a positive integer. Received: 0"),
         ({"indices": [-1]}, r"Expected numbers of images, each >= 0. Received: \[-1\]"),
         ({"indices": []}, r"each >= 0. Received: \[\]"),

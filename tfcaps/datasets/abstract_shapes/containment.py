@@ -7,7 +7,7 @@ from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, plac
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
-_MOST_SHARED = {3: 3, 11: 4}
+MOST_SHARED = {3: 3, 11: 4}
 _NOWHERE = 10**6
 
 
@@ -56,7 +56,7 @@ def _one_inside(draws, labels, size):
     return points, *_around(draws.branch(2), shapes, size, allowed)
 
 
-def _grown(masks: np.ndarray, steps: int) -> np.ndarray:
+def grown(masks: np.ndarray, steps: int) -> np.ndarray:
     """Masks grown by so many steps to their four neighbours."""
     for _ in range(steps):
         masks = dilated(masks, diagonal=False)
@@ -68,7 +68,7 @@ def _near_outline(draws, labels, size):
     points = _with_big(draws, size, 1)
     shapes = Shapes(points)
     within, _ = _zones(shapes)
-    far = within & ~_grown(shapes.outline_grids[:, 0], size // 8)
+    far = within & ~grown(shapes.outline_grids[:, 0], size // 8)
     allowed = np.where((labels == 1)[:, None, None], within, far)
     band = dilated(shapes.touch_grids[:, 0], diagonal=True)
     first, last = shapes.room(size)
@@ -112,7 +112,7 @@ def _profiles(pixels: np.ndarray, axis: int, half: int) -> tuple[np.ndarray, np.
     return low, high
 
 
-def _contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
+def contact(draws, body: np.ndarray, shape: np.ndarray, axis: int, most: int):
     """Moves a shape along an axis until its mask shares 1 to `most` pixels with a body's mask.
 
     What it shares is exact: in each line, only the body's last and the shape's first pixel meet.
@@ -184,7 +184,7 @@ def _touching(draws, labels, size):
     points = np.concatenate([big, drawn(draws.branch(1), 1, (21, 7), size, largest=48)], 1)
     shapes = Shapes(points)
     a, b = shapes.pixels[:, 0], shapes.pixels[:, 1]
-    offsets, good = _contact(draws.branch(2), a, b, 0, _MOST_SHARED[11])
+    offsets, good = contact(draws.branch(2), a, b, 0, MOST_SHARED[11])
     one = labels == 1
     both = np.concatenate([a, b + offsets[:, None]], 1)
     move, fits = _moved_into(draws.branch(3), np.where(one[:, None, None], both, both[:, :1]), size)
@@ -195,7 +195,7 @@ def _touching(draws, labels, size):
     taken = np.zeros((len(zero), size, size), bool)
     rows = np.flatnonzero(alone)
     place = np.stack([start[rows], start[rows]], 1)
-    taken[rows] = _grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
+    taken[rows] = grown(_solid(Shapes(points[zero[rows]]), place, [0], size), size // 12)
     there, free = _beside(draws.branch(4).take(zero), taken, some.pixels[:, 1], size)
     centres[zero] = np.stack([start, there], 1)
     accepted = one & good & fits
@@ -210,7 +210,7 @@ def _pairs(draws, points, size):
     relative = np.zeros((len(points), 4, 2), np.int64)
     for pair in (0, 1):
         a, b = pixels[:, 2 * pair], pixels[:, 2 * pair + 1]
-        offsets, fine = _contact(draws.branch(pair), a, b, pair, _MOST_SHARED[3])
+        offsets, fine = contact(draws.branch(pair), a, b, pair, MOST_SHARED[3])
         relative[:, 2 * pair + 1] = offsets
         good &= fine
     return _two_bodies(draws.branch(2), points, relative, ([0, 1], [2, 3]), good, size)
@@ -219,9 +219,9 @@ def _pairs(draws, points, size):
 def _cluster(draws, points, size):
     """Three shapes that touch, and one 16 px away."""
     pixels = Shapes(points).pixels
-    second, good = _contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, _MOST_SHARED[3])
+    second, good = contact(draws.branch(0), pixels[:, 0], pixels[:, 1], 0, MOST_SHARED[3])
     body = np.concatenate([pixels[:, 0], pixels[:, 1] + second[:, None]], 1)
-    third, fine = _contact(draws.branch(1), body, pixels[:, 2], 1, _MOST_SHARED[3])
+    third, fine = contact(draws.branch(1), body, pixels[:, 2], 1, MOST_SHARED[3])
     relative = np.stack([np.zeros_like(second), second, third, np.zeros_like(second)], 1)
     return _two_bodies(draws.branch(2), points, relative, ([0, 1, 2], [3]), good & fine, size)
 
@@ -238,7 +238,7 @@ def _two_bodies(draws, points, relative, bodies, good, size):
     centres = relative.copy()
     centres[:, bodies[0]] += move[:, None]
     solid = _solid(Shapes(points[rows]), centres[rows], bodies[0], size)
-    taken = _grown(solid, size // 8)
+    taken = grown(solid, size // 8)
     there, found = _beside(draws.branch(1).take(rows), taken, second[rows], size)
     good[rows] = found
     centres[rows[:, None], bodies[1]] += there[:, None]

@@ -14,7 +14,7 @@ _ATTEMPTS = 1000
 _CURVE_ATTEMPTS = 40
 
 
-def _levels(radius: float) -> int:
+def levels(radius: float) -> int:
     """How often the segments of an outline within `radius` pixels are halved."""
     return max(1, int(np.ceil(np.log2(np.sqrt(2.0) * radius / _SHORTEST) - 0.3)))
 
@@ -41,7 +41,7 @@ def outlines(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    depth = _levels(largest or radius)
+    depth = levels(largest or radius)
 
     longest = STEPS * radius / (largest or radius)
 
@@ -108,7 +108,7 @@ def _curves(
     def propose(draws: Draws, pending: np.ndarray) -> tuple:
         curves, kept = ends[pending], np.arange(len(pending))
         for level in range(depth):
-            curves = _halved(draws.branch(level).take(kept), curves)
+            curves = halved(draws.branch(level).take(kept), curves)
             squares = np.square(curves[:, 1::2]).sum(-1)
             good = ((squares >= ring[0] ** 2) & (squares <= ring[1] ** 2)).all(1)
             curves, kept = curves[good], kept[good]
@@ -124,7 +124,7 @@ def _curves(
     return curves.reshape(len(corners), 4, 2**depth, 2), whole
 
 
-def _halved(draws: Draws, curves: np.ndarray) -> np.ndarray:
+def halved(draws: Draws, curves: np.ndarray) -> np.ndarray:
     """Curves (n, P, 2) with a displaced point on each segment, (n, 2·P - 1, 2)."""
     steps = np.diff(curves, axis=1)
     reach = _ROUGHNESS * np.sqrt(np.square(steps).sum(-1, keepdims=True))

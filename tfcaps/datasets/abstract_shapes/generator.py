@@ -1,15 +1,13 @@
 """Images of abstract classes by number: any number of them, each for itself."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.containment import PROBLEMS as CONTAINMENT
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
 from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
-from tfcaps.datasets.abstract_shapes.svrt import PROBLEMS as ARRANGEMENTS
+from tfcaps.datasets.abstract_shapes.tasks import task as known_task
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.options import Size, flag_value
@@ -20,21 +18,8 @@ DEFAULT_SIZE = 128
 _SMALLEST = 96  # Below it, the gaps of some problems have less than their pixels.
 _LARGEST = 1024
 _CHUNK = 1024
-_TRAIN_IMAGES, _TEST_IMAGES = 10_000, 5_000
+TRAIN_IMAGES, TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
-_TASKS = {f"svrt_{n}": p for n, p in sorted({**ARRANGEMENTS, **CONTAINMENT}.items())}
-
-
-def names() -> tuple[str, ...]:
-    """The tasks that `layouts` knows.
-
-    Example:
-
-    >>> from tfcaps.datasets import abstract_shapes
-    >>> abstract_shapes.names()[0]
-    'svrt_1'
-    """
-    return tuple(_TASKS)
 
 
 def layouts(
@@ -70,13 +55,8 @@ def layouts(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    problem = _problem(task)
-    if split not in SPLITS:
-        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
-    if not _SMALLEST <= size <= _LARGEST:
-        raise UsageError(
-            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
-        )
+    check_options(task, split, size)
+    problem = known_task(task)
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
@@ -124,7 +104,7 @@ def generate(
     ((20, 128, 128, 1), (20,))
     """
     count = positive_int("the number of images", count)
-    check_rendering(rendering, channels)
+    check_options(task, split, size, rendering, channels)
     parts = [
         (part.render(rendering, channels=channels), part.labels)
         for start in range(0, count, _CHUNK)
@@ -184,29 +164,31 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
         )
     train, test = (
         generate(task, count, split=split, size=size, rendering=rendering or DEFAULT_RENDERING)
-        for split, count in (("train", _TRAIN_IMAGES), ("test", _TEST_IMAGES))
+        for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
 
 
-def problem_number(task: str) -> int:
-    """N of `svrt_N`.
+def check_options(
+    task: str,
+    split: str,
+    size: int,
+    rendering: str = DEFAULT_RENDERING,
+    channels: int | None = None,
+) -> None:
+    """Refuses what `layouts` and `Layout.render` can't do, before anything is drawn.
 
     Raises:
-        UsageError: there is no such task.
+        UsageError: an argument is unknown or out of its range.
     """
-    _problem(task)
-    return int(task.removeprefix("svrt_"))
-
-
-def _problem(task: str):
-    if task not in _TASKS:
-        near = difflib.get_close_matches(task, _TASKS, n=3)
-        meant = f", perhaps {' or '.join(near)}" if near else ""
+    known_task(task)
+    if split not in SPLITS:
+        raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
+    if not _SMALLEST <= size <= _LARGEST:
         raise UsageError(
-            f"Expected an abstract task among svrt_1 to svrt_{len(_TASKS)}{meant}. Received: {task}"
+            f"Expected a size of {_SMALLEST} to {_LARGEST} pixels for {task}. Received: {size}"
         )
-    return _TASKS[task]
+    check_rendering(rendering, channels)
 
 
 def _numbers(indices) -> np.ndarray:

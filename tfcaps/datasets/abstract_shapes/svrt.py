@@ -64,9 +64,9 @@ def _distances(draws, labels, size):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def _corners(draws, size):
-    """The corners of a square, (m, 4, 2), any angle, radius up to half of the picture."""
-    spoke = draws.uniform(0, size / 2)[:, None] * draws.directions()
+def corners(draws, size, largest=0.5):
+    """The corners of a square, (m, 4, 2), any angle, radius up to such a part of the picture."""
+    spoke = draws.uniform(0, largest * size)[:, None] * draws.directions()
     other = np.stack([-spoke[:, 1], spoke[:, 0]], -1)
     reach = np.abs(spoke).max(1)[:, None]
     middle = draws.uniform(reach, size - reach, 2)[:, None]
@@ -80,7 +80,7 @@ def _square(draws, labels, size):
     def propose(draws, rows):
         free = draws.uniform(0, size, 4, 2)
         one = (labels[rows] == 1)[:, None, None]
-        return np.where(one, _corners(draws, size), free), np.ones(len(rows), bool)
+        return np.where(one, corners(draws, size), free), np.ones(len(rows), bool)
 
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
@@ -91,12 +91,12 @@ def _square_kinds(draws, labels, size):
     points = _chosen(points, labels, (0, 0, 0, 0), (0, 1, 2, 3))
 
     def propose(draws, rows):
-        return _corners(draws, size), np.ones(len(rows), bool)
+        return corners(draws, size), np.ones(len(rows), bool)
 
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
 
-def _segment_distances(centres: np.ndarray) -> np.ndarray:
+def segment_distances(centres: np.ndarray) -> np.ndarray:
     """Of three points (n, 3, 2), how far each is from the segment between the others, (n, 3)."""
     result = []
     for point in range(3):
@@ -108,7 +108,7 @@ def _segment_distances(centres: np.ndarray) -> np.ndarray:
     return np.stack(result, 1)
 
 
-def _in_line(draws, size):
+def in_line(draws, size):
     """Two points anywhere and a third one between them, (m, 3, 2)."""
     ends = draws.uniform(0, size, 2, 2)
     part = draws.uniform()[:, None]
@@ -122,8 +122,8 @@ def _line(draws, labels, size):
     def propose(draws, rows):
         free = draws.uniform(0, size, 3, 2)
         one = labels[rows] == 1
-        far = (_segment_distances(np.rint(free)) >= size / 20).all(1)
-        return np.where(one[:, None, None], _in_line(draws, size), free), one | far
+        far = (segment_distances(np.rint(free)) >= size / 20).all(1)
+        return np.where(one[:, None, None], in_line(draws, size), free), one | far
 
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
@@ -133,7 +133,7 @@ def _line_kinds(draws, labels, size):
     points = _chosen(drawn(draws.branch(0), 3, SMALL, size), labels, (0, 0, 0), (0, 1, 2))
 
     def propose(draws, rows):
-        return _in_line(draws, size), np.ones(len(rows), bool)
+        return in_line(draws, size), np.ones(len(rows), bool)
 
     return points, *arranged(draws.branch(1), Shapes(points), size, propose)
 
@@ -183,7 +183,7 @@ def _mirrored(draws, labels, size, *, by_shape: bool):
     return points, *arranged(draws.branch(1), Shapes(points), size, propose, attempts=200)
 
 
-def _circumcentres(centres: np.ndarray) -> np.ndarray:
+def circumcentres(centres: np.ndarray) -> np.ndarray:
     """The points that are equally far from three, (n, 2); far away where these are in line."""
     a, b, c = (centres[:, k].astype(float) for k in range(3))
     u, v = b - a, c - a
@@ -199,7 +199,7 @@ def _equidistant(draws, labels, size):
 
     def propose(draws, rows):
         three, free = draws.integers(0, size - 1, 3, 2), draws.integers(0, size - 1, 1, 2)
-        target = _circumcentres(three)
+        target = circumcentres(three)
         one = labels[rows] == 1
         fourth = np.where(one[:, None, None], np.clip(target, -size, 2 * size)[:, None], free)
         good = one | (np.linalg.norm(free[:, 0] - target, axis=1) >= part)
