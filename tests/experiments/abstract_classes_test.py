@@ -65,6 +65,11 @@ def trained(monkeypatch):
         record = {
             "labels": labels.tolist(),
             "scores": {way: scores.tolist() for way in config.measured(cell)},
+            "transfer": {
+                # One of two answers is right.
+                task: {"labels": [0, 1], "scores": [1.0, 2.0]}
+                for task in config.others(cell)
+            },
             "epoch": 1,
             "steps": 2,
             "validation_accuracy": 0.5,
@@ -129,6 +134,7 @@ class TestGrid:
         [
             ({"tasks": ("svrt_14", "srvt_3")}, r"perhaps svrt_3.*Received: srvt_3$"),
             ({"tasks": ("svrt_14/bold",)}, r"outline.*Received: bold$"),
+            ({"transfer": ("svrt_14", "same/bold")}, r"outline.*Received: bold$"),
             ({"image_size": 64}, r"96 to 1024 pixels.*Received: 64$"),
         ],
     )
@@ -253,6 +259,19 @@ class TestExperiment:
             drawn = keras.utils.img_to_array(keras.utils.load_img(path, color_mode="grayscale"))
             np.testing.assert_array_equal(drawn, images[number])
 
+    def test_transfer(self, trained, tmp_path):
+        tasks = ("svrt_14", "svrt_1/thick")
+        config = experiment(tmp_path / "x", tasks=tasks, transfer=tasks)
+        abstract_class_experiment(config)
+        rows = read(tmp_path / "x" / "transfer.csv")
+        assert [(row["task"], row["shown"], float(row["accuracy"])) for row in rows[2:4]] == [
+            *(("svrt_14", "svrt_14", pytest.approx(0.88)), ("svrt_14", "svrt_1/thick", 0.5))
+        ]
+        assert len(rows) == 8
+        report = (tmp_path / "x" / "report.md").read_text()
+        assert "| task | network | svrt_14 | svrt_1/thick |" in report
+        assert "| svrt_1/thick | resnet | 100.0 | 88.0 |" in report
+
     def test_resume(self, trained, tmp_path, capsys):
         folder = tmp_path / "x"
         abstract_class_experiment(experiment(folder))
@@ -304,6 +323,12 @@ def run_directory(config, cell) -> training.RunDirectory:
     return training.RunDirectory(cell.run(config).log_dir)
 
 
+def difference_of_logits(path, images) -> np.ndarray:
+    model = keras.models.load_model(path)
+    logits = keras.ops.convert_to_numpy(model(images / np.float32(255)))
+    return logits[:, 1] - logits[:, 0]
+
+
 class TestTraining:
     def test_record_is_of_the_best_network(self, done):
         """log p₁/p₀ of a softmax is the difference of its logits."""
@@ -312,11 +337,10 @@ class TestTraining:
         record = abstract_trainings.read_record(config, cell)
         assert list(record["scores"]) == ["outline", "thick"]
         path = run_directory(config, cell).checkpoints / "best.keras"
-        model = keras.models.load_model(path)
         for way, scores in record["scores"].items():
             split = abstract_shapes.generate("svrt_14", 50, split="test", size=96, rendering=way)
-            logits = keras.ops.convert_to_numpy(model(split.images / np.float32(255)))
-            np.testing.assert_allclose(scores, logits[:, 1] - logits[:, 0], rtol=1e-3, atol=1e-3)
+            expected = difference_of_logits(path, split.images)
+            np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3)
             assert record["labels"] == split.labels.tolist()
         answers = np.array(record["scores"]["outline"]) > 0
         assert table[1]["accuracy"] == np.mean(answers == record["labels"])
@@ -326,12 +350,24 @@ class TestTraining:
         config, _ = done
         cell = Training("svrt_14", "resnet", 20, 0)
         before = abstract_trainings.read_record(config, cell)
-        wider = experiment(config.log_dir, renderings=("thick", "dots"), resume=True)
+        wider = experiment(
+            *(config.log_dir,),
+            renderings=("thick", "dots"),
+            transfer=("svrt_14", "svrt_1"),
+            resume=True,
+        )
         rows = len(read(run_directory(config, cell).metrics))
         abstract_trainings.train(wider, cell)
         after = abstract_trainings.read_record(wider, cell)
         assert {way: after["scores"][way] for way in before["scores"]} == before["scores"]
         assert len(after["scores"]["dots"]) == 50
+        other = abstract_shapes.generate("svrt_1", 50, split="test", size=96)
+        assert list(after["transfer"]) == ["svrt_1"]
+        assert after["transfer"]["svrt_1"]["labels"] == other.labels.tolist()
+        path = run_directory(config, cell).checkpoints / "best.keras"
+        expected = difference_of_logits(path, other.images)
+        scores = after["transfer"]["svrt_1"]["scores"]
+        np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3)
         assert len(read(run_directory(config, cell).metrics)) == rows == 2
 
     def test_weights_of_a_file(self, done, tmp_path):

@@ -4,19 +4,29 @@ import time
 from typing import Any
 
 from tfcaps.experiments import abstract_report, abstract_trainings
-from tfcaps.experiments.abstract_configuration import AbstractClassExperiment, Training
+from tfcaps.experiments.abstract_configuration import (
+    AbstractClassExperiment,
+    Training,
+    split_task,
+)
 from tfcaps.experiments.experiment import share_out, time_left
 
 
 def abstract_class_experiment(config: AbstractClassExperiment) -> list[dict[str, Any]]:
     """Trains the networks that aren't there yet, and writes tables and figures after each of them.
 
-    `log_dir` then has `report.md`, `table.csv` (a row per task, network and size: mean test
-    accuracy and AUC with standard errors over the seeds), `efficiency.csv` (mean accuracy and
-    sample-efficiency score over the sizes), `renderings.csv` (the same networks on test images that
-    are drawn in other ways), `cells.csv` (a row per training), `figures/`, `examples/` (pictures of
-    right and wrong answers), `records/` (a file per finished training) and `cells/` (run
-    directories).
+    `log_dir` then has
+
+        report.md         all tables of means, and the figure
+        table.csv         a row per task, network and size: test accuracy and AUC
+        efficiency.csv    a row per task and network: what the accuracies of all sizes come to
+        renderings.csv    the same networks on test images that are drawn in other ways
+        transfer.csv      and on those of other tasks
+        cells.csv         a row per training
+        figures/          accuracy against size; right and wrong examples
+        examples/         the pictures of these, a file each
+        records/          the answers of each finished training
+        cells/            run directories
 
     A training whose numbers don't stay finite is noted in its record, and the others go on.
 
@@ -30,6 +40,8 @@ def abstract_class_experiment(config: AbstractClassExperiment) -> list[dict[str,
     # Wrong names and sizes end the experiment before it began.
     for cell in {cell.task: cell for cell in config.trainings()}.values():
         abstract_trainings.test_images(config, cell, config.measured(cell), count=1)
+        for problem, rendering in map(split_task, config.transfer):
+            abstract_trainings.test_images(config, cell, [rendering], problem=problem, count=1)
     with config.open_folder("figures", "records", "cells"):
         records = _train_missing(config)
         table = abstract_report.write(config, records)

@@ -38,6 +38,16 @@ def _renderings() -> tuple[str, ...]:
     return abstract_shapes.renderings()
 
 
+def split_task(name: str) -> tuple[str, str]:
+    """The problem, and the rendering of its images.
+
+    >>> split_task("svrt_1"), split_task("svrt_1/dots")
+    (('svrt_1', 'outline'), ('svrt_1', 'dots'))
+    """
+    problem, _, rendering = name.partition("/")
+    return problem, rendering or "outline"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AbstractClassExperiment(Experiment):
     """All choices of an experiment on abstract classes; a field is the flag of the same name.
@@ -98,6 +108,12 @@ class AbstractClassExperiment(Experiment):
         "How the test images are drawn, beside the way that is learnt; none: in all ways.",
         default=(),
         choices=_renderings,
+        distinct=True,
+        may_change=True,
+    )
+    transfer: tuple[str, ...] = option(
+        "Tasks whose test images are shown to all networks, as in --tasks.",
+        default=(),
         distinct=True,
         may_change=True,
     )
@@ -189,6 +205,10 @@ class AbstractClassExperiment(Experiment):
         """The renderings of the test images, beginning with the one that is learnt."""
         return tuple(dict.fromkeys((training.rendering, *(self.renderings or _renderings()))))
 
+    def others(self, training: "Training") -> tuple[str, ...]:
+        """The other tasks whose test images a network is shown."""
+        return tuple(task for task in self.transfer if task != training.task)
+
     def trainings(self) -> list["Training"]:
         """All combinations, in an order in which a stopped experiment has something of each.
 
@@ -220,12 +240,12 @@ class Training(NamedTuple):
     @property
     def problem(self) -> str:
         """The task without the way in which it is drawn."""
-        return self.task.partition("/")[0]
+        return split_task(self.task)[0]
 
     @property
     def rendering(self) -> str:
         """The way in which the images that are learnt are drawn."""
-        return self.task.partition("/")[2] or "outline"
+        return split_task(self.task)[1]
 
     def run(self, experiment: AbstractClassExperiment) -> RunConfig:
         """What is trained.

@@ -17,6 +17,13 @@ Row = dict[str, Any]
 _SHOWN = 6  # images in a row of a contact sheet
 # Among so many of the first test images are those that are shown.
 _LOOKED_AT = 200
+_TESTED_ON = (
+    (
+        *("renderings", "rendering", "Other renderings"),
+        "A row's task is learnt as its name says, as outlines where it says nothing.",
+    ),
+    ("transfer", "shown", "Other tasks", "A row says what is learnt, and a column what is shown."),
+)
 _NUMBERS = ("epoch", "steps", "validation_accuracy", "parameters", "seconds")
 
 
@@ -99,13 +106,34 @@ def efficiency_rows(cells: Iterable[Row], sizes: Sequence[int]) -> list[Row]:
 def _rendering_rows(config: AbstractClassExperiment, records: Records) -> list[Row]:
     """A row for each task, network, size and rendering of the test images."""
     found = [
-        {"task": cell.task, "network": cell.network, "size": cell.size}
-        | {"rendering": way, "accuracy": accuracy, "auc": auc}
+        {**_setting(cell), "rendering": way, "accuracy": accuracy, "auc": auc}
         for cell, record in records.items()
         if "failed" not in record
         for way in config.measured(cell)
         for accuracy, auc in [_scored(record, way)]
     ]
+    return _means(found, "rendering")
+
+
+def _transfer_rows(config: AbstractClassExperiment, records: Records) -> list[Row]:
+    """A row for each task, network, size and task whose test images are shown."""
+    found = [
+        {**_setting(cell), "shown": task, "accuracy": accuracy, "auc": auc}
+        for cell, record in records.items()
+        if "failed" not in record
+        for task in config.transfer
+        for answers in [record if task == cell.task else record["transfer"][task]]
+        for accuracy, auc in [_scored(answers, cell.rendering)]
+    ]
+    return _means(found, "shown")
+
+
+def _setting(cell: Training) -> Row:
+    return {"task": cell.task, "network": cell.network, "size": cell.size}
+
+
+def _means(rows: Iterable[Row], what: str) -> list[Row]:
+    """Means and standard errors over the seeds for each setting and what it was tested on."""
     return [
         {
             **dict(key),
@@ -113,7 +141,7 @@ def _rendering_rows(config: AbstractClassExperiment, records: Records) -> list[R
             **_mean_and_error("accuracy", [row["accuracy"] for row in group]),
             **_mean_and_error("auc", [row["auc"] for row in group]),
         }
-        for key, group in _grouped(found, ("task", "network", "size", "rendering")).items()
+        for key, group in _grouped(rows, ("task", "network", "size", what)).items()
     ]
 
 
@@ -130,6 +158,7 @@ def write(config: AbstractClassExperiment, records: Records) -> list[Row]:
         "table": size_rows(cells),
         "efficiency": efficiency_rows(cells, config.sizes),
         "renderings": _rendering_rows(config, records),
+        "transfer": _transfer_rows(config, records),
     }
     for name, rows in tables.items():
         if rows:
@@ -198,10 +227,15 @@ def _sheet(split: Split, chosen: Mapping[str, np.ndarray]) -> dict:
 
 
 def _scored(record: Mapping[str, Any], rendering: str) -> tuple[float | None, float | None]:
-    """Accuracy and AUC on the test images in a rendering; None of a training that failed."""
+    """Accuracy and AUC on the test images in a rendering; None of a training that failed.
+
+    Of another task there is only one rendering.
+    """
     if "failed" in record:
         return None, None
-    labels, scores = np.array(record["labels"]), np.array(record["scores"][rendering])
+    found = record["scores"]
+    labels = np.array(record["labels"])
+    scores = np.array(found[rendering] if isinstance(found, dict) else found)
     return float(np.mean((scores > 0) == labels)), metrics.area_under_roc(labels, scores)
 
 
@@ -264,14 +298,12 @@ def _report(config: AbstractClassExperiment, tables: Mapping[str, list[Row]]) ->
             "Over the sizes n: the mean accuracy, and SES = Σ a(n)/(1 + ln n) / Σ 1/(1 + ln n).",
             _columns(tables["efficiency"], {"mean": "mean_accuracy", "SES": "ses"}),
         ]
-    ways = dict.fromkeys(row["rendering"] for row in tables["renderings"])
-    if len(ways) > 1:
-        largest = [row for row in tables["renderings"] if row["size"] == max(config.sizes)]
-        parts += [
-            f"## Other renderings: AUC, {max(config.sizes)} training images",
-            "A row's task is learnt as its name says, as outlines where it says nothing.",
-            _pivot(largest, "rendering", "auc"),
-        ]
+    size = max(config.sizes)
+    for name, across, title, note in _TESTED_ON:
+        largest = [row for row in tables[name] if row["size"] == size]
+        if len({row[across] for row in largest}) > 1:
+            title = f"## {title}: AUC, {size} training images"
+            parts += [title, note, _pivot(largest, across, "auc")]
     return "\n\n".join(parts) + "\n"
 
 

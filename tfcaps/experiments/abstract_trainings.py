@@ -12,7 +12,11 @@ import numpy as np
 from tfcaps import files, training
 from tfcaps.datasets import ImageDataset, Split, abstract_shapes
 from tfcaps.errors import NotFiniteError, UsageError
-from tfcaps.experiments.abstract_configuration import AbstractClassExperiment, Training
+from tfcaps.experiments.abstract_configuration import (
+    AbstractClassExperiment,
+    Training,
+    split_task,
+)
 from tfcaps.training import RunConfig
 
 _SEED = 0  # of validation and test images, which are the same for all trainings
@@ -30,18 +34,24 @@ def read_record(config: AbstractClassExperiment, cell: Training) -> dict[str, An
 
     It has `labels`, a list of the T test images, and for each rendering `scores`: the logarithm of
     the score of the class with the relation divided by that of the other one; beside them `epoch`,
-    `steps`, `validation_accuracy`, `parameters` and `seconds`. Of a training whose numbers didn't
+    `steps`, `validation_accuracy`, `parameters` and `seconds`. Under `transfer` stand `labels` and
+    `scores` for each other task that the network was shown. Of a training whose numbers didn't
     stay finite it has `failed`, the sentence.
     """
     record = files.read_json(_record_path(config, cell))
     if not isinstance(record, dict):
         return None
-    return record if "failed" in record or not _unmeasured(config, cell, record) else None
+    missing = _unmeasured(config, cell, record) or _unseen(config, cell, record)
+    return record if "failed" in record or not missing else None
 
 
 def _unmeasured(config: AbstractClassExperiment, cell: Training, record: dict) -> list[str]:
     scores = record.get("scores", {})
     return [way for way in config.measured(cell) if way not in scores]
+
+
+def _unseen(config: AbstractClassExperiment, cell: Training, record: dict) -> list[str]:
+    return [task for task in config.others(cell) if task not in record.get("transfer", {})]
 
 
 def train(config: AbstractClassExperiment, cell: Training) -> None:
@@ -110,23 +120,27 @@ def test_images(
     cell: Training,
     renderings: Sequence[str],
     *,
+    problem: str | None = None,
     count: int | None = None,
 ) -> dict[str, Split]:
-    """The first test images of a task in some renderings, which share layouts and labels.
+    """The first test images of a problem in some renderings, which share layouts and labels.
 
     Args:
         config: of the experiment.
-        cell: says the task, and how many channels its network takes.
+        cell: says how many channels the images have: as many as those that its network learns.
         renderings: their names.
+        problem: its name. Default None: the one that is learnt.
         count: how many. Default None: all.
+
+    Raises:
+        UsageError: there is no such problem or rendering, or it can't be drawn in this size.
     """
+    choices: Any = {"seed": _SEED, "split": "test", "size": config.image_size}
+    learnt = abstract_shapes.generate(cell.problem, 1, rendering=cell.rendering, **choices)
     layouts = abstract_shapes.layouts(
-        *(cell.problem, count or config.test_images),
-        seed=_SEED,
-        split="test",
-        size=config.image_size,
+        problem or cell.problem, count or config.test_images, **choices
     )
-    channels = layouts.render(cell.rendering)[:1].shape[-1]
+    channels = learnt.images.shape[-1]
     return {
         way: Split(layouts.render(way, channels=channels), layouts.labels) for way in renderings
     }
@@ -139,12 +153,18 @@ def _tested(config: AbstractClassExperiment, cell: Training, run: RunConfig) -> 
     data = _load_data(config, cell)
     results = training.train(run, data, initial_model=_initial_model(config, run, data))
     model = _best_network(run)
-    splits = test_images(config, cell, _unmeasured(config, cell, record))
-    found = {way: _scores(run, data, model, split) for way, split in splits.items()}
-    labels = next(iter(splits.values())).labels
+    splits = test_images(config, cell, config.measured(cell))
+    known, new = record.get("scores", {}), _unmeasured(config, cell, record)
+    shown = record.get("transfer", {})
+    for task in _unseen(config, cell, record):
+        problem, rendering = split_task(task)
+        split = test_images(config, cell, [rendering], problem=problem)[rendering]
+        answers = {"labels": split.labels.tolist(), "scores": _scores(run, data, model, split)}
+        shown = {**shown, task: answers}
     return {
-        "labels": labels.tolist(),
-        "scores": {**record.get("scores", {}), **found},
+        "labels": splits[cell.rendering].labels.tolist(),
+        "scores": {**known, **{way: _scores(run, data, model, splits[way]) for way in new}},
+        "transfer": shown,
         "epoch": results["validation_chosen"]["epoch"],
         "steps": results["epochs"] * config.steps_per_epoch,
         "validation_accuracy": results["validation_chosen"]["validation_accuracy"],
