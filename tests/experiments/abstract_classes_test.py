@@ -147,9 +147,9 @@ class TestGrid:
 class TestImages:
     def data(self, size, **changes):
         task = changes.pop("task", "svrt_14")
-        return abstract_trainings._load_data(
-            experiment("x", **changes), Training(task, "resnet", size, 5)
-        )
+        config, cell = experiment("x", **changes), Training(task, "resnet", size, 5)
+        (test,) = abstract_trainings.test_images(config, cell, [cell.rendering]).values()
+        return abstract_trainings._load_data(config, cell, test)
 
     def test_smaller_sets_are_parts_of_larger_ones(self):
         """An epoch has 2·16 images: two copies of 20, and 60 as they are."""
@@ -165,6 +165,8 @@ class TestImages:
         expected = abstract_shapes.generate("svrt_14", 20, split="validation", size=96)
         for size in (20, 60):
             np.testing.assert_array_equal(self.data(size).validation.images, expected.images)
+        expected = abstract_shapes.generate("svrt_14", 50, split="test", size=96)
+        np.testing.assert_array_equal(self.data(20).test.images, expected.images)
 
     def test_what_is_learnt_may_be_drawn_in_another_way(self):
         data = self.data(20, task="svrt_14/colour")

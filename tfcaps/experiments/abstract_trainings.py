@@ -79,11 +79,11 @@ def train(config: AbstractClassExperiment, cell: Training) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _load_data(config: AbstractClassExperiment, cell: Training) -> ImageDataset:
+def _load_data(config: AbstractClassExperiment, cell: Training, test: Split) -> ImageDataset:
     """The images of a training.
 
     Those of a size are the first ones of every larger size. Few images are repeated until they fill
-    the steps of an epoch, each as often as any other.
+    the steps of an epoch, each as often as any other, and count as so many in the run directory.
 
     Raises:
         UsageError: there is no such task, or it can't be drawn in this size.
@@ -109,8 +109,7 @@ def _load_data(config: AbstractClassExperiment, cell: Training) -> ImageDataset:
         abstract_shapes.CLASS_NAMES,
         learnt.take(np.tile(np.arange(cell.size), copies)),
         held_out,
-        # The test images come when the network is finished, see `_scores`.
-        held_out,
+        test,
         f"{cell.task}: {cell.size} images of {size} pixels, seed {cell.seed}",
     )
 
@@ -150,10 +149,10 @@ def _tested(config: AbstractClassExperiment, cell: Training, run: RunConfig) -> 
     """What is kept of a training: of an earlier call, and what is still missing."""
     known = files.read_json(_record_path(config, cell))
     record = known if isinstance(known, dict) else {}
-    data = _load_data(config, cell)
+    splits = test_images(config, cell, config.measured(cell))
+    data = _load_data(config, cell, splits[cell.rendering])
     results = training.train(run, data, initial_model=_initial_model(config, run, data))
     model = _best_network(run)
-    splits = test_images(config, cell, config.measured(cell))
     known, new = record.get("scores", {}), _unmeasured(config, cell, record)
     shown = record.get("transfer", {})
     for task in _unseen(config, cell, record):

@@ -102,6 +102,7 @@ def _draw(axes: Axes, name: str, number: int, curve: Curve) -> Any:
 def _style(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=canvas.TITLE_SIZE, loc="left", parse_math=False)
     axes.tick_params(labelsize=canvas.TICK_SIZE, labelbottom=True)
+    axes.tick_params(axis="x", rotation=60)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -112,7 +113,7 @@ def _set_sizes(axes: Axes, sizes: Sequence[int]) -> None:
     """A logarithmic axis with the numbers that there are."""
     axes.set_xscale("log")
     ticks = sorted(set(sizes))
-    axes.set_xticks(ticks, [_short(size) for size in ticks], rotation=60)
+    axes.set_xticks(ticks, [_short(size) for size in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
