@@ -100,8 +100,8 @@ def table(rows: list[dict[str, str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=pathlib.Path, help="where the numbers are kept, .csv")
+    parser.add_argument("tasks", nargs="*", default=abstract_shapes.names(), help="all if none")
     parser.add_argument("--images", type=int, default=IMAGES, help="of each task")
-    parser.add_argument("--tasks", nargs="*", default=abstract_shapes.names())
     arguments = parser.parse_args()
     rows: list[dict[str, str]] = []
     if arguments.path.exists():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, dilated, filled, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, filled, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
@@ -20,14 +20,14 @@ def _around(draws, shapes: Shapes, size: int, masks):
     big = draws.branch(0).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
 
     def allowed(shape, centres, rows):
-        return shapes.looked_up(masks[shape - 1], shape, centres - big[rows], rows).all(1)
+        return shapes.all_at(masks[shape - 1], shape, centres - big[rows], rows)
 
     return placed(draws, shapes, size, big=big, allowed=allowed, attempts=_ATTEMPTS)
 
 
 def _zones(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
     """Where another outline may be inside the first one, and outside, without touching it."""
-    solid, near = shapes.filled_grids(0), shapes.touch_grids[:, 0]
+    solid, near = shapes.filled_grids(0), shapes.touch_grid(0)
     return solid & ~near, ~solid & ~near
 
 
@@ -56,21 +56,14 @@ def _one_inside(draws, labels, size):
     return points, *_around(draws.branch(2), shapes, size, allowed)
 
 
-def grown(masks: np.ndarray, steps: int) -> np.ndarray:
-    """Masks grown by so many steps to their four neighbours."""
-    for _ in range(steps):
-        masks = dilated(masks, diagonal=False)
-    return masks
-
-
 def _near_outline(draws, labels, size):
     """2: a small shape inside a big one, one pixel from its outline, or at least 16."""
     points = _with_big(draws, size, 1)
     shapes = Shapes(points)
     within, _ = _zones(shapes)
-    far = within & ~grown(shapes.outline_grids[:, 0], size // 8)
-    allowed = np.where((labels == 1)[:, None, None], within, far)
-    band = dilated(shapes.touch_grids[:, 0], diagonal=True)
+    far = labels == 0
+    within[far] &= ~grown(shapes.outline_grid(0)[far], size // 8)
+    band = grown(shapes.touch_grid(0), 1, diagonal=True)
     first, last = shapes.room(size)
     # Inside the big one's box, wherever that is.
     low = shapes.low[:, 0] - shapes.low[:, 1]
@@ -78,9 +71,9 @@ def _near_outline(draws, labels, size):
 
     def propose(draws, pending):
         new = draws.integers(low[pending], high[pending], 2)
-        free = shapes.looked_up(allowed, 1, new, pending).all(1)
+        free = shapes.all_at(within, 1, new, pending)
         left = np.flatnonzero(free & (labels[pending] == 1))
-        free[left] = shapes.looked_up(band, 1, new[left], pending[left]).any(1)
+        free[left] = shapes.any_at(band, 1, new[left], pending[left])
         return (new,), free
 
     (new,), found = first_accepted(draws.branch(2), propose, attempts=_ATTEMPTS)

@@ -12,6 +12,7 @@ _SHORTEST = 2.0
 STEPS = 4
 _ATTEMPTS = 1000
 _CURVE_ATTEMPTS = 40
+_CURVES_AT_ONCE = 512
 
 
 def levels(radius: float) -> int:
@@ -119,7 +120,9 @@ def _curves(
         result[kept] = curves[:, :-1]
         return (result,), accepted
 
-    (curves,), found = first_accepted(draws.each(4), propose, attempts=_CURVE_ATTEMPTS)
+    (curves,), found = first_accepted(
+        draws.each(4), propose, attempts=_CURVE_ATTEMPTS, at_once=_CURVES_AT_ONCE
+    )
     whole = np.asarray(found.reshape(-1, 4).all(1))
     return curves.reshape(len(corners), 4, 2**depth, 2), whole
 

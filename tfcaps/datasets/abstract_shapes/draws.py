@@ -17,6 +17,8 @@ _DIRECTION_BITS = 12
 _ANGLES = np.arange(2**_DIRECTION_BITS) * (2 * np.pi / 2**_DIRECTION_BITS)
 _DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1).astype(np.float32)
 _FRACTION_BITS = 24
+# So few proposals take about as long as one: then the next attempts are made with the first.
+_AT_ONCE = 128
 
 
 def _mixed(words: np.ndarray) -> np.ndarray:
@@ -96,6 +98,7 @@ def first_accepted(
     propose: Callable[[Draws, np.ndarray], tuple[Proposal, np.ndarray]],
     *,
     attempts: int,
+    at_once: int = _AT_ONCE,
 ) -> tuple[Proposal, np.ndarray]:
     """Proposes for each image until something is accepted: the one loop of all rejections.
 
@@ -104,27 +107,37 @@ def first_accepted(
         propose: (the draws of m images for this attempt, their indices) → arrays (m, …), and which
             of them are accepted, (m,).
         attempts: how often at most.
+        at_once: if fewer are pending, several attempts for each are made at once. Default 128.
 
     Returns:
         The first accepted proposals, (n, …), and for which images there is one, (n,).
     """
-    pending = np.arange(len(draws))
+    pending, attempt, block = np.arange(len(draws)), 0, 1
     accepted = np.zeros(len(draws), bool)
     results: Proposal | None = None
-    for attempt in range(attempts):
-        if not pending.size:
-            break
-        values, good = propose(draws.take(pending).branch(attempt), pending)
+    while pending.size and attempt < attempts:
+        block = max(1, min(2 * block, at_once // pending.size, attempts - attempt))
+        values, good = _proposals(draws.take(pending), propose, pending, attempt, block)
         if results is None:
             results = tuple(np.zeros((len(draws), *v.shape[1:]), v.dtype) for v in values)
-        chosen = pending[good]
+        # Of the attempts that were made at once, the first accepted one counts, as if one by one.
+        first, found = good.argmax(0), good.any(0)
+        source = (first * len(pending) + np.arange(len(pending)))[found]
+        chosen = pending[found]
         for result, value in zip(results, values, strict=True):
-            result[chosen] = value[good]
+            result[chosen] = value[source]
         accepted[chosen] = True
-        pending = pending[~good]
+        pending, attempt = pending[~found], attempt + block
     if results is None:
         results, _ = propose(draws, pending)
     return results, accepted
+
+
+def _proposals(draws: Draws, propose, pending, attempt: int, block: int):
+    """The proposals of so many attempts, attempt by attempt, and which are accepted, (block, m)."""
+    branches = [draws.branch(attempt + k).keys for k in range(block)]
+    values, good = propose(Draws(np.concatenate(branches)), np.tile(pending, block))
+    return values, good.reshape(block, -1)
 
 
 def image_keys(seed: int, stream: int, indices: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ _LARGEST = 1024
 _CHUNK = 1024
 TRAIN_IMAGES, TEST_IMAGES = 10_000, 5_000
 _ATTEMPTS = 2000
+_AT_ONCE = 32  # Whole layouts take long.
 
 
 def layouts(
@@ -65,7 +66,9 @@ def layouts(
         points, centres, accepted = problem(draws, labels[pending], size)
         return (points, centres), accepted
 
-    (points, centres), found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS)
+    (points, centres), found = first_accepted(
+        draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE
+    )
     if not found.all():
         raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
     return Layout(size, labels, points, centres, draws.keys)

@@ -5,8 +5,16 @@ import dataclasses
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import dense
-from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, Drawing, rendered
+from tfcaps.datasets.abstract_shapes.rendering import (
+    DEFAULT_RENDERING,
+    Drawing,
+    check_rendering,
+    rendered,
+)
 from tfcaps.datasets.abstract_shapes.shapes import on_grid
+
+# So few fit into a processor's cache.
+_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,10 +57,12 @@ class Layout:
         >>> layout.render("filled").sum() > layout.render().sum()
         True
         """
-        points = dense(self.outlines)
-        pixels = on_grid(points, self.centres)
-        return rendered(
-            Drawing(self.size, points + self.centres[:, :, None], pixels, self.keys),
-            style,
-            channels,
-        )
+        check_rendering(style, channels)
+        images = []
+        for start in range(0, max(1, len(self)), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            points, centres = dense(self.outlines[rows]), self.centres[rows]
+            pixels = on_grid(points, centres)
+            drawing = Drawing(self.size, points + centres[:, :, None], pixels, self.keys[rows])
+            images.append(rendered(drawing, style, channels))
+        return np.concatenate(images)

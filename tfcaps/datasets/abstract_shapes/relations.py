@@ -8,10 +8,10 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.clean import arranged, line_or_not, same_or_not
-from tfcaps.datasets.abstract_shapes.containment import contact, grown
+from tfcaps.datasets.abstract_shapes.containment import contact
 from tfcaps.datasets.abstract_shapes.contours import halved, levels
 from tfcaps.datasets.abstract_shapes.draws import first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import (
     MIRROR,
@@ -45,7 +45,8 @@ def _inside(draws, labels, size):
     small = drawn(draws.branch(1), 1, (7, 1), size, largest=28)
     points = np.concatenate([large, small], 1)
     shapes = Shapes(points)
-    near, solid = shapes.touch_grids, [shapes.filled_grids(k) for k in (0, 1)]
+    near = [shapes.touch_grid(k) for k in (0, 1)]
+    solid = [shapes.filled_grids(k) for k in (0, 1)]
     centres, good = placed(draws.branch(2), Shapes(large), size)
     first, last = shapes.room(size)
     goal = draws.branch(3).integers(0, 1)
@@ -63,7 +64,7 @@ def _inside(draws, labels, size):
             offsets = new[left] - centres[images, other]
             is_goal = (labels[images] == 1) & (goal[images] == other)
             inside = shapes.looked_up(solid[other], 2, offsets, images) == is_goal[:, None]
-            touching = shapes.looked_up(near[:, other], 2, offsets, images)
+            touching = shapes.looked_up(near[other], 2, offsets, images)
             free[left] = (inside & ~touching).all(1)
         return (new,), free
 
@@ -91,9 +92,9 @@ def _touching(draws, labels, size):
             )
     gap = draws.branch(3).integers(size // 32 + 1, size // 8)
     away = offsets + gap[:, None] * np.eye(2, dtype=np.int64)[axis]
-    around = grown(shapes.outline_grids[:, 0], size // 32)
+    around = grown(shapes.outline_grid(0), size // 32)
     every = np.arange(n)
-    good &= ~shapes.looked_up(around, 1, away, every).any(1)
+    good &= ~shapes.any_at(around, 1, away, every)
     chosen = np.where((labels == 1)[:, None], offsets, away)
     # Placed so that either fits: no place tells the class.
     ends = [shapes.pixels[:, 0], *(shapes.pixels[:, 1] + each[:, None] for each in (offsets, away))]

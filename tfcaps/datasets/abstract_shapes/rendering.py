@@ -18,8 +18,6 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # What is drawn by chance: branches of an image's key that a layout doesn't use.
 _BACKGROUND, _COLOURS, _NOISE = 2, 3, 4
 _CHANNELS = (1, 3)
-# So few fit into a processor's cache.
-_AT_ONCE = 64
 
 
 class Drawing(NamedTuple):
@@ -220,13 +218,7 @@ def rendered(drawing: Drawing, rendering: str, channels: int | None) -> np.ndarr
         rendering: how, one of `renderings()`.
         channels: 1 or 3. None: what the rendering has.
     """
-    check_rendering(rendering, channels)
-    parts = []
-    for start in range(0, len(drawing.keys), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        part = Drawing(drawing.size, drawing.points[rows], drawing.pixels[rows], drawing.keys[rows])
-        parts.append(_with_channels(RENDERINGS[rendering](part), channels))
-    return np.concatenate(parts)
+    return _with_channels(RENDERINGS[rendering](drawing), channels)
 
 
 def _with_channels(images: np.ndarray, channels: int | None) -> np.ndarray:

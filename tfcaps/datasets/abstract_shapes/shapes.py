@@ -1,7 +1,5 @@
 """Outlines on the grid of pixels: what they cover, and whether they touch."""
 
-import functools
-
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import dense
@@ -9,6 +7,8 @@ from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
 
 _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
 _ATTEMPTS = 60
+_AT_ONCE = 32  # Masks that fit into a processor's cache.
+_COARSE = 8  # Of this many points, one is looked up before all are.
 
 
 def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
@@ -20,6 +20,17 @@ def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
     grown[:, :, 1:] |= rows[:, :, :-1]
     grown[:, :, :-1] |= rows[:, :, 1:]
     return grown
+
+
+def grown(masks: np.ndarray, steps: int, *, diagonal: bool = False) -> np.ndarray:
+    """Masks (n, h, w), grown so many times as `dilated` does."""
+    result = np.empty_like(masks)
+    for start in range(0, len(masks), _AT_ONCE):
+        part = masks[start : start + _AT_ONCE]
+        for _ in range(steps):
+            part = dilated(part, diagonal=diagonal)
+        result[start : start + _AT_ONCE] = part
+    return result
 
 
 def marked(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -48,6 +59,9 @@ def parity(points: np.ndarray, side: int) -> np.ndarray:
 
     A pixel is enclosed if a ray to its left crosses an outline an odd number of times.
     """
+    if len(points) > _AT_ONCE:
+        parts = range(0, len(points), _AT_ONCE)
+        return np.concatenate([parity(points[k : k + _AT_ONCE], side) for k in parts])
     following = np.roll(points, -1, 2)
     above, below = np.ceil(points[..., 1]), np.ceil(following[..., 1])
     # Neighbouring points are at most a pixel apart, so they have one row between them or none.
@@ -87,34 +101,38 @@ class Shapes:
         self.points = points
         self.dense = dense(points)
         self.pixels = np.rint(self.dense).astype(np.int64)
-        self.low, self.high = self.pixels.min(2), self.pixels.max(2)
+        # The outermost pixels are those of points; reducing the last axis is many times faster.
+        along = np.ascontiguousarray(np.moveaxis(points, -1, 2))
+        self.low, self.high = (np.rint(f(3)).astype(np.int64) for f in (along.min, along.max))
         self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
         self._side = 2 * self._half + 1
+        self._outlines: dict[int, np.ndarray] = {}
+        self._touch: dict[int, np.ndarray] = {}
 
     def room(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
         return 1 - self.low, size - 2 - self.high
 
-    @functools.cached_property
-    def outline_grids(self) -> np.ndarray:
-        """Each outline in a grid of its own, (n, S, side, side)."""
-        n, count = self.pixels.shape[:2]
-        flat = self.pixels.reshape(n * count, -1, 2) + self._half
-        return marked(flat, self._side).reshape(n, count, self._side, self._side)
+    def outline_grid(self, shape: int) -> np.ndarray:
+        """One outline in a grid of its own, (n, side, side)."""
+        if shape not in self._outlines:
+            self._outlines[shape] = marked(self.pixels[:, shape] + self._half, self._side)
+        return self._outlines[shape]
 
-    @functools.cached_property
-    def touch_grids(self) -> np.ndarray:
+    def touch_grid(self, shape: int) -> np.ndarray:
         """The same with all neighbours, where no other outline may be."""
-        grids = self.outline_grids
-        grown = dilated(grids.reshape(-1, self._side, self._side), diagonal=True)
-        return grown.reshape(grids.shape)
+        if shape not in self._touch:
+            self._touch[shape] = grown(self.outline_grid(shape), 1, diagonal=True)
+        return self._touch[shape]
 
     def filled_grids(self, shape: int) -> np.ndarray:
         """One shape with its interior, (n, side, side)."""
         middle = np.full((len(self.points), 2), self._half)
         return filled(self.dense[:, shape], middle, self._side)
 
-    def looked_up(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def looked_up(
+        self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray, *, step: int = 1
+    ) -> np.ndarray:
         """What grids (n, side, side) say at a shape's pixels, (m, Q).
 
         Args:
@@ -122,10 +140,27 @@ class Shapes:
             shape: the one whose pixels are looked up.
             offsets: its position relative to the grid's middle, (m, 2).
             rows: which of the images, (m,).
+            step: one of so many pixels. Default 1: all.
         """
-        cells = self.pixels[rows, shape] + offsets[:, None].astype(np.int64) + self._half
+        cells = self.pixels[rows, shape, ::step] + offsets[:, None].astype(np.int64) + self._half
         np.clip(cells, 0, self._side - 1, out=cells)
         return grids[rows[:, None], cells[..., 1], cells[..., 0]]
+
+    def all_at(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether grids are true at all of a shape's pixels, (m,); arguments as for `looked_up`."""
+        return self._all_at(grids, shape, offsets, rows, true=True)
+
+    def any_at(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether grids are true at any of a shape's pixels, (m,); arguments as for `looked_up`."""
+        return ~self._all_at(grids, shape, offsets, rows, true=False)
+
+    def _all_at(self, grids, shape, offsets, rows, *, true: bool) -> np.ndarray:
+        few = self.looked_up(grids, shape, offsets, rows, step=_COARSE)
+        result = np.asarray((few if true else ~few).all(1))
+        left = np.flatnonzero(result)
+        seen = self.looked_up(grids, shape, offsets[left], rows[left])
+        result[left] = (seen if true else ~seen).all(1)
+        return result
 
     def touch(self, a: int, b: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether shape b, moved by offsets (m, 2) from a, comes to a neighbour of a's outline."""
@@ -135,8 +170,7 @@ class Shapes:
         )
         close = np.flatnonzero(near.all(1))
         if close.size:
-            seen = self.looked_up(self.touch_grids[:, a], b, offsets[close], rows[close])
-            result[close] = seen.any(1)
+            result[close] = self.any_at(self.touch_grid(a), b, offsets[close], rows[close])
         return result
 
     def apart(self, centres: np.ndarray, size: int, rows: np.ndarray) -> np.ndarray:

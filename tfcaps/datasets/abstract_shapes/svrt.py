@@ -155,7 +155,7 @@ def _middle(draws, labels, size):
         outside = np.ones(len(rows), bool)
         for shape in (1, 2):
             offsets = centres[:, shape] - centres[:, 0]
-            outside &= ~shapes.looked_up(solid, shape, offsets, rows).any(1)
+            outside &= ~shapes.any_at(solid, shape, offsets, rows)
         return centres, outside
 
     return points, *arranged(draws.branch(1), shapes, size, propose)
