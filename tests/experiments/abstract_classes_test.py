@@ -117,6 +117,7 @@ class TestGrid:
             ({"steps": 5}, "--steps to be a multiple of --steps_per_epoch=2. Received: 5"),
             ({"test_images": 10}, "--test_images >= 50. Received: 10"),
             ({"weights": "none.h5"}, "--weights to be a file. Received: none.h5"),
+            ({"layers": (4, 10)}, "--layers to end in 2, the number of classes. Received: 4,10"),
             ({"blocks": (1, 1)}, "Expected as many entries in --widths as in --blocks=1,1."),
             (
                 {"networks": ("CapsNet",), "layers": (4, 2), "dimensions": (3, 4, 5)},

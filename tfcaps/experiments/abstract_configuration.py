@@ -189,6 +189,8 @@ class AbstractClassExperiment(Experiment):
         )
         if self.weights is not None:
             self.expect("weights", pathlib.Path(self.weights).is_file(), "to be a file")
+        if self.layers is not None:
+            self.expect("layers", self.layers[-1] == 2, "to end in 2, the number of classes")
         for network in self.networks:  # its own choices may not fit each other
             Training("svrt_1", network, 1, 0).run(self)
 
@@ -257,6 +259,7 @@ class Training(NamedTuple):
         shared = ("patience", "steps_per_epoch", "epochs", "batch_size", "learning_rate")
         return kind(
             log_dir=str(pathlib.Path(experiment.log_dir) / "cells" / self.name),
+            dataset=f"abstract:{self.task}",
             seed=self.seed,
             model=self.network,
             augmentation="none",  # most changes of an image would change its relation
