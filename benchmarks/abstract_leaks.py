@@ -3,8 +3,8 @@
     python -m benchmarks.abstract_leaks runs/leaks.csv
 
 draws images of each task, and classifies them by logistic regression and by a random forest, on
-32×32 pixels and on statistics: ink, bounding box, mean and spread of the white pixels, and, over
-the components, their number, and their sorted ink, heights and widths. One line a task, with
+32×32 pixels and on statistics: ink, bounding box, mean and spread of all but the background, and,
+over the components, their number, and their sorted ink, heights and widths. One line a task, with
 95 % intervals; tasks that stand in the file already are left out. It needs scikit-learn (extra
 `labeling` or `test`).
 """
@@ -33,7 +33,11 @@ COLUMNS = ("linear_pixels", "forest_pixels", "linear_statistics", "forest_statis
 
 def statistics(images: np.ndarray) -> np.ndarray:
     """What can be counted in images (n, h, w, 1) without seeing a relation, (n, F)."""
-    return np.array([_of_image(image[..., 0] > 0) for image in images])
+    return np.array([_of_image(image[..., 0] != _background(image)) for image in images])
+
+
+def _background(image: np.ndarray) -> int:
+    return int(np.bincount(image.ravel()).argmax())
 
 
 def _of_image(ink: np.ndarray) -> list[float]:

@@ -127,7 +127,7 @@ def test_as_a_data_set_in_another_rendering(monkeypatch):
         ({"task": "svrt_24"}, "svrt_1 to svrt_23, svrt_N_clean .*, perhaps svrt_.*: svrt_24$"),
         ({"task": "svrt_4_clean"}, r"svrt_N_clean \(N: 1, 5, .*, 22\), .*: svrt_4_clean$"),
         ({"task": "odd_one"}, ", perhaps odd_one_out. Received: odd_one$"),
-        ({"task": "circles"}, "orientation_thin, orientation_several. Received: circles$"),
+        ({"task": "circles"}, "checkerboard_five_rotated. Received: circles$"),
         ({"indices": 0}, "Expected the number of images to be a positive integer. Received: 0"),
         ({"indices": [-1]}, r"Expected numbers of images, each >= 0. Received: \[-1\]"),
         ({"indices": []}, r"each >= 0. Received: \[\]"),
@@ -145,3 +145,30 @@ def test_wrong_input(arguments, message):
 def test_a_wrong_task_of_a_data_set():
     with pytest.raises(UsageError, match=r"perhaps svrt_1.* Received: svrt1$"):
         datasets.load("abstract:svrt1")
+
+
+@pytest.mark.parametrize(
+    ("task", "fewest", "most"),
+    [
+        ("odd_one_out", 3, 7),
+        ("orientation_several", 1, 9),
+        ("psvrt_same_four", 2, 10),
+        ("checkerboard_five", 1, 6),
+        ("checkerboard_five_rotated", 1, 6),
+    ],
+)
+def test_numbers_of_shapes(task, fewest, most):
+    for count in (fewest, most):
+        scene = abstract_shapes.layouts(task, 30, shapes=count)
+        np.testing.assert_array_equal(abstract_shapes.decide(task, scene), scene.labels)
+        images = abstract_shapes.generate(task, 30, shapes=count).images
+        np.testing.assert_array_equal(scene.render(), images)
+    message = rf"Expected {fewest} to {most} shapes for {task}, as many as fit. Received: "
+    for count in (fewest - 1, most + 1):
+        with pytest.raises(UsageError, match=message + f"{count}$"):
+            abstract_shapes.layouts(task, 1, shapes=count)
+
+
+def test_a_task_with_its_own_number_of_shapes():
+    with pytest.raises(UsageError, match=r"Expected no number of shapes for svrt_1. Received: 3$"):
+        abstract_shapes.layouts("svrt_1", 1, shapes=3)

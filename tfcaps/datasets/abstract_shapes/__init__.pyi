@@ -1,3 +1,4 @@
+from .board import Board as Board
 from .builder import AbstractShapes as AbstractShapes
 from .checker import decide as decide
 from .generator import (
@@ -8,6 +9,7 @@ from .generator import (
     stream as stream,
 )
 from .layout import Layout as Layout
+from .patterns import Patterns as Patterns
 from .pipelines import dataset as dataset
 from .rendering import renderings as renderings
 from .tasks import names as names

@@ -11,10 +11,12 @@ from tfcaps.datasets.abstract_shapes.contours import dense
 from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.orientation import ORIENTATION
 from tfcaps.datasets.abstract_shapes.relation_rules import RELATION_RULES, lies
+from tfcaps.datasets.abstract_shapes.scene_rules import SCENE_RULES
 from tfcaps.datasets.abstract_shapes.shapes import on_grid
 from tfcaps.datasets.abstract_shapes.svrt_rules import SVRT_RULES
-from tfcaps.datasets.abstract_shapes.tasks import task as known_task
+from tfcaps.datasets.abstract_shapes.tasks import Scene, task as known_task
 from tfcaps.datasets.abstract_shapes.view import View
+from tfcaps.errors import UsageError
 
 NEITHER = -1
 _TOUCHING = ("svrt_3", "svrt_11", "touching")  # Tasks in which outlines meet.
@@ -26,7 +28,7 @@ _RULES = {
 }
 
 
-def decide(task: str, layout: Layout) -> np.ndarray:
+def decide(task: str, layout: Scene) -> np.ndarray:
     """The classes of layouts.
 
     Args:
@@ -38,7 +40,7 @@ def decide(task: str, layout: Layout) -> np.ndarray:
         or leave the picture where they must not.
 
     Raises:
-        UsageError: the task is unknown.
+        UsageError: the task is unknown, or its scenes are of another kind.
 
     Example:
 
@@ -47,7 +49,14 @@ def decide(task: str, layout: Layout) -> np.ndarray:
     >>> bool((abstract_shapes.decide("svrt_1", layout) == layout.labels).all())
     True
     """
-    known_task(task)
+    if not isinstance(layout, known_task(task).scene):
+        raise UsageError(
+            f"Expected a {known_task(task).scene.__name__} for {task}. "
+            f"Received: a {type(layout).__name__}"
+        )
+    if not isinstance(layout, Layout):
+        one, zero, proper = SCENE_RULES[task](layout)
+        return np.where(proper & (one != zero), one, NEITHER)
     pixels = on_grid(dense(layout.outlines), layout.centres)
     whole = ((pixels >= 1) & (pixels <= layout.size - 2)).all((1, 2, 3))
     result = np.full(len(layout), NEITHER)

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import reflected, turned
+from tfcaps.datasets.abstract_shapes.draws import Problem
 from tfcaps.datasets.abstract_shapes.svrt import (
     SMALL,
     circumcentres,
@@ -196,7 +197,7 @@ _OF_ONE_KIND = functools.partial(arranged, zero=_SAME, one=_SAME)
 _TWO_PAIRS = (0, 0, 1, 1)
 _SIX = (0,) * 6
 
-CLEAN = {
+CLEAN: dict[int, Problem] = {
     1: functools.partial(same_or_not, one=(0, 0), zero=(0, 1), radii=(26, 2.5)),
     5: functools.partial(same_or_not, one=_TWO_PAIRS, zero=_DIFFERENT, radii=(21, 2)),
     6: functools.partial(arranged, one=_TWO_PAIRS, zero=_TWO_PAIRS, places=_pairs),

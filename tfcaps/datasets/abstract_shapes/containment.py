@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, filled, grown, placed
+from tfcaps.datasets.abstract_shapes.draws import Draws, Problem, first_accepted
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, ends, filled, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
@@ -150,7 +150,8 @@ def _any_way_round(draws, points, centres, size):
 
 def _moved_into(draws, pixels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Moves that bring bodies of pixels (n, Q, 2) anywhere into the picture, and if they fit."""
-    first, last = 1 - pixels.min(1), size - 2 - pixels.max(1)
+    low, high = ends(pixels)
+    first, last = 1 - low, size - 2 - high
     return draws.integers(first, np.maximum(first, last), 2), (first <= last).all(1)
 
 
@@ -251,7 +252,7 @@ def _in_contact(draws: Draws, labels, size):
     return *_any_way_round(draws.branch(3), points, centres, size), good
 
 
-PROBLEMS = {
+PROBLEMS: dict[int, Problem] = {
     2: _near_outline,
     3: _in_contact,
     4: _inside,

@@ -74,10 +74,19 @@ def reflected(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 def dense(points: np.ndarray) -> np.ndarray:
     """Outlines (…, P, 2) with STEPS - 1 points more on each segment, (…, STEPS·P, 2)."""
-    following = np.roll(points, -1, -2)
-    parts = np.arange(STEPS, dtype=np.float32)[:, None] / np.float32(STEPS)
-    between = points[..., None, :] + parts * (following - points)[..., None, :]
-    return between.reshape(*points.shape[:-2], STEPS * points.shape[-2], 2)
+    # As complex numbers: loops over the last axis, of two, would take several times as long.
+    kind = np.result_type(points.dtype, np.complex64)
+    corners = np.ascontiguousarray(points).view(kind)[..., 0]
+    segments = np.roll(corners, -1, -1) - corners
+    between = np.empty((*corners.shape, STEPS), kind)
+    for step in range(STEPS):
+        between[..., step] = corners + np.float32(step / STEPS) * segments
+    return between.view(points.dtype).reshape(*points.shape[:-2], STEPS * points.shape[-2], 2)
+
+
+def squared(vectors: np.ndarray) -> np.ndarray:
+    """Squares of the lengths of vectors (…, 2); a sum over so short an axis would be slow."""
+    return np.square(vectors[..., 0]) + np.square(vectors[..., 1])
 
 
 def _corners(draws: Draws, radius: float, hole: float) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +97,7 @@ def _corners(draws: Draws, radius: float, hole: float) -> tuple[np.ndarray, np.n
         points = np.abs(draws.directions(4)) * np.sqrt(squares).astype(np.float32)[..., None]
         points *= np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float32)
         following = np.roll(points, -1, 1)
-        lengths = np.sqrt(np.square(following - points).sum(-1))
+        lengths = np.sqrt(squared(following - points))
         areas = points[..., 0] * following[..., 1] - points[..., 1] * following[..., 0]
         # A chord that cuts far into the hole has hardly a curve that doesn't.
         return (points,), (areas >= (hole - lengths * _ROUGHNESS / 2) * lengths).all(1)
@@ -110,10 +119,11 @@ def _curves(
         curves, kept = ends[pending], np.arange(len(pending))
         for level in range(depth):
             curves = halved(draws.branch(level).take(kept), curves)
-            squares = np.square(curves[:, 1::2]).sum(-1)
+            squares = squared(curves[:, 1::2])
             good = ((squares >= ring[0] ** 2) & (squares <= ring[1] ** 2)).all(1)
             curves, kept = curves[good], kept[good]
-        good = np.abs(np.diff(curves, axis=1)).max((1, 2), initial=0) <= longest
+        steps = np.abs(curves[:, 1:] - curves[:, :-1]).reshape(len(curves), 2 ** (depth + 1))
+        good = steps.max(1, initial=0) <= longest
         accepted = np.zeros(len(pending), bool)
         accepted[kept[good]] = True
         result = np.zeros((len(pending), 2**depth, 2), np.float32)
@@ -129,8 +139,8 @@ def _curves(
 
 def halved(draws: Draws, curves: np.ndarray) -> np.ndarray:
     """Curves (n, P, 2) with a displaced point on each segment, (n, 2·P - 1, 2)."""
-    steps = np.diff(curves, axis=1)
-    reach = _ROUGHNESS * np.sqrt(np.square(steps).sum(-1, keepdims=True))
+    steps = curves[:, 1:] - curves[:, :-1]
+    reach = _ROUGHNESS * np.sqrt(squared(steps))[..., None]
     result = np.empty((len(curves), 2 * curves.shape[1] - 1, 2), np.float32)
     result[:, ::2] = curves
     result[:, 1::2] = curves[:, :-1] + steps * np.float32(0.5) + reach * draws.discs(steps.shape[1])

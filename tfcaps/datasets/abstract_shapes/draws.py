@@ -91,6 +91,8 @@ class Draws:
 
 
 Proposal = tuple[np.ndarray, ...]
+# (draws, labels, size) → arrays of scenes, and which of them are accepted: how a task is drawn.
+Problem = Callable[..., tuple[np.ndarray, ...]]
 
 
 def first_accepted(

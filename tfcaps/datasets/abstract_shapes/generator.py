@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted, image_keys
-from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING, check_rendering
-from tfcaps.datasets.abstract_shapes.tasks import task as known_task
+from tfcaps.datasets.abstract_shapes.tasks import Scene, task as known_task
 from tfcaps.datasets.split import Split
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.options import Size, flag_value
@@ -30,7 +29,8 @@ def layouts(
     seed: int = 0,
     split: str = "train",
     size: int = DEFAULT_SIZE,
-) -> Layout:
+    shapes: int | None = None,
+) -> Scene:
     """What the images with these numbers show.
 
     Args:
@@ -40,9 +40,13 @@ def layouts(
         split: `train`, `validation` or `test`: no random number is in two of them. Defaults to
             `train`.
         size: height and width, 96 to 1024 pixels. Defaults to 128.
+        shapes: how many there are, for `odd_one_out`, `orientation_several`, `psvrt_same_four`,
+            `checkerboard_five` and `checkerboard_five_rotated`. Default None: as many as the task
+            has, 4 or 5.
 
     Returns:
-        The layouts. Image i is the same whichever others are asked for; its label is drawn, too.
+        A `Layout`; `Patterns` or a `Board` where a task has no outlines. Image i is the same
+        whichever others are asked for; its label is drawn, too.
 
     Raises:
         UsageError: the task is unknown, or an argument is out of its range.
@@ -57,21 +61,20 @@ def layouts(
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
     check_options(task, split, size)
-    problem = known_task(task)
+    draw, scene, allowed = known_task(task)
+    more = {} if shapes is None else {"shapes": _shapes(task, shapes, allowed)}
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
 
     def propose(draws: Draws, pending: np.ndarray) -> tuple:
-        points, centres, accepted = problem(draws, labels[pending], size)
-        return (points, centres), accepted
+        *arrays, accepted = draw(draws, labels[pending], size, **more)
+        return tuple(arrays), accepted
 
-    (points, centres), found = first_accepted(
-        draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE
-    )
+    arrays, found = first_accepted(draws.branch(1), propose, attempts=_ATTEMPTS, at_once=_AT_ONCE)
     if not found.all():
         raise RuntimeError(f"no layout of {task} was found for image {numbers[~found][0]}")
-    return Layout(size, labels, points, centres, draws.keys)
+    return scene(size, labels, *arrays, draws.keys)
 
 
 def generate(
@@ -83,6 +86,7 @@ def generate(
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> Split:
     """The first `count` images of a task with their labels.
 
@@ -95,6 +99,7 @@ def generate(
         rendering: how they are drawn, one of `renderings()`; image i has the same geometry in
             all of them. Defaults to `outline`.
         channels: 1 or 3. Default None: 3 for `colour`, else 1.
+        shapes: as for `layouts`.
 
     Raises:
         UsageError: as for `layouts`, or the rendering or the number of channels is unknown.
@@ -118,6 +123,7 @@ def generate(
                 seed=seed,
                 split=split,
                 size=size,
+                shapes=shapes,
             )
         ]
     ]
@@ -133,6 +139,7 @@ def stream(
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Images (size, size, C) with their labels, without an end; arguments as for `generate`.
 
@@ -142,7 +149,7 @@ def stream(
     start = 0
     while True:
         numbers = np.arange(start, start + _CHUNK)
-        part = layouts(task, numbers, seed=seed, split=split, size=size)
+        part = layouts(task, numbers, seed=seed, split=split, size=size, shapes=shapes)
         images = part.render(rendering, channels=channels)
         yield from zip(images, part.labels.tolist(), strict=True)
         start += _CHUNK
@@ -170,6 +177,17 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
         for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
+
+
+def _shapes(task: str, shapes: int, allowed: range | None) -> int:
+    if allowed is None:
+        raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
+    if shapes not in allowed:
+        raise UsageError(
+            f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
+            f"Received: {shapes!r}"
+        )
+    return shapes
 
 
 def check_options(

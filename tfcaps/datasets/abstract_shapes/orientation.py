@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import STEPS
+from tfcaps.datasets.abstract_shapes.draws import Problem
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import both, twins_anywhere
 
@@ -42,31 +43,31 @@ def _rough(draws, half: np.ndarray, size: int, longest: float) -> np.ndarray:
     return (2 * points - low - high) / (high - low) * half[:, :, None]
 
 
-def _lying(draws, labels, size, *, count=1, long=(16, 28), thin=(0.2, 0.45), form=_rectangles):
+def _lying(draws, labels, size, *, shapes=1, long=(16, 28), thin=(0.2, 0.45), form=_rectangles):
     """Objects that are longer in x, or in y.
 
     Args:
         draws: of n images.
         labels: (n,), 1: in x.
         size: of the picture.
-        count: of objects.
+        shapes: how many.
         long: half their length, pixels of 128×128 images, from and to.
         thin: their thickness as a part of their length, from and to.
         form: which outlines they have.
     """
     more = draws.branch(0)
-    half = more.uniform(*long, count) * size / 128
-    half = np.stack([half, half * more.uniform(*thin, count)], -1)
+    half = more.uniform(*long, shapes) * size / 128
+    half = np.stack([half, half * more.uniform(*thin, shapes)], -1)
     one = form(draws.branch(1), half, size, 2 * long[1] * size / 128).astype(np.float32)
     return twins_anywhere(draws.branch(2), labels, size, both(one[..., ::-1], one))
 
 
-ORIENTATION = {
+ORIENTATION: dict[str, Problem] = {
     "orientation": _lying,
     "orientation_ellipses": functools.partial(_lying, form=_ellipses),
     "orientation_rough": functools.partial(_lying, form=_rough),
     "orientation_small": functools.partial(_lying, long=(7, 12)),
     "orientation_large": functools.partial(_lying, long=(34, 56)),
     "orientation_thin": functools.partial(_lying, thin=(0.08, 0.15)),
-    "orientation_several": functools.partial(_lying, count=4, long=(9, 16)),
+    "orientation_several": functools.partial(_lying, shapes=4, long=(9, 16)),
 }

@@ -50,8 +50,9 @@ def _symmetric(view: View) -> Verdict:
 
 
 def _odd_one_out(view: View) -> Verdict:
-    alike = view.all_same([0, 1, 2])
-    return alike & view.different(0, 3), alike & view.same(0, 3)
+    last = view.count - 1
+    alike = view.all_same(range(last))
+    return alike & view.different(0, last), alike & view.same(0, last)
 
 
 def lies(view: View) -> Verdict:

@@ -10,8 +10,8 @@ import numpy as np
 from tfcaps.datasets.abstract_shapes.clean import arranged, line_or_not, same_or_not
 from tfcaps.datasets.abstract_shapes.containment import contact
 from tfcaps.datasets.abstract_shapes.contours import halved, levels
-from tfcaps.datasets.abstract_shapes.draws import first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, grown, placed
+from tfcaps.datasets.abstract_shapes.draws import Problem, first_accepted
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, ends, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import drawn
 from tfcaps.datasets.abstract_shapes.twins import (
     MIRROR,
@@ -97,9 +97,12 @@ def _touching(draws, labels, size):
     good &= ~shapes.any_at(around, 1, away, every)
     chosen = np.where((labels == 1)[:, None], offsets, away)
     # Placed so that either fits: no place tells the class.
-    ends = [shapes.pixels[:, 0], *(shapes.pixels[:, 1] + each[:, None] for each in (offsets, away))]
-    pixels = np.concatenate(ends, 1)
-    first, last = 1 - pixels.min(1), size - 2 - pixels.max(1)
+    bodies = [
+        shapes.pixels[:, 0],
+        *(shapes.pixels[:, 1] + each[:, None] for each in (offsets, away)),
+    ]
+    low, high = ends(np.concatenate(bodies, 1))
+    first, last = 1 - low, size - 2 - high
     place = draws.branch(4).integers(first, np.maximum(first, last), 2)
     good &= (first <= last).all(1)
     # The other way round as well: the second shape is not always the right or lower one.
@@ -126,6 +129,13 @@ def _larger(draws, labels, size):
 
     outlines, centres, good = twins(draws.branch(2), labels, size, outlines, propose)
     return outlines, centres, good & found
+
+
+def _odd_one_out(draws, labels, size, *, shapes: int = 4):
+    """Copies, of which one is exchanged for a flip, or none."""
+    copies = (0,) * (shapes - 1)
+    one, zero = (*copies, 1), (*copies, 0)
+    return same_or_not(draws, labels, size, zero=zero, one=one, radii=MEDIUM)
 
 
 def _halves(draws, radius: float):
@@ -159,7 +169,7 @@ def _symmetric(draws, labels, size):
     return outlines, centres, good & found
 
 
-RELATIONS = {
+RELATIONS: dict[str, Problem] = {
     "same": functools.partial(same_or_not, zero=(0, 1), one=(0, 0), radii=MEDIUM),
     "mirrored": _mirrored,
     "inside": _inside,
@@ -167,7 +177,5 @@ RELATIONS = {
     "aligned": functools.partial(arranged, zero=(0, 1, 2), one=(0, 1, 2), places=line_or_not),
     "larger": _larger,
     "symmetric": _symmetric,
-    "odd_one_out": functools.partial(
-        same_or_not, zero=(0, 0, 0, 0), one=(0, 0, 0, 1), radii=MEDIUM
-    ),
+    "odd_one_out": _odd_one_out,
 }

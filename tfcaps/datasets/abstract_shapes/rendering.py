@@ -210,6 +210,20 @@ def check_rendering(rendering: str, channels: int | None) -> None:
         raise UsageError(f"Expected 1 or 3 channels. Received: {channels!r}")
 
 
+def only_rendering(rendering: str, channels: int | None) -> None:
+    """Refuses all but the default, for scenes that aren't made of outlines.
+
+    Raises:
+        UsageError: it is another rendering, or the number of channels is unknown.
+    """
+    check_rendering(rendering, channels)
+    if rendering != DEFAULT_RENDERING:
+        raise UsageError(
+            f"Expected the rendering {DEFAULT_RENDERING} of a task that has no outlines. "
+            f"Received: {rendering}"
+        )
+
+
 def rendered(drawing: Drawing, rendering: str, channels: int | None) -> np.ndarray:
     """Images, uint8 (n, size, size, C).
 

@@ -8,6 +8,7 @@ from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
 _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
 _ATTEMPTS = 60
 _AT_ONCE = 32  # Masks that fit into a processor's cache.
+_MANY_STEPS = 5
 _COARSE = 8  # Of this many points, one is looked up before all are.
 
 
@@ -24,6 +25,8 @@ def dilated(masks: np.ndarray, *, diagonal: bool) -> np.ndarray:
 
 def grown(masks: np.ndarray, steps: int, *, diagonal: bool = False) -> np.ndarray:
     """Masks (n, h, w), grown so many times as `dilated` does."""
+    if steps >= _MANY_STEPS and not diagonal:
+        return _within(masks, steps)
     result = np.empty_like(masks)
     for start in range(0, len(masks), _AT_ONCE):
         part = masks[start : start + _AT_ONCE]
@@ -31,6 +34,32 @@ def grown(masks: np.ndarray, steps: int, *, diagonal: bool = False) -> np.ndarra
             part = dilated(part, diagonal=diagonal)
         result[start : start + _AT_ONCE] = part
     return result
+
+
+def _within(masks: np.ndarray, steps: int) -> np.ndarray:
+    """Where masks (n, h, w) are at most so many steps to the four neighbours away, at most 250.
+
+    Steps are counted in four passes over the rows: down, up, and the same of the transposed masks.
+    """
+    result = np.empty_like(masks)
+    for start in range(0, len(masks), _AT_ONCE):
+        part = masks[start : start + _AT_ONCE]
+        far = np.where(part, np.uint8(0), np.uint8(steps + 1))
+        for _ in range(2):
+            far = np.ascontiguousarray(far.swapaxes(1, 2))
+            rows = range(1, far.shape[1])
+            for row in rows:
+                np.minimum(far[:, row], far[:, row - 1] + 1, out=far[:, row])
+            for row in reversed(rows):
+                np.minimum(far[:, row - 1], far[:, row] + 1, out=far[:, row - 1])
+        result[start : start + _AT_ONCE] = far <= steps
+    return result
+
+
+def ends(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest x and y of pixels (…, Q, 2), (…, 2) each."""
+    along = np.ascontiguousarray(np.moveaxis(pixels, -1, -2))
+    return along.min(-1), along.max(-1)
 
 
 def marked(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -101,11 +130,12 @@ class Shapes:
         self.points = points
         self.dense = dense(points)
         self.pixels = np.rint(self.dense).astype(np.int64)
-        # The outermost pixels are those of points; reducing the last axis is many times faster.
-        along = np.ascontiguousarray(np.moveaxis(points, -1, 2))
-        self.low, self.high = (np.rint(f(3)).astype(np.int64) for f in (along.min, along.max))
+        # The outermost pixels are those of points.
+        self.low, self.high = (np.rint(end).astype(np.int64) for end in ends(points))
         self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
         self._side = 2 * self._half + 1
+        # x and y apart, as loops over an axis of two are slow.
+        self._axes = [np.ascontiguousarray(self.pixels[..., k], np.int32) for k in (0, 1)]
         self._outlines: dict[int, np.ndarray] = {}
         self._touch: dict[int, np.ndarray] = {}
 
@@ -142,9 +172,16 @@ class Shapes:
             rows: which of the images, (m,).
             step: one of so many pixels. Default 1: all.
         """
-        cells = self.pixels[rows, shape, ::step] + offsets[:, None].astype(np.int64) + self._half
-        np.clip(cells, 0, self._side - 1, out=cells)
-        return grids[rows[:, None], cells[..., 1], cells[..., 0]]
+        x, y = (
+            self._axes[axis][rows, shape, ::step]
+            + (offsets[:, axis, None].astype(np.int32) + np.int32(self._half))
+            for axis in (0, 1)
+        )
+        for places in (x, y):
+            np.maximum(places, 0, out=places)
+            np.minimum(places, self._side - 1, out=places)
+        cells = rows[:, None] * self._side**2 + (y * np.int32(self._side) + x)
+        return grids.reshape(-1).take(cells)
 
     def all_at(self, grids, shape: int, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether grids are true at all of a shape's pixels, (m,); arguments as for `looked_up`."""

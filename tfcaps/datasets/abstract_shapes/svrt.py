@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import outlines, reflected, turned
-from tfcaps.datasets.abstract_shapes.draws import Draws
+from tfcaps.datasets.abstract_shapes.draws import Draws, Problem
 from tfcaps.datasets.abstract_shapes.shapes import Shapes, arranged, placed
 
 SMALL, BIG = (10, 1), (48, 21)  # the radii R and r of `outlines`
@@ -273,7 +273,7 @@ def _reflection(draws, labels, size):
     return points, ends, good & (difference != 0).any(1)
 
 
-PROBLEMS = {
+PROBLEMS: dict[int, Problem] = {
     1: functools.partial(_kinds, one=(0, 0), zero=(0, 1), radii=(26, 2.5)),
     5: functools.partial(_kinds, one=(0, 0, 1, 1), zero=(0, 1, 2, 3), radii=(21, 2)),
     6: _distances,

@@ -1,6 +1,7 @@
 """Abstract tasks as folders of pictures, and as TFRecord."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,8 @@ from tfcaps.datasets.abstract_shapes.generator import (
     check_options,
     layouts,
 )
-from tfcaps.datasets.abstract_shapes.layout import Layout
 from tfcaps.datasets.abstract_shapes.rendering import DEFAULT_RENDERING
+from tfcaps.datasets.abstract_shapes.tasks import Scene
 from tfcaps.errors import UsageError, positive_int
 
 _DESCRIPTION = "set.json"
@@ -41,8 +42,8 @@ def write_pictures(
     """Writes PNG files, FOLDER/SPLIT/with/NUMBER.png and …/without/….
 
     With the splits `train` and `test`, `--dataset=images:FOLDER` reads it. Beside the pictures
-    of a split, SPLIT.npz has their geometry: the arrays of `Layout`. The folder comes into being
-    when all is written; where this set is there already, nothing is done.
+    of a split, SPLIT.npz has their geometry: the arrays of `Layout` (`Patterns`, `Board`). The
+    folder comes into being when all is written; where this set is there already, nothing is done.
 
     Args:
         task: one of `names()`.
@@ -66,7 +67,7 @@ def write_pictures(
     15
     """
 
-    def write(new: pathlib.Path, split: str, parts: list[Layout]) -> None:
+    def write(new: pathlib.Path, split: str, parts: list[Scene]) -> None:
         for name in CLASS_NAMES:
             (new / split / name).mkdir(parents=True)
         number = 0
@@ -77,7 +78,7 @@ def write_pictures(
                 number += 1
         arrays = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("labels", "outlines", "centres", "keys")
+            for name in _arrays(parts[0])
         }
         np.savez_compressed(new / f"{split}.npz", allow_pickle=False, size=size, **arrays)
 
@@ -96,9 +97,9 @@ def write_records(
 ) -> pathlib.Path:
     """Writes TFRecord, FOLDER/SPLIT-00000-of-00010.tfrecord, 1,024 images a file.
 
-    A record is a `tf.train.Example`: `image` (PNG), `label` and `number` (integers), and `outlines`
-    and `centres` (float32, the values of (S, P, 2) and (S, 2)). `read_records` reads them. For
-    arguments and errors see `write_pictures`.
+    A record is a `tf.train.Example`: `image` (PNG), `label` and `number` (integers), and what else
+    its scene is made of, `outlines` and `centres` of a `Layout`, as float32 in one row.
+    `read_records` reads them. For arguments and errors see `write_pictures`.
 
     Returns:
         The folder.
@@ -107,7 +108,7 @@ def write_records(
         UsageError: as for `write_pictures`.
     """
 
-    def write(new: pathlib.Path, split: str, parts: list[Layout]) -> None:
+    def write(new: pathlib.Path, split: str, parts: list[Scene]) -> None:
         for shard, part in enumerate(parts):
             path = new / f"{split}-{shard:05d}-of-{len(parts):05d}.tfrecord"
             with tf.io.TFRecordWriter(str(path)) as writer:
@@ -140,7 +141,11 @@ def read_records(folder: str | os.PathLike, split: str) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(paths).map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _record(part: Layout, row: int, image: np.ndarray, number: int) -> bytes:
+def _arrays(scene: Scene) -> list[str]:
+    return [field.name for field in dataclasses.fields(scene) if field.name != "size"]
+
+
+def _record(part: Scene, row: int, image: np.ndarray, number: int) -> bytes:
     def integer(value):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
 
@@ -152,8 +157,11 @@ def _record(part: Layout, row: int, image: np.ndarray, number: int) -> bytes:
         "image": tf.train.Feature(bytes_list=encoded),
         "label": integer(part.labels[row]),
         "number": integer(number),
-        "outlines": numbers(part.outlines[row]),
-        "centres": numbers(part.centres[row]),
+        **{
+            name: numbers(getattr(part, name)[row])
+            for name in _arrays(part)
+            if name not in ("labels", "keys")
+        },
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString()
