@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfcaps import datasets
+from tfcaps import datasets, training
 from tfcaps.datasets import Preprocessing, abstract_shapes
 from tfcaps.datasets.abstract_shapes import shapes
 from tfcaps.errors import UsageError
@@ -56,9 +56,12 @@ def test_the_checker_sees_what_leaves_the_picture():
     assert (abstract_shapes.decide("svrt_1", moved) == -1).all()
 
 
-def test_seeds_and_splits_have_no_image_in_common():
+@pytest.mark.parametrize(
+    "task", ["svrt_14", "svrt_1_clean", "odd_one_out", "symmetric", "psvrt_same", "psvrt_arranged"]
+)
+def test_seeds_and_splits_have_no_image_in_common(task):
     sets = [
-        {image.tobytes() for image in abstract_shapes.generate("svrt_14", 200, **choice).images}
+        {image.tobytes() for image in abstract_shapes.generate(task, 200, **choice).images}
         for choice in ({}, {"split": "validation"}, {"split": "test"}, {"seed": 1})
     ]
     assert [len(images) for images in sets] == [200] * 4
@@ -119,6 +122,13 @@ def test_as_a_data_set_in_another_rendering(monkeypatch):
     np.testing.assert_array_equal(data.test.images, expected.images)
     with pytest.raises(UsageError, match=r"Expected a rendering among .* Received: neon$"):
         datasets.load("abstract:svrt_10/neon")
+
+
+def test_a_run_is_named_after_task_and_rendering():
+    config = training.BlockNetworkConfig(
+        log_dir="", dataset="abstract:svrt_1/thick", model="resnet"
+    )
+    assert config.run_name == "svrt_1-thick-resnet"
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,22 @@ def test_a_shape_half_a_picture_away_is_not_inside():
     assert decided.count(0) > len(layout) // 2
 
 
-def test_a_pixel_nearer_is_more_than_a_contact():
+def test_shapes_on_each_other_are_neither():
     layout = _with("touching")
-    towards = np.sign(layout.centres[:, 0] - layout.centres[:, 1])
+    centres = np.repeat(layout.centres[:, :1], 2, axis=1)
+    assert _decided("touching", layout, centres=centres) == [-1] * len(layout)
+
+
+def test_shapes_far_from_each_other_do_not_touch():
+    layout = _with("touching")
     centres = layout.centres.copy()
-    centres[:, 1] += 4 * towards
-    assert 1 not in _decided("touching", layout, centres=centres)[:5]
+    # Into the opposite corner of the picture: at least 128 - 2 · 48 px from where the other is.
+    first, last = (layout.outlines[:, 1].min(1), layout.outlines[:, 1].max(1))
+    low, high = np.ceil(1 - first), np.floor(126 - last)
+    centres[:, 1] = np.where(centres[:, 0] > 64, low, high).astype(int)
+    decided = _decided("touching", layout, centres=centres)
+    assert set(decided) <= {0, -1}
+    assert decided.count(0) > len(layout) // 2
 
 
 def test_a_moved_end_is_not_in_line():

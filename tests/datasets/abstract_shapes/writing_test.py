@@ -27,7 +27,7 @@ def test_pictures_are_a_data_set(tmp_path):
 
 def test_pictures_have_their_geometry(tmp_path):
     folder = abstract_shapes.write_pictures("svrt_6_clean", tmp_path / "set", COUNTS)
-    with np.load(folder / "train.npz") as arrays:
+    with np.load(folder / "train-00000-of-00001.npz") as arrays:
         size = int(arrays["size"])
         fields = {name: arrays[name] for name in ("labels", "outlines", "centres", "keys")}
     layout = abstract_shapes.Layout(size, **fields)

@@ -8,6 +8,7 @@ from .generator import (
     read_abstract as read_abstract,
     stream as stream,
 )
+from .identities import Identities as Identities
 from .layout import Layout as Layout
 from .patterns import Patterns as Patterns
 from .pipelines import dataset as dataset

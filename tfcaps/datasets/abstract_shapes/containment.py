@@ -3,10 +3,11 @@
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.draws import Draws, Problem, first_accepted
-from tfcaps.datasets.abstract_shapes.shapes import Shapes, ends, filled, grown, placed
+from tfcaps.datasets.abstract_shapes.shapes import Shapes, all_filled, ends, grown, placed
 from tfcaps.datasets.abstract_shapes.svrt import BIG, SMALL, drawn
 
 _ATTEMPTS = 150
+_PLACES_AT_ONCE = 1024
 MOST_SHARED = {3: 3, 11: 4}
 _NOWHERE = 10**6
 
@@ -76,7 +77,9 @@ def _near_outline(draws, labels, size):
         free[left] = shapes.any_at(band, 1, new[left], pending[left])
         return (new,), free
 
-    (new,), found = first_accepted(draws.branch(2), propose, attempts=_ATTEMPTS)
+    (new,), found = first_accepted(
+        draws.branch(2), propose, attempts=_ATTEMPTS, at_once=_PLACES_AT_ONCE
+    )
     big = draws.branch(3).integers(first[:, 0], np.maximum(first, last)[:, 0], 2)
     return points, np.stack([big, big + new], 1), found & (first <= last).all((1, 2))
 
@@ -152,7 +155,7 @@ def _moved_into(draws, pixels: np.ndarray, size: int) -> tuple[np.ndarray, np.nd
     """Moves that bring bodies of pixels (n, Q, 2) anywhere into the picture, and if they fit."""
     low, high = ends(pixels)
     first, last = 1 - low, size - 2 - high
-    return draws.integers(first, np.maximum(first, last), 2), (first <= last).all(1)
+    return draws.integers(first, np.maximum(first, last), 2), np.asarray((first <= last).all(1))
 
 
 def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
@@ -169,7 +172,7 @@ def _beside(draws, taken: np.ndarray, pixels: np.ndarray, size: int):
 
 def _solid(shapes: Shapes, centres: np.ndarray, members, size: int) -> np.ndarray:
     """What some shapes cover in the picture, (n, size, size)."""
-    return np.logical_or.reduce([filled(shapes.dense[:, k], centres[:, k], size) for k in members])
+    return all_filled(shapes.dense[:, members], centres[:, members], size)
 
 
 def _touching(draws, labels, size):

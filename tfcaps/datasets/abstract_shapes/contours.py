@@ -12,7 +12,7 @@ _SHORTEST = 2.0
 STEPS = 4
 _ATTEMPTS = 1000
 _CURVE_ATTEMPTS = 40
-_CURVES_AT_ONCE = 512
+_CURVES_AT_ONCE = 1024
 
 
 def levels(radius: float) -> int:
@@ -84,7 +84,7 @@ def dense(points: np.ndarray) -> np.ndarray:
     return between.view(points.dtype).reshape(*points.shape[:-2], STEPS * points.shape[-2], 2)
 
 
-def squared(vectors: np.ndarray) -> np.ndarray:
+def _squared(vectors: np.ndarray) -> np.ndarray:
     """Squares of the lengths of vectors (…, 2); a sum over so short an axis would be slow."""
     return np.square(vectors[..., 0]) + np.square(vectors[..., 1])
 
@@ -97,7 +97,7 @@ def _corners(draws: Draws, radius: float, hole: float) -> tuple[np.ndarray, np.n
         points = np.abs(draws.directions(4)) * np.sqrt(squares).astype(np.float32)[..., None]
         points *= np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float32)
         following = np.roll(points, -1, 1)
-        lengths = np.sqrt(squared(following - points))
+        lengths = np.sqrt(_squared(following - points))
         areas = points[..., 0] * following[..., 1] - points[..., 1] * following[..., 0]
         # A chord that cuts far into the hole has hardly a curve that doesn't.
         return (points,), (areas >= (hole - lengths * _ROUGHNESS / 2) * lengths).all(1)
@@ -119,7 +119,7 @@ def _curves(
         curves, kept = ends[pending], np.arange(len(pending))
         for level in range(depth):
             curves = halved(draws.branch(level).take(kept), curves)
-            squares = squared(curves[:, 1::2])
+            squares = _squared(curves[:, 1::2])
             good = ((squares >= ring[0] ** 2) & (squares <= ring[1] ** 2)).all(1)
             curves, kept = curves[good], kept[good]
         steps = np.abs(curves[:, 1:] - curves[:, :-1]).reshape(len(curves), 2 ** (depth + 1))
@@ -140,7 +140,7 @@ def _curves(
 def halved(draws: Draws, curves: np.ndarray) -> np.ndarray:
     """Curves (n, P, 2) with a displaced point on each segment, (n, 2·P - 1, 2)."""
     steps = curves[:, 1:] - curves[:, :-1]
-    reach = _ROUGHNESS * np.sqrt(squared(steps))[..., None]
+    reach = _ROUGHNESS * np.sqrt(_squared(steps))[..., None]
     result = np.empty((len(curves), 2 * curves.shape[1] - 1, 2), np.float32)
     result[:, ::2] = curves
     result[:, 1::2] = curves[:, :-1] + steps * np.float32(0.5) + reach * draws.discs(steps.shape[1])

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import dense
+from tfcaps.datasets.abstract_shapes.identities import Identities, identities
 from tfcaps.datasets.abstract_shapes.rendering import (
     DEFAULT_RENDERING,
     Drawing,
@@ -40,6 +41,19 @@ class Layout:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def identities(self) -> Identities:
+        """Which shapes are the same, and how they are scaled, turned and mirrored.
+
+        Example:
+
+        >>> from tfcaps.datasets import abstract_shapes
+        >>> layout = abstract_shapes.layouts("odd_one_out", 100)
+        >>> odd = layout.identities().mirrored.any(1) | (layout.identities().rotations != 0).any(1)
+        >>> bool((odd == layout.labels).all())
+        True
+        """
+        return identities(self.outlines)
+
     def render(self, style: str = DEFAULT_RENDERING, *, channels: int | None = None) -> np.ndarray:
         """The images, uint8 (n, size, size, C).
 
@@ -54,7 +68,7 @@ class Layout:
 
         >>> from tfcaps.datasets import abstract_shapes
         >>> layout = abstract_shapes.layouts("svrt_1", 2)
-        >>> layout.render("filled").sum() > layout.render().sum()
+        >>> bool(layout.render("filled").sum() > layout.render().sum())
         True
         """
         check_rendering(style, channels)

@@ -1,5 +1,7 @@
 """Outlines on the grid of pixels: what they cover, and whether they touch."""
 
+import functools
+
 import numpy as np
 
 from tfcaps.datasets.abstract_shapes.contours import dense
@@ -7,8 +9,9 @@ from tfcaps.datasets.abstract_shapes.draws import Draws, first_accepted
 
 _MARGIN = 3  # Pixels around a shape in its grid: two for what is near, one that is far for sure.
 _ATTEMPTS = 60
-_AT_ONCE = 32  # Masks that fit into a processor's cache.
+_AT_ONCE = 64  # Masks that fit into a processor's cache.
 _MANY_STEPS = 5
+_PLACES_AT_ONCE = 2048
 _COARSE = 8  # Of this many points, one is looked up before all are.
 
 
@@ -64,8 +67,13 @@ def ends(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def marked(pixels: np.ndarray, side: int) -> np.ndarray:
     """Masks (n, side, side) of pixels (n, Q, 2), x and y."""
-    masks = np.zeros((len(pixels), side * side), bool)
-    masks[np.arange(len(pixels))[:, None], pixels[..., 1] * side + pixels[..., 0]] = True
+    return _at_cells(pixels[..., 1] * side + pixels[..., 0], side)
+
+
+def _at_cells(cells: np.ndarray, side: int) -> np.ndarray:
+    """Masks (n, side, side) of cells (n, Q), counted row by row."""
+    masks = np.zeros((len(cells), side * side), bool)
+    masks[np.arange(len(cells))[:, None], cells] = True
     return masks.reshape(-1, side, side)
 
 
@@ -106,15 +114,27 @@ def parity(points: np.ndarray, side: int) -> np.ndarray:
 
 
 def filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
-    """Masks (n, side, side) of what dense outlines (n, Q, 2) enclose, and of themselves.
+    """Masks (n, side, side) of what one dense outline encloses, and of itself.
 
     Args:
-        points: around each shape's own origin.
-        origins: where these are in the masks, (n, 2).
+        points: (n, Q, 2), around the shape's own origin.
+        origins: where this is in the masks, (n, 2).
         side: of the masks.
     """
-    line = marked(on_grid(points, origins), side)
-    solid = parity((points + origins[:, None])[:, None], side) | line
+    return all_filled(points[:, None], origins[:, None], side)
+
+
+def all_filled(points: np.ndarray, origins: np.ndarray, side: int) -> np.ndarray:
+    """The same of S outlines (n, S, Q, 2) around (n, S, 2), which share but pixels of their lines.
+
+    Masks of many images are made part by part.
+    """
+    if len(points) > _AT_ONCE:
+        parts = [slice(k, k + _AT_ONCE) for k in range(0, len(points), _AT_ONCE)]
+        return np.concatenate([all_filled(points[p], origins[p], side) for p in parts])
+    n, count, length = points.shape[:3]
+    line = marked(on_grid(points, origins).reshape(n, count * length, 2), side)
+    solid = parity(points + origins[:, :, None], side) | line
     # Rounding leaves single pixels just outside an outline: those with a neighbour that is outside.
     return solid & ~dilated(~solid, diagonal=False) | line
 
@@ -129,15 +149,20 @@ class Shapes:
     def __init__(self, points: np.ndarray):
         self.points = points
         self.dense = dense(points)
-        self.pixels = np.rint(self.dense).astype(np.int64)
         # The outermost pixels are those of points.
         self.low, self.high = (np.rint(end).astype(np.int64) for end in ends(points))
-        self._half = int(np.abs(self.pixels).max(initial=0)) + _MARGIN
+        reach = np.maximum(-self.low, self.high)
+        self._half = int(reach.max(initial=0)) + _MARGIN
         self._side = 2 * self._half + 1
-        # x and y apart, as loops over an axis of two are slow.
-        self._axes = [np.ascontiguousarray(self.pixels[..., k], np.int32) for k in (0, 1)]
+        # x and y of the pixels apart, as loops over an axis of two are slow.
+        self._axes = [np.rint(self.dense[..., k]).astype(np.int32) for k in (0, 1)]
         self._outlines: dict[int, np.ndarray] = {}
         self._touch: dict[int, np.ndarray] = {}
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """Of the outlines, int64 (n, S, Q, 2), x and y."""
+        return np.stack(self._axes, -1).astype(np.int64)
 
     def room(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last positions at which a pixel is left to the border, (n, S, 2)."""
@@ -146,7 +171,8 @@ class Shapes:
     def outline_grid(self, shape: int) -> np.ndarray:
         """One outline in a grid of its own, (n, side, side)."""
         if shape not in self._outlines:
-            self._outlines[shape] = marked(self.pixels[:, shape] + self._half, self._side)
+            x, y = (axis[:, shape] + np.int32(self._half) for axis in self._axes)
+            self._outlines[shape] = _at_cells(y * np.int32(self._side) + x, self._side)
         return self._outlines[shape]
 
     def touch_grid(self, shape: int) -> np.ndarray:
@@ -264,7 +290,7 @@ def placed(
             return (new,), free
 
         branch = draws.branch(shape).take(rows)
-        (new,), found = first_accepted(branch, propose, attempts=attempts)
+        (new,), found = first_accepted(branch, propose, attempts=attempts, at_once=_PLACES_AT_ONCE)
         centres[rows, shape] = new
         good[rows[~found]] = False
     return centres, good
@@ -281,5 +307,5 @@ def arranged(draws: Draws, shapes: Shapes, size: int, propose, *, attempts: int 
         good[left] = shapes.apart(centres[left], size, rows[left])
         return (centres,), good
 
-    (centres,), found = first_accepted(draws, checked, attempts=attempts)
+    (centres,), found = first_accepted(draws, checked, attempts=attempts, at_once=_PLACES_AT_ONCE)
     return centres, found

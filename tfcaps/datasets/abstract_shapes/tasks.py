@@ -20,7 +20,7 @@ _SVRT: dict[int, Problem] = dict(sorted({**ARRANGEMENTS, **CONTAINMENT}.items())
 Scene = Layout | Patterns | Board
 
 
-class Task(NamedTuple):
+class _Task(NamedTuple):
     """How a task's images come about.
 
     Args:
@@ -40,10 +40,10 @@ _OUTLINES: dict[str, Problem] = {
     **RELATIONS,
     **ORIENTATION,
 }
-TASKS: dict[str, Task] = {
-    **{name: Task(draw, Layout) for name, draw in _OUTLINES.items()},
-    **{name: Task(draw, Patterns) for name, draw in PSVRT.items()},
-    **{name: Task(draw, Board) for name, draw in CHECKERBOARD.items()},
+TASKS: dict[str, _Task] = {
+    **{name: _Task(draw, Layout) for name, draw in _OUTLINES.items()},
+    **{name: _Task(draw, Patterns) for name, draw in PSVRT.items()},
+    **{name: _Task(draw, Board) for name, draw in CHECKERBOARD.items()},
 }
 
 
@@ -70,7 +70,7 @@ def names() -> tuple[str, ...]:
     return tuple(TASKS)
 
 
-def task(name: str) -> Task:
+def task(name: str) -> _Task:
     """How a task's layouts are drawn.
 
     Raises:

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,6 @@ from tfcaps import files
 from tfcaps.datasets.abstract_shapes.generator import (
     CLASS_NAMES,
     DEFAULT_SIZE,
-    SPLITS,
     check_options,
     layouts,
 )
@@ -30,6 +29,15 @@ _FEATURES = {
 }
 
 
+class _Part(NamedTuple):
+    """Some images of a split, which begin with number `start`, and the name of their files."""
+
+    split: str
+    name: str
+    start: int
+    scene: Scene
+
+
 def write_pictures(
     task: str,
     folder: str | os.PathLike,
@@ -41,9 +49,10 @@ def write_pictures(
 ) -> pathlib.Path:
     """Writes PNG files, FOLDER/SPLIT/with/NUMBER.png and …/without/….
 
-    With the splits `train` and `test`, `--dataset=images:FOLDER` reads it. Beside the pictures
-    of a split, SPLIT.npz has their geometry: the arrays of `Layout` (`Patterns`, `Board`). The
-    folder comes into being when all is written; where this set is there already, nothing is done.
+    With the splits `train` and `test`, `--dataset=images:FOLDER` reads it. Beside the
+    pictures, SPLIT-00000-of-00010.npz has the geometry of 1,024 each: the arrays of `Layout`
+    (`Patterns`, `Board`). The folder comes into being when all is written; where this set is there
+    already, nothing is done.
 
     Args:
         task: one of `names()`.
@@ -67,20 +76,17 @@ def write_pictures(
     15
     """
 
-    def write(new: pathlib.Path, split: str, parts: list[Scene]) -> None:
+    def write(new: pathlib.Path, part: _Part) -> None:
         for name in CLASS_NAMES:
-            (new / split / name).mkdir(parents=True)
-        number = 0
-        for part in parts:
-            for image, label in zip(part.render(rendering), part.labels, strict=True):
-                path = new / split / CLASS_NAMES[label] / f"{number:08d}.png"
-                path.write_bytes(tf.io.encode_png(image).numpy())
-                number += 1
-        arrays = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in _arrays(parts[0])
-        }
-        np.savez_compressed(new / f"{split}.npz", allow_pickle=False, size=size, **arrays)
+            (new / part.split / name).mkdir(parents=True, exist_ok=True)
+        images = part.scene.render(rendering)
+        for number, (image, label) in enumerate(
+            zip(images, part.scene.labels, strict=True), part.start
+        ):
+            path = new / part.split / CLASS_NAMES[label] / f"{number:08d}.png"
+            path.write_bytes(tf.io.encode_png(image).numpy())
+        arrays = {name: getattr(part.scene, name) for name in _arrays(part.scene)}
+        np.savez_compressed(new / f"{part.name}.npz", allow_pickle=False, size=size, **arrays)
 
     options = {"seed": seed, "size": size, "rendering": rendering}
     return _written("pictures", task, folder, counts, options, write)
@@ -108,12 +114,10 @@ def write_records(
         UsageError: as for `write_pictures`.
     """
 
-    def write(new: pathlib.Path, split: str, parts: list[Scene]) -> None:
-        for shard, part in enumerate(parts):
-            path = new / f"{split}-{shard:05d}-of-{len(parts):05d}.tfrecord"
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for row, image in enumerate(part.render(rendering)):
-                    writer.write(_record(part, row, image, shard * _SHARD + row))
+    def write(new: pathlib.Path, part: _Part) -> None:
+        with tf.io.TFRecordWriter(str(new / f"{part.name}.tfrecord")) as writer:
+            for row, image in enumerate(part.scene.render(rendering)):
+                writer.write(_record(part.scene, row, image, part.start + row))
 
     options = {"seed": seed, "size": size, "rendering": rendering}
     return _written("records", task, folder, counts, options, write)
@@ -180,20 +184,19 @@ def _written(form: str, task, folder, counts, options: dict[str, Any], write) ->
         check_options(task, split, options["size"], options["rendering"], None)
     description = {"form": form, "task": task, **options, "counts": counts}
     with _new_set(path, description) as new:
-        for split in SPLITS if new else ():
-            if split in counts:
-                parts = [
-                    layouts(
-                        task,
-                        np.arange(start, min(start + _SHARD, counts[split])),
-                        seed=options["seed"],
-                        split=split,
-                        size=options["size"],
-                    )
-                    for start in range(0, counts[split], _SHARD)
-                ]
-                write(new, split, parts)
+        if new:
+            for part in _parts(task, counts, options["seed"], options["size"]):
+                write(new, part)
     return path
+
+
+def _parts(task: str, counts: Mapping[str, int], seed: int, size: int) -> Iterator[_Part]:
+    for split, count in counts.items():
+        shards = range(0, count, _SHARD)
+        for shard, start in enumerate(shards):
+            numbers = np.arange(start, min(start + _SHARD, count))
+            scene = layouts(task, numbers, seed=seed, split=split, size=size)
+            yield _Part(split, f"{split}-{shard:05d}-of-{len(shards):05d}", start, scene)
 
 
 @contextlib.contextmanager
