@@ -355,6 +355,38 @@ class TestDepthExperiment:
         assert not (tmp_path / "depth").exists()
 
 
+class TestAbstractClasses:
+    def test_killed_and_resumed(self, tmp_path):
+        """At the second of two trainings: what the first one left stays as it is."""
+        folder = tmp_path / "abstract"
+        arguments = [
+            *(f"--log_dir={folder}", "--tasks=svrt_14", "--sizes=20,60", "--seeds=0"),
+            *("--image_size=96", "--renderings=outline", "--networks=resnet", "--workers=1"),
+            *("--blocks=1", "--widths=2", "--validation_images=20", "--test_images=50"),
+            *("--steps=4", "--steps_per_epoch=2", "--batch_size=16"),
+        ]
+        first, second = (
+            folder / "records" / f"svrt_14-resnet-{size}-seed_0.json" for size in (20, 60)
+        )
+        process = forks.start("abstract_classes", *arguments)
+        wait_for(folder / "cells" / "svrt_14-resnet-60-seed_0" / "run.json", process)
+        process.kill()
+        code, _, _ = runs.finish(process)
+        assert code == -signal.SIGKILL
+        assert not second.exists()
+        before = (first.read_bytes(), first.stat().st_mtime_ns)
+
+        sentence = refusal("abstract_classes", *arguments)
+        assert sentence.startswith("Expected --log_dir without an experiment, or --resume to go on")
+        code, output, errors = run_forked("abstract_classes", *arguments, "--resume")
+        assert (code, errors) == (0, "")
+        assert "Training 1/1: svrt_14, resnet, 60 images, seed 0: " in output
+        assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+        assert f"All of it is in {folder}: report.md" in output
+        assert len((folder / "table.csv").read_text().splitlines()) == 3
+        assert "| svrt_14 | resnet |" in (folder / "report.md").read_text()
+
+
 class TestExportModel:
     def test_next_version(self, small_run, tmp_path):
         code, output, errors = run_forked(

@@ -11,7 +11,8 @@ from nas.configuration import SearchConfig
 from nas.layer_pruning import PruningConfig
 from nas.rules import RULES
 from tfcaps import datasets, program, training
-from tfcaps.experiments import SignExperiment
+from tfcaps.datasets import abstract_shapes
+from tfcaps.experiments import AbstractClassExperiment, SignExperiment
 from tfcaps.labeling import SimulationOptions
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -32,6 +33,7 @@ PROGRAMS = {
     SearchConfig: "auto_tune",
     PruningConfig: "prune_transformer",
     SignExperiment: "sign_experiment",
+    AbstractClassExperiment: "abstract_classes",
     SimulationOptions: "guided_labeling",
 }
 
@@ -195,6 +197,22 @@ def test_searches():
         if file.endswith(("all_stages_cifar10.flags", "first_stage_cifar10.flags")):
             assert (config.start.kind, config.start.counts) == ("vgg", (3, 12, 41, 3))
             assert (config.check_epochs, config.epochs, config.batch_size) == (10, 120, 64)
+
+
+def test_abstract_classes():
+    """All problems; eight of them with other networks; every family shown to every other one."""
+    networks, orientation, problems = (
+        config for _, config in sorted(read_configs(AbstractClassExperiment).items())
+    )
+    numbered = [f"svrt_{number}" for number in range(1, 24)]
+    assert list(problems.tasks) == numbered and len(problems.sizes) == 3
+    assert set(networks.tasks) < set(numbered) and len(networks.tasks) == 8
+    assert (problems.networks, networks.networks) == (("resnet",), ("lenet", "CapsNet"))
+    families = {name for name in abstract_shapes.names() if name.startswith("orientation")}
+    assert set(orientation.tasks) == set(orientation.transfer) == families
+    # What both are compared by.
+    for name in ("image_size", "steps", "batch_size", "seeds", "test_images"):
+        assert getattr(problems, name) == getattr(networks, name), name
 
 
 def test_sign_experiments():

@@ -25,6 +25,7 @@ from tfcaps.options import fields, of
 NETWORKS = program.OneOf("model", (training.BlockNetworkConfig, training.ImageClassifierConfig))
 # What each program asks for; a new program has to be here.
 ASKED = {
+    "abstract_classes": experiments.AbstractClassExperiment,
     "activate_capsule": explanation.ActivationOptions,
     "auto_tune": nas.SearchConfig,
     "depth_experiment": experiments.DepthExperiment,
@@ -40,6 +41,8 @@ ASKED = {
 }
 # One wrong value of each, and what is said of it.
 WRONG = {
+    "abstract_classes": ("--sizes=0,20", "Expected --sizes to be distinct positive integers. "
+                                         "Received: 0,20"),
     "activate_capsule": ("--steps=0", "Expected --steps >= 1. Received: 0"),
     "auto_tune": ("--rule=best", f"Expected --rule to be one of {', '.join(nas.RULES.names())}. "
                                  "Received: best"),

@@ -21,6 +21,7 @@ CASES = {
         SHAPE, 3, blocks=((1, 3), (2,)), widths=(2, 4), stem="cifar"
     ),
     "ConvNetwork": lambda: models.ConvNetwork(SHAPE, 3, filters=(2,)),
+    "LeNet": lambda: models.LeNet(SHAPE, 3),
     "ApplicationNetwork": lambda: models.ApplicationNetwork((32, 32, 1), 3, "MobileNetV3Small"),
 }
 # Keras has attributes of these names itself.

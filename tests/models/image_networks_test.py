@@ -6,7 +6,7 @@ import pytest
 
 from tfcaps import models
 from tfcaps.errors import UsageError
-from tfcaps.models import ApplicationNetwork, ApplicationPixels, ConvNetwork, read_weights
+from tfcaps.models import ApplicationNetwork, ApplicationPixels, ConvNetwork, LeNet, read_weights
 
 IMAGES = np.random.default_rng(0).random((3, 32, 32, 1)).astype("float32")
 
@@ -50,6 +50,32 @@ class TestConvNetwork:
     def test_wrong_arguments(self, arguments):
         with pytest.raises(UsageError, match="Expected"):
             ConvNetwork(**{"input_shape": (4, 4, 1), "num_classes": 2, **arguments})
+
+
+class TestLeNet:
+    def test_layers(self):
+        """28×20: 24×16, 12×8, 8×4, 4×2 places with 16 maps."""
+        model = LeNet((28, 20, 3), 5)
+        assert model.get_layer("pooling_2").output.shape == (None, 4, 2, 16)
+        convolutions = (25 * 3 + 1) * 6 + (25 * 6 + 1) * 16
+        assert model.count_params() == convolutions + (128 + 1) * 120 + 121 * 84 + 85 * 5
+
+    def test_by_hand(self):
+        """Kernels that are the same everywhere, so each layer has one value."""
+        model = LeNet((16, 16, 1), 2)
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, 0.01, "float32"))
+        image = np.full((1, 16, 16, 1), 0.5, "float32")
+        value = np.tanh(0.01 * (25 * 0.5) + 0.01)
+        value = np.tanh(0.01 * (25 * 6 * value) + 0.01)
+        value = np.tanh(0.01 * (16 * value) + 0.01)  # one place is left
+        value = np.tanh(0.01 * (120 * value) + 0.01)
+        expected = 0.01 * (84 * value) + 0.01
+        np.testing.assert_allclose(logits(model, image), [[expected, expected]], rtol=1e-5)
+
+    def test_too_small(self):
+        with pytest.raises(UsageError, match=r"at least 16×16 pixels .* Received: 15×28"):
+            LeNet((15, 28, 1), 10)
 
 
 class TestApplicationPixels:

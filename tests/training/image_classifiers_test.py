@@ -80,7 +80,7 @@ def test_no_such_file_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "mobilenetv2"}, "Expected --model to be one of convnet, ConvNeXtBase"),
+        ({"model": "mobilenetv2"}, "Expected --model to be one of convnet, lenet, ConvNeXtBase"),
         ({"filters": ()}, "Expected --filters with at least one convolution"),
         ({"filters": (0,)}, "Expected --filters to be integers >= 1"),
     ],

@@ -1,3 +1,9 @@
+from .abstract_classes import abstract_class_experiment as abstract_class_experiment
+from .abstract_configuration import (
+    AbstractClassExperiment as AbstractClassExperiment,
+    Training as Training,
+)
+from .abstract_report import efficiency_rows as efficiency_rows, size_rows as size_rows
 from .depth import (
     Cell as Cell,
     DepthExperiment as DepthExperiment,

@@ -13,7 +13,13 @@ import numpy as np
 
 from tfcaps import datasets, files, plots, training
 from tfcaps.errors import NotFiniteError
-from tfcaps.experiments.experiment import Experiment, em_cost, share_out, time_left
+from tfcaps.experiments.experiment import (
+    Experiment,
+    em_cost,
+    ends_first,
+    share_out,
+    time_left,
+)
 from tfcaps.options import changed, option
 from tfcaps.routing.registry import names as routing_names
 from tfcaps.training import CapsuleNetworkConfig
@@ -134,7 +140,7 @@ class DepthExperiment(Experiment):
         return [
             Cell(*values, depth, seed)
             for seed in self.seeds
-            for depth in _ends_first(sorted(self.depths))
+            for depth in ends_first(sorted(self.depths))
             for values in itertools.product(
                 self.datasets, self.routings, self.use_bias, self.make_skips
             )
@@ -353,23 +359,6 @@ def _curves(
             for column, name in zip(columns, ("depth", "mean", "std"), strict=True):
                 column.append(row[name])
     return panels
-
-
-def _ends_first(values: list[int]) -> list[int]:
-    """The first and the last, then the middle of each gap.
-
-    >>> _ends_first([2, 3, 4, 5, 6, 7])
-    [2, 7, 4, 3, 5, 6]
-    """
-    order = [values[0], *values[-1:]] if len(values) > 1 else values[:]
-    gaps = [(0, len(values) - 1)]
-    while gaps:
-        low, high = gaps.pop(0)
-        middle = (low + high) // 2
-        if high - low > 1:
-            order.append(values[middle])
-            gaps += [(low, middle), (middle, high)]
-    return order
 
 
 def _describe(run: CapsuleNetworkConfig, results: dict[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfcaps import files, process
+from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions, changed, flag_value, option
 from tfcaps.training import CapsuleNetworkConfig
 
@@ -22,6 +23,10 @@ def em_cost() -> Any:
         help="Of em: what a cluster costs, relative to the others or as published.",
         before="published",
     )
+
+
+# In experiment.json: what the experiment is on.
+_KIND = "experiment"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,13 +52,25 @@ class Experiment(WorkOptions):
 
         Raises:
             UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other
-                settings, or another process is at work there.
+                settings or on something else, or another process is at work there.
         """
         folder = files.WorkFolder(self.log_dir, files.EXPERIMENT)
         with folder.locked():
+            self._check_kind(folder)
             folder.check(self)
-            folder.begin(self.settled(), *subfolders)
+            folder.begin({_KIND: self.run_name, **self.settled()}, *subfolders)
             yield folder.path
+
+    def _check_kind(self, folder: files.WorkFolder) -> None:
+        """Refuses to go on with an experiment on something else."""
+        stored = files.read_json(folder.marker)
+        # Older experiments don't say what they are on.
+        found = stored.get(_KIND, self.run_name) if isinstance(stored, dict) else self.run_name
+        if self.resume and found != self.run_name:
+            raise UsageError(
+                f"Expected --log_dir with the experiment {self.run_name} to go on with it. "
+                f"Received: --log_dir={folder.path}, which holds the experiment {found}"
+            )
 
 
 def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) -> Iterator[tuple]:
@@ -106,6 +123,23 @@ def time_left(seconds: float, done: float, whole: float) -> str:
     if done >= whole:
         return ""
     return f" (about {math.ceil(seconds * (whole - done) / done / 60)} min left)"
+
+
+def ends_first(values: list[int]) -> list[int]:
+    """The first and the last, then the middle of each gap.
+
+    >>> ends_first([2, 3, 4, 5, 6, 7])
+    [2, 7, 4, 3, 5, 6]
+    """
+    order = [values[0], *values[-1:]] if len(values) > 1 else values[:]
+    gaps = [(0, len(values) - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        middle = (low + high) // 2
+        if high - low > 1:
+            order.append(values[middle])
+            gaps += [(low, middle), (middle, high)]
+    return order
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,8 @@ from .layer_bundles import (
     learning_rate as learning_rate,
     weight_amplitude as weight_amplitude,
 )
+from .ranking import area_under_roc as area_under_roc
+from .sample_efficiency import sample_efficiency_score as sample_efficiency_score
 from .scores import CapsuleScores as CapsuleScores, capsule_scores as capsule_scores
 from .t_score import TScore as TScore
 from .task_scores import (

@@ -18,6 +18,7 @@ from .decoders import decoder as decoder
 from .efficient_capsnet import EfficientCapsNet as EfficientCapsNet
 from .image_classifier import ImageClassifier as ImageClassifier
 from .image_model import ImageModel as ImageModel
+from .lenet import LeNet as LeNet
 from .text_classifier import MeanOverTokens as MeanOverTokens, TextClassifier as TextClassifier
 from .text_encoder import (
     TextEncoder as TextEncoder,

@@ -19,5 +19,7 @@ from .lesions import lesion_curves as lesion_curves
 from .pairs import reconstructions as reconstructions
 from .pareto import pareto_front as pareto_front, pareto_optimal as pareto_optimal
 from .rounds import blocks_per_round as blocks_per_round
+from .sheets import contact_sheet as contact_sheet
 from .signs import sign_decisions as sign_decisions
+from .sizes import accuracy_against_size as accuracy_against_size
 from .trees import Edge as Edge, Node as Node, routing_tree as routing_tree

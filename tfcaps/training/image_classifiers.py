@@ -15,7 +15,7 @@ from tfcaps.options import changed, option
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
-PLAIN = "convnet"
+PLAIN, LENET = "convnet", "lenet"
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def _applications() -> tuple[str, ...]:
 
 def _networks() -> tuple[str, ...]:
     """The values of --model."""
-    return (PLAIN, *_applications())
+    return (PLAIN, LENET, *_applications())
 
 
 @KINDS.register("image_classifier")
@@ -45,7 +45,7 @@ class ImageClassifierConfig(RunConfig):
     """
 
     model: str = option(
-        f"{PLAIN}, a few convolutions, or a network of keras.applications.",
+        f"{PLAIN}, a few convolutions; {LENET}, LeNet-5; or a network of keras.applications.",
         default=PLAIN,
         choices=_networks,
     )
@@ -91,6 +91,8 @@ class ImageClassifierTask(ImageTask[ImageClassifierConfig]):
         config = self.config
         if config.model == PLAIN:
             return models.ConvNetwork(image_shape, num_classes, filters=config.filters)
+        if config.model == LENET:
+            return models.LeNet(image_shape, num_classes)
         return models.ApplicationNetwork(image_shape, num_classes, application=config.model)
 
     def initialize(self, model):

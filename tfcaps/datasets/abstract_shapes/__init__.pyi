@@ -2,6 +2,7 @@ from .board import Board as Board
 from .builder import AbstractShapes as AbstractShapes
 from .checker import decide as decide
 from .generator import (
+    CLASS_NAMES as CLASS_NAMES,
     generate as generate,
     layouts as layouts,
     read_abstract as read_abstract,
