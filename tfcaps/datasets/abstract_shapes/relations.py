@@ -27,6 +27,8 @@ from tfcaps.datasets.abstract_shapes.twins import (
 MEDIUM = (21, 2)  # the radii R and r of `outlines`
 _ATTEMPTS = 150
 _MOST_SHARED = 3
+_AT_ONCE = 1024  # Halves are made quickly.
+_LEVEL = 1 / 50  # How far the mean of a half may lie from its middle, as a part of R.
 
 
 def _mirrored(draws, labels, size):
@@ -143,7 +145,7 @@ def _halves(draws, radius: float):
 
     def propose(draws, rows):
         top = draws.uniform(radius / 2, radius)
-        right, height = draws.uniform(radius / 4, radius), draws.uniform(-0.6, 0.6) * top
+        right, height = draws.uniform(radius / 4, radius), draws.uniform(-0.35, 0.35) * top
         nought = np.zeros_like(top)
         corners = np.stack([nought, -top, right, height, nought, top], 1)
         curves = corners.reshape(-1, 3, 2).astype(np.float32)
@@ -151,9 +153,13 @@ def _halves(draws, radius: float):
             curves = halved(draws.branch(level), curves)
         inner = curves[:, 1:-1]
         good = (inner[..., 0] >= 1) & (np.abs(inner[..., 1]) <= top[:, None])
-        return (curves,), good.all(1)
+        steps = np.linalg.norm(curves[:, 1:] - curves[:, :-1], axis=-1)
+        middles = (curves[:, 1:, 1] + curves[:, :-1, 1]) / 2
+        height = (steps * middles).sum(1) / steps.sum(1)
+        # Or only a half that is turned would make the mean of all ink the middle of the box.
+        return (curves,), good.all(1) & (np.abs(height) <= radius * _LEVEL)
 
-    (curves,), found = first_accepted(draws, propose, attempts=_ATTEMPTS)
+    (curves,), found = first_accepted(draws, propose, attempts=_ATTEMPTS, at_once=_AT_ONCE)
     return curves, found
 
 
