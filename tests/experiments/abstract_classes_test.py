@@ -180,6 +180,13 @@ class TestImages:
         assert {split.images.shape for split in found.values()} == {(50, 96, 96, 3)}
         assert cell.name == "svrt_14_colour-resnet-20-seed_5"
 
+    def test_all_ways_are_those_of_the_task(self):
+        """Pawns on a checkerboard have no outlines."""
+        config = experiment("x", renderings=())
+        ways = config.measured(Training("svrt_14/dots", "resnet", 20, 0))
+        assert ways[:2] == ("dots", "outline") and set(ways) == set(abstract_shapes.renderings())
+        assert config.measured(Training("checkerboard", "resnet", 20, 0)) == ("outline",)
+
 
 CELL = {"task": "svrt_1", "network": "lenet", "size": 20, "seed": 0}
 

@@ -1,6 +1,7 @@
 """What there is to choose about the experiment on abstract classes, and its trainings."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from typing import Any, NamedTuple
@@ -36,6 +37,17 @@ def _renderings() -> tuple[str, ...]:
     from tfcaps.datasets import abstract_shapes
 
     return abstract_shapes.renderings()
+
+
+@functools.cache
+def _renderings_of(problem: str, size: int) -> tuple[str, ...]:
+    """All ways to draw a problem: where there are no outlines there is only one."""
+    from tfcaps.datasets import abstract_shapes
+
+    has_outlines = isinstance(
+        abstract_shapes.layouts(problem, 1, size=size), abstract_shapes.Layout
+    )
+    return _renderings() if has_outlines else _renderings()[:1]
 
 
 def split_task(name: str) -> tuple[str, str]:
@@ -205,7 +217,8 @@ class AbstractClassExperiment(Experiment):
 
     def measured(self, training: "Training") -> tuple[str, ...]:
         """The renderings of the test images, beginning with the one that is learnt."""
-        return tuple(dict.fromkeys((training.rendering, *(self.renderings or _renderings()))))
+        asked = self.renderings or _renderings_of(training.problem, self.image_size)
+        return tuple(dict.fromkeys((training.rendering, *asked)))
 
     def others(self, training: "Training") -> tuple[str, ...]:
         """The other tasks whose test images a network is shown."""
