@@ -19,6 +19,8 @@ TINY = {
     "batch_size": 32,
     "epochs": 3,
     "learning_rate": 0.003,
+    "schedule": "constant",  # so that more epochs may follow
+    "precision": "float32",
     "use_reconstruction": False,
     "save_ckpts": True,
 }

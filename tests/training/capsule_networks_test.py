@@ -69,8 +69,7 @@ def test_every_field_is_tested():
     default = CapsuleNetworkConfig(log_dir="runs/mine").to_dict()
     other = CapsuleNetworkConfig(**OTHER).to_dict()
     assert default.keys() == OTHER.keys()
-    # Another schedule has no decay.
-    assert [name for name in OTHER if default[name] == other[name]] == ["schedule"]
+    assert [name for name in OTHER if default[name] == other[name]] == []
 
 
 def test_json_and_back():
@@ -117,6 +116,7 @@ def test_which_flags_may_change_on_resume(name):
         em_cost="published" if name.startswith("inverse") else None,
         layers=(9, 9, 9, 9, 10),
         dimensions=(8, 8, 8, 8, 16),
+        schedule="exponential",  # to which no number of epochs belongs
     )
     changes = {name: OTHER[name]}
     if name in ("layers", "dimensions"):
@@ -128,6 +128,48 @@ def test_which_flags_may_change_on_resume(name):
     if name == "em_cost":  # whose schedule comes with it
         expected += ["inverse_temperature", "inverse_temperature_decay"]
     assert changed == ([] if name in FREE_ON_RESUME else expected)
+
+
+# What the defaults were.
+OLD = {
+    "learning_rate": 1e-4,
+    "batch_size": 128,
+    "epochs": 30,
+    "schedule": "exponential",
+    "precision": "float32",
+}
+
+
+class TestDefaults:
+    """Of the training, which a run that was begun with others keeps."""
+
+    def values(self, config):
+        return {name: getattr(config, name) for name in OLD}
+
+    def test_new(self):
+        assert self.values(CapsuleNetworkConfig(log_dir="x")) == {
+            "learning_rate": 1e-3,
+            "batch_size": 32,
+            "epochs": 20,
+            "schedule": "cosine",
+            "precision": "auto",
+        }
+
+    def test_a_decay_asks_for_its_schedule(self):
+        assert CapsuleNetworkConfig(log_dir="x", learning_rate_decay=0.9).schedule == "exponential"
+
+    def test_of_a_run_that_was_begun(self):
+        earlier = CapsuleNetworkConfig(log_dir="x", **OLD)
+        assert self.values(CapsuleNetworkConfig(log_dir="x").as_begun(earlier)) == OLD
+        asked = {"epochs": 40, "learning_rate": 0.5}
+        later = CapsuleNetworkConfig(log_dir="x", **asked).as_begun(earlier)
+        assert self.values(later) == OLD | asked
+
+    def test_of_a_run_before_there_were_schedules(self):
+        description = CapsuleNetworkConfig(log_dir="x", **OLD).to_description()
+        del description["schedule"]
+        earlier = CapsuleNetworkConfig.from_description(description)
+        assert self.values(CapsuleNetworkConfig(log_dir="x").as_begun(earlier)) == OLD
 
 
 def test_what_is_of_em_alone_does_not_stop_another_routings_run():

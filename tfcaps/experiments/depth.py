@@ -177,6 +177,7 @@ class Cell(NamedTuple):
             layers=(experiment.primary_capsules, *[experiment.capsules] * between, num_classes),
             dimensions=(PRIMARY_DIMENSION, *[hidden] * between, CLASS_DIMENSION),
             seed=self.seed,
+            precision="float32",
             resume=True,
             **{
                 name: getattr(experiment, name)

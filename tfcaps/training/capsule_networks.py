@@ -8,7 +8,7 @@ from typing import Any
 from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
 from tfcaps.models import registry as networks
-from tfcaps.options import changed, flag_value, option
+from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.routing import registry as routings
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
@@ -17,6 +17,16 @@ from tfcaps.training.image_task import ImageTask
 _PUBLISHED = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.2, "seed": None}}
 # What the schedule of EM's published cost is, unless it is asked for.
 _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
+
+
+# How it is trained, unless it is asked for.
+_TRAINING = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 20, "precision": "auto"}
+
+
+def _defaulted(name: str) -> Any:
+    """The option of all trainings, whose default is told apart from a value that is given."""
+    known = of(fields(RunConfig)[name]).help.removesuffix(".")
+    return changed(RunConfig, name, default=None, help=f"{known} ({_TRAINING[name]}).")
 
 
 def _defaults(name: str) -> str:
@@ -32,9 +42,11 @@ def _defaults(name: str) -> str:
 class CapsuleNetworkConfig(RunConfig):
     """All choices of one training of a capsule network; a field is the flag of the same name.
 
-    Learning rate 1e-4 of Adam, batches of 128 and 30 epochs are the defaults of arXiv 1905.08744
-    and 2104.07393. Of the inverse temperature of EM's published cost the published 0.01 is too
-    large for wide layers, see docs/results.md.
+    By default Adam's learning rate falls from 1e-3 to 0 in 20 epochs of batches of 32; that of
+    arXiv 1905.08744 and 2104.07393 stays at 1e-4 for 30 epochs of batches of 128, see the flag
+    files. A run that is gone on with keeps the defaults that it was begun with. Of the inverse
+    temperature of EM's published cost the published 0.01 is too large for wide layers, see
+    docs/results.md.
 
     What a network is made of where nothing is asked for, it says itself (`models.registry`). The
     last of the layers is then the number of classes of the data.
@@ -134,16 +146,25 @@ class CapsuleNetworkConfig(RunConfig):
     )
     attack_step_size: float = option("Of one of its steps.", default=0.01, range="> 0")
     attack_steps: int = option("How many it takes.", default=40, range=">= 1")
-    learning_rate: float = changed(RunConfig, "learning_rate", default=1e-4)
-    batch_size: int = changed(RunConfig, "batch_size", default=128)
-    epochs: int = changed(RunConfig, "epochs", default=30)
+    learning_rate: float = _defaulted("learning_rate")
+    schedule: str = changed(
+        RunConfig,
+        "schedule",
+        default=None,
+        help=f"{of(fields(RunConfig)['schedule']).help.removesuffix('.')} "
+        "(cosine; with --learning_rate_decay: exponential).",
+    )
+    batch_size: int = _defaulted("batch_size")
+    epochs: int = _defaulted("epochs")
+    precision: str = _defaulted("precision")
     # No option: what wasn't given, with the value that it has from the network. Copies with another
     # model, or another number of classes, have what that one makes of it.
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.check("model")
+        self._settle()
         super().__post_init__()
-        self._settle_network()
         if len(self.layers) != len(self.dimensions):
             raise UsageError(
                 "Expected as many entries in --dimensions as in --layers. Received: "
@@ -152,11 +173,14 @@ class CapsuleNetworkConfig(RunConfig):
             )
         self._settle_em_cost()
 
-    def _settle_network(self) -> None:
-        """What isn't given is as the network has it."""
+    def _settle(self) -> None:
+        """What isn't given is as the network has it; of the training, as `_TRAINING` says."""
+        self.check("learning_rate_decay")
+        falling = "cosine" if self.learning_rate_decay == 1 else "exponential"
+        defaults = {**_TRAINING, "schedule": falling, **networks.published(self.model)}
         own = {
             name: value
-            for name, value in networks.published(self.model).items()
+            for name, value in defaults.items()
             if getattr(self, name) in (None, self.own.get(name))
         }
         for name, value in {**own, "own": own}.items():

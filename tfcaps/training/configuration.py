@@ -7,7 +7,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfcaps.options import Options, WorkOptions, changed, option
+from tfcaps.options import Options, WorkOptions, changed, fields, of, option
 from tfcaps.registry import Registry
 
 if TYPE_CHECKING:
@@ -197,7 +197,11 @@ class RunConfig(WorkOptions):
             KeyError, TypeError, UsageError: the kind is missing or unknown, or a value is wrong.
         """
         values = dict(description)
-        return KINDS.get(values.pop("kind")).from_dict(values)
+        kind = KINDS.get(values.pop("kind"))
+        # What was begun before there was an option was done as it says.
+        known = {name: of(field).before for name, field in fields(kind).items()}
+        before = {name: value for name, value in known.items() if value is not None}
+        return kind.from_dict(before | values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
