@@ -235,7 +235,8 @@ class TestAutoTune:
         code, output, errors = run("auto_tune", f"--log_dir={tmp_path / 'run'}", "--rule=best")
         assert code == 1
         assert errors.splitlines()[-1] == (
-            "Expected --rule to be one of first_stage, all_stages, grow_and_prune. Received: best"
+            "Expected --rule to be one of first_stage, all_stages, grow_and_prune, auto. "
+            "Received: best"
         )
         assert "Traceback" not in errors + output
         assert not (tmp_path / "run").exists()

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -463,7 +462,7 @@ class TestMargins:
 
 
 class TestAnyModel:
-    """Models that can't be traced, or measured, and samples of other forms."""
+    """Models that can't be measured, and samples of other forms."""
 
     X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
     Y = np.arange(20) % 2
@@ -479,17 +478,6 @@ class TestAnyModel:
     def test_labels_in_a_column(self):
         measure = self.measure(self.dense())
         assert measure(self.X, self.Y[:, None]) == measure(self.X, self.Y)
-
-    @pytest.mark.parametrize("kind", ["data set", "list", "generator", "number"])
-    def test_other_samples(self, kind):
-        samples = {
-            "data set": lambda: tf.data.Dataset.from_tensor_slices(self.X),
-            "list": self.X.tolist,
-            "generator": lambda: iter(self.X),
-            "number": lambda: np.float32(1.0),
-        }[kind]()
-        with pytest.raises(UsageError, match=r"the samples as an array.*Received: \w+$"):
-            self.measure(self.dense())(samples, self.Y)
 
     @pytest.mark.parametrize("lengths", [(20, 10), (10, 20)])
     def test_inputs_of_unequal_length(self, lengths):
@@ -512,41 +500,6 @@ class TestAnyModel:
         with pytest.raises(UsageError, match=r"which is quantized \(int8\)$"):
             self.measure(model)(self.X, self.Y)
 
-    def test_texts(self):
-        """A batch of them has a size that isn't known before."""
-        words = keras.layers.TextVectorization(output_sequence_length=3)
-        words.adapt(["one two", "three"])
-        text = keras.Input((1,), dtype="string")
-        embedded = keras.layers.Embedding(6, 2, name="embedded")(words(text))
-        model = keras.Model(text, keras.layers.Dense(2)(keras.layers.Flatten()(embedded)))
-        texts = np.array([["one"], ["two"], ["one two"], ["one"]] * 5)
-        labels = np.array([0, 1, 2, 1] * 5)
-        found = self.measure(model)(texts, labels)["embedded"]
-        # "one" has two labels: half of all samples are in a bundle of both.
-        assert (found.number, found.entropy) == (3, pytest.approx(0.5 * np.log(2)))
-
-    def test_an_output_of_unknown_shape(self):
-        class Unknown(keras.layers.Layer):
-            def call(self, inputs):
-                return tf.numpy_function(lambda rows: rows.round(), [inputs], tf.float32)
-
-            def compute_output_shape(self, input_shape):
-                return input_shape
-
-        inputs = keras.Input((4,))
-        outputs = Unknown(name="unknown")(keras.layers.Dense(3)(inputs))
-        model = keras.Model(inputs, outputs)
-        found = self.measure(model, ["unknown"])(self.X, self.Y)["unknown"]
-        rounded = backend.numpy(model(self.X)).round().astype("float32")
-        slow = slow_bundles(
-            rounded,
-            self.Y,
-            learning_rate=RATE,
-            batch_size=BATCH,
-            amplitude=weight_amplitude(model),
-        )
-        assert found == pytest.approx(slow)
-
     def test_half_precision_as_arrays_of_it(self):
         rng = np.random.default_rng(0)
         model = keras.Sequential(
@@ -561,8 +514,3 @@ class TestAnyModel:
             batch_size=BATCH,
             amplitude=weight_amplitude(model),
         )
-
-    def test_many_models_without_a_warning(self, caplog):
-        for _ in range(8):
-            self.measure(self.dense())(self.X, self.Y)
-        assert "retracing" not in caplog.text

@@ -54,12 +54,12 @@ def test_no_change_needs_only_the_scores(network):
 @pytest.mark.parametrize(
     ("labels", "received"),
     [
-        (np.zeros((4, 1), int), r"int64, \(4, 1\)"),
+        (np.zeros((4, 2), int), r"int64, \(4, 2\)"),
         (np.eye(4)[:, :3], r"float64, \(4, 3\)"),
         ([0, 1], r"int64, \(2,\)"),
         ([0, 1, 2, 3], "3"),
     ],
-    ids=["column", "one-hot", "too few", "no class"],
+    ids=["two columns", "one-hot", "too few", "no class"],
 )
 def test_wrong_labels(network, labels, received):
     with pytest.raises(UsageError, match=f"Received: {received}$"):

@@ -45,9 +45,13 @@ class Fingerprints:
 
     def __call__(self, rows):
         """Hashes the rows of a floating-point tensor (B, F): integers (B, HASHES)."""
-        size = keras.backend.standardize_dtype(rows.dtype)
-        words = rows.shape[1] * (2 if size == "float64" else 1)
-        return _hash(rows, self.keys(words))
+        return _hash(rows, self.keys(words_of(rows)))
+
+
+def words_of(rows) -> int:
+    """How many words of 32 bits there are keys for, for rows (B, F)."""
+    dtype = keras.backend.standardize_dtype(rows.dtype)
+    return rows.shape[1] * (2 if dtype == "float64" else 1)
 
 
 def _bits(rows):

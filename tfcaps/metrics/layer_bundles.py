@@ -16,7 +16,7 @@ from tfcaps.metrics.bundles import (
     check_step,
     group,
 )
-from tfcaps.metrics.fingerprints import Fingerprints
+from tfcaps.metrics.fingerprints import Fingerprints, words_of
 from tfcaps.metrics.layer_outputs import LayerOutputs
 
 
@@ -225,6 +225,7 @@ class BundleEntropy:
 
     def _hash_layer_at_steps(self, name, output, amplitude, steps):
         rows = self._rows(name, output, amplitude)
+        self._fingerprints.keys(words_of(rows))  # made outside of the loop
         hashes = ops.map(lambda step: self._fingerprints(amplitude - rows * step), steps)
         return ops.transpose(hashes, (1, 0, 2)), ops.all(ops.isfinite(rows))
 
