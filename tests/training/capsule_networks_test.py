@@ -150,7 +150,7 @@ class TestDefaults:
         assert self.values(CapsuleNetworkConfig(log_dir="x")) == {
             "learning_rate": 1e-3,
             "batch_size": 32,
-            "epochs": 20,
+            "epochs": 16,
             "schedule": "cosine",
             "precision": "auto",
         }

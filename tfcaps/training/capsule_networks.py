@@ -20,7 +20,7 @@ _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
 
 
 # How it is trained, unless it is asked for.
-_TRAINING = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 20, "precision": "auto"}
+_TRAINING = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 16, "precision": "auto"}
 
 
 def _defaulted(name: str) -> Any:
@@ -42,7 +42,7 @@ def _defaults(name: str) -> str:
 class CapsuleNetworkConfig(RunConfig):
     """All choices of one training of a capsule network; a field is the flag of the same name.
 
-    By default Adam's learning rate falls from 1e-3 to 0 in 20 epochs of batches of 32; that of
+    By default Adam's learning rate falls from 1e-3 to 0 in 16 epochs of batches of 32; that of
     arXiv 1905.08744 and 2104.07393 stays at 1e-4 for 30 epochs of batches of 128, see the flag
     files. A run that is gone on with keeps the defaults that it was begun with. Of the inverse
     temperature of EM's published cost the published 0.01 is too large for wide layers, see
