@@ -23,6 +23,7 @@ from tfcaps.experiments.experiment import (
 from tfcaps.options import changed, option
 from tfcaps.routing.registry import names as routing_names
 from tfcaps.training import CapsuleNetworkConfig
+from tfcaps.training.configuration import RunConfig
 
 # Of the published networks: the primary layer, and the class capsules' dimension.
 PRIMARY_DIMENSION, CLASS_DIMENSION = 8, 16
@@ -116,11 +117,11 @@ class DepthExperiment(Experiment):
         help="Epochs of each training.",
         may_change=False,
     )
-    batch_size: int = changed(CapsuleNetworkConfig, "batch_size")
+    batch_size: int = changed(RunConfig, "batch_size", default=128)
     learning_rate: float = changed(
         CapsuleNetworkConfig, "learning_rate", default=1e-3, help="Of Adam."
     )
-    schedule: str = changed(CapsuleNetworkConfig, "schedule")
+    schedule: str = changed(RunConfig, "schedule")
     learning_rate_decay: float = changed(CapsuleNetworkConfig, "learning_rate_decay", before=1.0)
     warmup_epochs: float | None = changed(CapsuleNetworkConfig, "warmup_epochs")
     augmentation: str = changed(CapsuleNetworkConfig, "augmentation")

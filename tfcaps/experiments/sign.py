@@ -82,7 +82,9 @@ class SignExperiment(Experiment):
     batch_size: int = changed(
         CapsuleNetworkConfig, "batch_size", default=64, help="Examples per step."
     )
-    learning_rate: float = changed(CapsuleNetworkConfig, "learning_rate", help="Of Adam.")
+    learning_rate: float = changed(
+        CapsuleNetworkConfig, "learning_rate", default=1e-4, help="Of Adam."
+    )
     seed: int = changed(CapsuleNetworkConfig, "seed", help="Of initial weights and order.")
 
     def __post_init__(self) -> None:
