@@ -87,7 +87,7 @@ class TestTrainCapsNet:
             learning_rate=1e-4,
             batch_size=128,
             schedule=config.schedule,
-            precision="float32",
+            precision=config.precision,  # as this machine has it
             epochs=1,
             use_bias=False,
             make_skips=True,
