@@ -14,6 +14,7 @@ from .rules import (
     RULES as RULES,
     Bounds as Bounds,
     GrowAndPrune as GrowAndPrune,
+    Growing as Growing,
     GrowWhileTraining as GrowWhileTraining,
     PruneAllStages as PruneAllStages,
     PruneConflicts as PruneConflicts,

@@ -42,11 +42,7 @@ def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparis
     wide, new = _with_candidates(architecture)
     network = _fitted(session, wide, new.values())
     held_out: Any = session.data.validation  # a search always has some
-    batches = [
-        (session.task.network_input(batch), batch["label"])
-        for batch in session.task.batches(session.data, held_out)
-    ]
-    judge = BranchSwitches(network, batches)
+    judge = BranchSwitches(network, session.evaluation_batches(held_out))
     candidates = set(new.values())
     before = judge(candidates)
     found = []

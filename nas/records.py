@@ -113,6 +113,8 @@ class Comparison:
         """The p-value of a gain as large, if there were none: a one-sided paired t test."""
         from scipy import stats
 
+        if self.examples < 2:
+            return 1.0  # one example shows nothing
         if not self.error > 0:
             return 0.0 if self.gain > 0 else 1.0
         return float(stats.t.sf(self.gain / self.error, self.examples - 1))
@@ -121,19 +123,21 @@ class Comparison:
         """The p-value of a loss as small, if the change cost as many examples as are tolerated.
 
         With d = lost − won, of n examples, and t, the tolerated number, it is the one-sided p of
-        (t − d) / √(lost + won − d² / n).
+        (t − d) / √max(lost + won − d² / n, t). If t examples more are lost than won, at least t
+        change their verdict; so a few examples, of which none does, refute nothing.
 
         Args:
-            tolerance: share of the examples.
+            tolerance: share of the examples; t = ⌊tolerance · n⌋.
         """
         from scipy import stats
 
-        tolerated = math.floor(tolerance * self.examples)
+        # 0.29 · 100 is below 29 as a float.
+        tolerated = math.floor(tolerance * self.examples + 1e-6)
         difference, discordant = self.lost - self.won, self.lost + self.won
-        spread = math.sqrt(max(discordant - difference**2 / self.examples, 0.0))
-        if not spread > 0:
-            return 0.0 if difference <= tolerated else 1.0
-        return float(stats.norm.sf((tolerated - difference) / spread))
+        variance = max(discordant - difference**2 / self.examples, tolerated)
+        if not variance > 0:
+            return 1.0
+        return float(stats.norm.sf((tolerated - difference) / math.sqrt(variance)))
 
 
 def holm(values: Mapping[str, float], level: float) -> list[str]:

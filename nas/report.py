@@ -179,7 +179,7 @@ def write_report(
 Rule `{config.rule}`, {len(summary.records)} trials. The search ended, as {summary.reason}.
 
 {changes}
-Validation accuracy: both networks after
+Validation accuracy: {_whose(summary)} after
 {_epochs(summary.epochs, config.steps_per_epoch)}. Test accuracy: the final weights', after
 {_epochs(results["epochs"], config.final_steps_per_epoch)}; no decision rests on it.
 Time and memory were measured here, on batches of {_BATCH_SIZE} images.
@@ -193,6 +193,11 @@ Accuracy is that at the trial's end; {config.rule_class.on_accuracies}
 Repeat it from this folder with `auto_tune --flagfile={directory.flags.name} --log_dir=NEW_FOLDER`.
 """
     files.write_text(directory.report, text)
+
+
+def _whose(summary: Summary) -> str:
+    """Which networks were trained for so many epochs that the accuracies are of."""
+    return "the network that came out" if summary.start_accuracy is None else "both networks"
 
 
 def _evidence(records: Sequence[Record]) -> str:

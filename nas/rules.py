@@ -197,8 +197,26 @@ class _State:
     used: Mapping[int, int]  # the highest number that a stage's blocks had in any trial
 
 
+class Growing(Rule):
+    """Base class of what grows: networks go on with the weights of others.
+
+    Raises:
+        UsageError: the architecture to begin with is not residual.
+    """
+
+    inherits = True
+    start_kind = "resnet"
+    start_layers = 10
+    kinds = ("resnet",)
+
+    def __init__(self, start: Architecture):
+        if start.kind not in self.kinds:
+            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
+        super().__init__(start)
+
+
 @RULES.register("grow_and_prune")
-class GrowAndPrune(Rule):
+class GrowAndPrune(Growing):
     """Prunes what conflicts, and grows where a block is worth its operations.
 
     In each round all children start from the weights of the round's parent and learn equally long
@@ -227,10 +245,6 @@ class GrowAndPrune(Rule):
         UsageError: the architecture is not residual.
     """
 
-    inherits = True
-    start_kind = "resnet"
-    start_layers = 10
-    kinds = ("resnet",)
     on_accuracies = "a trial goes on with its parent's weights."
 
     def __init__(
@@ -241,8 +255,6 @@ class GrowAndPrune(Rule):
         gain_threshold: float = 0.002,
         grace: int = 2,
     ):
-        if start.kind not in self.kinds:
-            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
         super().__init__(start)
         self.tolerance = tolerance
         self.gain_threshold = gain_threshold
@@ -393,14 +405,18 @@ class Bounds:
     parameters: float | None = None
     milliseconds: float | None = None
 
-    def admit(self, found: Record | Comparison) -> bool:
-        """Whether a network is within all bounds."""
+    def beyond(self, found: Record | Comparison) -> str:
+        """What a network has more of than it may, for a message; "": nothing."""
         limits = dataclasses.asdict(self).items()
-        return all(limit is None or getattr(found, name) <= limit for name, limit in limits)
+        return ", ".join(
+            f"{getattr(found, name):,.10g} {name}, beyond {limit:,.10g}"
+            for name, limit in limits
+            if limit is not None and not getattr(found, name) <= limit
+        )
 
 
 @RULES.register("auto")
-class GrowWhileTraining(Rule):
+class GrowWhileTraining(Growing):
     """One network that is trained all the time, and grows and loses blocks meanwhile.
 
     A trial trains the network of the one before for a while, and ends with comparisons: what a
@@ -438,10 +454,6 @@ class GrowWhileTraining(Rule):
         UsageError: the architecture is not residual.
     """
 
-    inherits = True
-    start_kind = "resnet"
-    start_layers = 10
-    kinds = ("resnet",)
     recipe = "fast"
     check_epochs = 1
     warm_up = 0.5
@@ -468,8 +480,6 @@ class GrowWhileTraining(Rule):
         least_epochs: int = 10,
         check_epochs: int = 1,
     ):
-        if start.kind not in self.kinds:
-            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
         super().__init__(start)
         self.seconds = 3600.0 * hours
         self.tolerance = tolerance
@@ -520,6 +530,9 @@ class GrowWhileTraining(Rule):
         if last.status == FAILED:
             reason = f"the trial of round {last.proposal.round} failed: {last.message}"
             return Decision(reason=reason, final=final)
+        beyond = self.bounds.beyond(records[0])
+        if beyond:
+            return Decision(reason=f"the start network has {beyond}")
         role, architecture, flops = self._chosen(done)
         epoch_seconds = last.epoch_seconds * flops / last.flops
         epochs = self._epochs(last, epoch_seconds)
@@ -630,7 +643,8 @@ class GrowWhileTraining(Rule):
         }
         left = self._TRAINING * (self.seconds - self.search_seconds)
         epochs = left / (last.epoch_seconds * change.flops / last.flops)
-        return stage not in shrunk and epochs >= self.least_epochs and self.bounds.admit(change)
+        is_small = epochs >= self.least_epochs and not self.bounds.beyond(change)
+        return is_small and stage not in shrunk
 
 
 # A change may seem to cost nothing, where milliseconds are measured.

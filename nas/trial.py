@@ -83,14 +83,7 @@ def train_and_check(
     started = time.monotonic()
     checks = _Checks(session, epochs, stop_at_conflict=stop_at_conflict)
     clock = _Clock()
-    rates = dataclasses.replace(
-        session.config,
-        schedule="constant",
-        learning_rate_decay=1.0,
-        warmup_epochs=warm_up,
-        epochs=epochs,
-    )
-    rising = schedules.callbacks(rates, session.steps)
+    rising = _rising(session, warm_up, epochs) if warm_up else []
     with devices.deterministic():
         if not (check_before and checks.conflicts(0)):
             orders = range(first_epoch, first_epoch + epochs)
@@ -111,6 +104,18 @@ def train_and_check(
         # With its compilation, the evaluation takes about as long as it and a checkpoint do.
         pause_seconds=checks.seconds + time.monotonic() - evaluated,
     )
+
+
+def _rising(session: loop.Session, warm_up: float, epochs: int) -> list[keras.callbacks.Callback]:
+    """What raises the learning rate at first, and leaves it there."""
+    rates = dataclasses.replace(
+        session.config,
+        schedule="constant",
+        learning_rate_decay=1.0,
+        warmup_epochs=warm_up,
+        epochs=epochs,
+    )
+    return schedules.callbacks(rates, session.steps)
 
 
 class _Clock(keras.callbacks.Callback):
@@ -272,7 +277,6 @@ class TrialRunner:
             "milliseconds": measure.milliseconds_per_image(
                 model, model.input_shape[1:], rounds=_TIMED_BATCHES
             ),
-            "seconds": outcome.seconds,
             "epoch_seconds": outcome.epoch_seconds,
             "pause_seconds": outcome.pause_seconds,
         }

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,10 +57,8 @@ class RemovalRunner:
         Raises:
             UsageError: a loss, a weight or a score is not finite.
         """
-        started = time.monotonic()
         proposal = Removal.from_values(values)
-        found = self._measure() if proposal.role == ONE_PASS else self._fine_tune(name, proposal)
-        return {**found, "seconds": time.monotonic() - started}
+        return self._measure() if proposal.role == ONE_PASS else self._fine_tune(name, proposal)
 
     def _fine_tune(self, name: str, proposal: Removal) -> dict[str, float]:
         session = self.session(proposal)

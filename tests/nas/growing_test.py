@@ -63,7 +63,19 @@ class TestComparison:
 
     def test_no_difference_at_all(self):
         assert comparison("grow 1", 0.0, 0.0).no_gain == 1.0
-        assert comparison("prune a", won=0, lost=0).too_costly(0.0) == 0.0
+        assert comparison("grow 1", 0.1, 0.0).no_gain == 0.0
+        assert comparison("prune a", won=0, lost=0).too_costly(0.0) == 1.0
+
+    def test_one_example_shows_nothing(self):
+        assert comparison("grow 1", 5.0, math.nan, examples=1).no_gain == 1.0
+
+    def test_few_examples_refute_nothing(self):
+        """If 0.5 % were lost, none of 60 would be in 0.995^60 = 74 % of the cases."""
+        assert comparison("prune a", examples=60).too_costly(0.005) >= 0.5
+        assert comparison("prune a", examples=400).too_costly(0.005) > 0.05
+        # (25 − 0) / √25
+        expected = stats.norm.sf(5.0)
+        assert comparison("prune a", examples=5000).too_costly(0.005) == pytest.approx(expected)
 
     def test_cost(self):
         """30 lost and 20 won of 5,000: 10 less, where 25 are tolerated."""
@@ -74,10 +86,11 @@ class TestComparison:
         assert actual == pytest.approx(expected, rel=1e-6)
 
     def test_tolerance_is_a_number_of_images(self):
-        """0.3 % of 1,000 are 3 images, though 0.003 · 1000 is less as a float."""
-        one = comparison("prune a", won=0, lost=3, examples=1000)
-        assert one.too_costly(0.003) == 0.5
-        assert one.too_costly(0.0029) > 0.5
+        """29 % of 100 are 29 images, though 0.29 · 100 is less as a float."""
+        assert 0.29 * 100 < 29
+        one = comparison("prune a", won=0, lost=29, examples=100)
+        assert one.too_costly(0.29) == 0.5
+        assert one.too_costly(0.28) > 0.5
 
 
 class TestHolm:
@@ -182,6 +195,12 @@ class TestCourse:
         rule = GrowWhileTraining(RESNET, bounds=bounds)
         role = only(rule.decide(begun(rule, comparison("grow 1", 0.5)))).role
         assert role == ("grow 1" if allowed else TRAIN_ON)
+
+    def test_start_beyond_a_bound(self):
+        rule = GrowWhileTraining(RESNET, bounds=Bounds(parameters=999.0, flops=100.0))
+        decision = rule.decide([record(only(rule.decide([])))])
+        assert decision.reason == "the start network has 1,000 parameters, beyond 999"
+        assert (decision.final, decision.proposals) == (None, ())
 
     def test_not_too_large_for_the_time(self):
         """1.5 hours, less a tenth, are 486 s for each of ten epochs."""

@@ -41,7 +41,7 @@ def bundle_entropy(
     Args:
         activations: a, N rows of any further shape. Half precision and integers are computed in
             float32, as the weights under mixed precision are; float64 stays.
-        labels: integers (N,).
+        labels: integers (N,) or (N, 1).
         learning_rate: η.
         batch_size: B_t, of the training.
         amplitude: W, the largest |weight| of the model; see `weight_amplitude`.

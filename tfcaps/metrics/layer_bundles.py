@@ -261,18 +261,20 @@ class _UnknownShapeError(Exception):
 class _Graph:
     """A function as a TensorFlow graph, with XLA only where its pieces ask for it.
 
-    It is traced once, for the shapes of its first call. What can't be traced, as a shape isn't
+    It is traced once for all calls with the same shapes. What can't be traced, as a shape isn't
     known before, is computed operation by operation.
     """
 
     def __init__(self, function):
         self._function = function
-        self._traced = None
+        self._traced = {}
 
     def __call__(self, *arguments):
-        if self._traced is None:
-            self._traced = self._trace(arguments)
-        return self._traced(*keras.tree.map_structure(ops.convert_to_tensor, arguments))
+        arguments = keras.tree.map_structure(ops.convert_to_tensor, arguments)
+        shapes = tuple(tuple(tensor.shape) for tensor in keras.tree.flatten(arguments))
+        if shapes not in self._traced:
+            self._traced[shapes] = self._trace(arguments)
+        return self._traced[shapes](*arguments)
 
     def _trace(self, arguments):
         if keras.backend.backend() != "tensorflow":
@@ -288,10 +290,10 @@ class _Graph:
             return self._function
 
 
-def _spec(array):
+def _spec(tensor):
     import tensorflow as tf
 
-    return tf.TensorSpec(array.shape, tf.as_dtype(array.dtype))
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def _checked_samples(images) -> tuple[Any, int]:

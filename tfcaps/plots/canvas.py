@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,6 +55,24 @@ def style_chart(axes: Axes, *, title: str, x_label: str, y_label: str = "") -> N
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def legend_above(figure: Figure, handles: Mapping[str, Any], *, columns: int) -> None:
+    """One legend for all panels of a figure, above them.
+
+    Args:
+        figure: with the panels.
+        handles: what is drawn, by what it is called.
+        columns: at most so many beside each other.
+    """
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper center",
+        ncols=min(columns, len(handles)),
+        frameon=False,
+        fontsize=TICK_SIZE,
+    )
 
 
 def style_picture(axes: Axes) -> None:

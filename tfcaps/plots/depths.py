@@ -59,14 +59,7 @@ def depth_curves(panels: Mapping[str, Mapping[tuple[str, bool], Curve]]) -> Figu
         handles |= _draw_panel(axis, title, curves)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper center",
-        ncols=min(4, len(handles)),
-        frameon=False,
-        fontsize=canvas.TICK_SIZE,
-    )
+    canvas.legend_above(figure, handles, columns=4)
     return figure
 
 

@@ -65,14 +65,7 @@ def sign_decisions(x: np.ndarray, differences: Mapping[str, np.ndarray]) -> Figu
             strict=True,
         )
     )
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=2,
-        frameon=False,
-        fontsize=canvas.TICK_SIZE,
-    )
+    canvas.legend_above(figure, dict(zip(labels, handles, strict=True)), columns=2)
     return figure
 
 

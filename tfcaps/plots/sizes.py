@@ -68,14 +68,7 @@ def accuracy_against_size(
     )
     figure.supxlabel("Training images", fontsize=canvas.LABEL_SIZE)
     figure.supylabel("Test accuracy", fontsize=canvas.LABEL_SIZE)
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper center",
-        ncols=min(6, len(handles)),
-        frameon=False,
-        fontsize=canvas.TICK_SIZE,
-    )
+    canvas.legend_above(figure, handles, columns=6)
     return figure
 
 

@@ -57,8 +57,7 @@ class BlockNetworkConfig(RunConfig):
     """
 
     recipe: str = option(
-        "How it is trained, where nothing else is asked for: as published; or in a tenth of the "
-        "time.",
+        "How it is trained, where nothing else is asked for: as published; or in few epochs.",
         default="paper",
         choices=tuple(_RECIPES),
     )
