@@ -83,8 +83,8 @@ def test_slots_of_a_new_block(parent):
     assert all("stage1_block7" in variable.path for variable in new)
     slow = [variable for variable in new if variable.path.endswith("slow")]
     weights = {w.path: w.numpy() for w in child.get_layer("stage1_block7").trainable_weights}
-    # Per weight a mean and a square, which are 0, and the slow weight, which is the weight.
-    assert len(new) == 3 * len(slow) == 3 * len(weights)
+    # Per weight a mean, a square and steps, which are 0, and the slow weight, which is the weight.
+    assert len(new) == 4 * len(slow) == 4 * len(weights)
     for variable in new:
         assert variable.path.endswith("slow") or not variable.numpy().any(), variable.path
     for one, two in zip(slow, weights.values(), strict=True):

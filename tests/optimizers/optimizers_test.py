@@ -122,8 +122,9 @@ def test_late_steps(steps_before):
     variable = keras.Variable([weight])
     optimizer = RectifiedAdam(0.01, weight_decay=0.1)
     optimizer.build([variable])
-    optimizer.iterations.assign(steps_before)
-    for slot, value in zip(optimizer.variables[-2:], (mean, square), strict=True):
+    *_, mean_slot, square_slot, steps = optimizer.variables
+    steps.assign(steps_before)
+    for slot, value in zip((mean_slot, square_slot), (mean, square), strict=True):
         slot.assign([value])
     optimizer.apply([keras.ops.array([gradient])], [variable])
 
@@ -230,6 +231,44 @@ def test_slots_are_saved_and_restored(tmp_path, examples, jit):
         fit(each, examples, 4, initial_epoch=2)
     for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_weight_that_comes_later_begins_as_any_other():
+    """Its steps are those of a new optimizer's weight, and small: rectified, or momentum alone."""
+    rng = np.random.default_rng(5)
+    old, new, alone = (keras.Variable([0.0], name=name) for name in ("old", "new", "alone"))
+    optimizer, fresh = RectifiedAdam(1.0, weight_decay=None), RectifiedAdam(1.0, weight_decay=None)
+    optimizer.build([old, new])
+    optimizer.iterations.assign(1000)
+    optimizer.variables[-2].assign(1000)  # the steps of the old one
+    moved = {"old": 0.0, "new": 0.0}
+    for _ in range(30):
+        gradient = keras.ops.array(rng.normal(1.0, 0.1, 1) * 1e-2)
+        before = [float(old[0]), float(new[0])]
+        optimizer.apply([gradient, gradient], [old, new])
+        fresh.apply([gradient], [alone])
+        assert float(new[0]) == float(alone[0])
+        moved["old"] += abs(float(old[0]) - before[0])
+        moved["new"] += abs(float(new[0]) - before[1])
+    # In units of η. With the network's 1,000 steps, empty slots make the first steps large.
+    assert moved["new"] < 3
+    assert moved["old"] > 30
+
+
+def test_archives_without_steps_of_each_weight(examples):
+    """Weights that were saved before have had as many steps as the optimizer."""
+    model = network()
+    fit(model, examples, 2)
+    inner = model.optimizer.inner
+    store = {str(index): each.numpy() for index, each in enumerate(inner.variables)}
+    weights = len(model.trainable_variables)
+    old = {name: value for name, value in store.items() if int(name) < len(store) - weights}
+    again = RectifiedAdam(0.01)
+    again.build(model.trainable_variables)
+    again.load_own_variables(old)
+    for index, variable in enumerate(again.variables):
+        np.testing.assert_array_equal(variable.numpy(), store[str(index)])
+    assert int(again.variables[-1]) == 8
 
 
 def test_saved_before_the_first_step(tmp_path, examples):

@@ -24,6 +24,9 @@ class RectifiedAdam(keras.optimizers.Optimizer):
 
     The paper rectifies where ρ > 4; 5 is what its authors' program does, and optax.
 
+    Each weight has a t of its own, so that one that comes later, into a network that grows, has its
+    first steps like all others: at the network's t its adaptive step would be up to ten times η.
+
     Args:
         learning_rate: η, a float or a schedule. Default 1e-3.
         beta_1: β₁, decay of the gradients' mean. Default 0.9.
@@ -74,15 +77,33 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         super().build(variables)
         self._means = self.add_optimizer_variables(variables, "mean")
         self._squares = self.add_optimizer_variables(variables, "square")
+        # Behind the slots, which are all that older archives have.
+        self._steps = [self._steps_of(variable) for variable in variables]
+
+    def _steps_of(self, variable):
+        path = getattr(variable, "path", variable.name).replace("/", "_")
+        return self.add_variable((), dtype="int32", name=f"{path}_steps")
+
+    def load_own_variables(self, store):
+        known = self.variables
+        if self.built and len(store.keys()) == len(known) - len(self._steps):
+            # Of a version without steps of each weight: all have those of the optimizer.
+            for index, variable in enumerate(known[: len(store.keys())]):
+                variable.assign(store[str(index)])
+            for steps in self._steps:
+                steps.assign(self.iterations)
+            return
+        super().load_own_variables(store)
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        mean, square = self._means[index], self._squares[index]
+        mean, square, steps = self._means[index], self._squares[index], self._steps[index]
         gradient = ops.cast(gradient, variable.dtype)
         self.assign_add(mean, (gradient - mean) * (1.0 - self.beta_1))
         self.assign_add(square, (ops.square(gradient) - square) * (1.0 - self.beta_2))
 
-        step = ops.cast(self.iterations + 1, variable.dtype)
+        self.assign_add(steps, ops.ones((), steps.dtype))
+        step = ops.cast(steps, variable.dtype)
         mean_correction = _one_minus_power(self.beta_1, step)
         square_correction = _one_minus_power(self.beta_2, step)
         plain = mean / mean_correction
