@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import keras
 import pytest
 from absl import flags
 
@@ -11,7 +12,7 @@ from tests import runs
 from tfcaps import models
 from tfcaps.errors import UsageError
 from tfcaps.options import fields
-from tfcaps.training import CapsuleNetworkConfig
+from tfcaps.training import CapsuleNetworkConfig, load_run, train
 
 # Every field with another value than its default.
 OTHER = {
@@ -22,7 +23,11 @@ OTHER = {
     "augmentation": "none",
     "train_examples": 17,
     "validation_fraction": 0.25,
-    "model": "ConvCapsNet",
+    "recipe": "fast",
+    "model": "CapsHead",
+    "blocks": (1, 2),
+    "widths": (3, 4),
+    "stem": "imagenet",
     "routing": "sda",
     "iterations": 5,
     "scale": "batch",
@@ -118,9 +123,16 @@ def test_which_flags_may_change_on_resume(name):
         dimensions=(8, 8, 8, 8, 16),
         schedule="exponential",  # to which no number of epochs belongs
     )
+    if name in ("blocks", "widths", "stem"):
+        earlier = dataclasses.replace(earlier, model="CapsHead", blocks=(1, 1), widths=(2, 2))
+    if name == "recipe":  # which says what isn't given
+        given = {each: getattr(earlier, each) for each in earlier.own}
+        earlier = dataclasses.replace(earlier, **{**given, "learning_rate": 0.5}, own={})
     changes = {name: OTHER[name]}
     if name in ("layers", "dimensions"):
         changes[name] = (2, 2, 2, 2, 2)
+    if name == "model":
+        changes[name] = "ConvCapsNet"
     later = dataclasses.replace(earlier, **changes)
     before = earlier.settled()
     changed = [known for known, value in later.settled().items() if value != before[known]]
@@ -188,13 +200,19 @@ class TestNetworksOwn:
     SIZES = ("layers", "dimensions", "routing", "use_prior", "use_bias")
     EFFICIENT = ((16, 10), (8, 16), "attention", True, False)
     CAPSNET = ((32, 32, 10), (8, 8, 16), "rba", False, True)
+    HEAD = ((32, 10), (8, 16), "rba", False, True)
 
     def of(self, config):
         return tuple(getattr(config, name) for name in self.SIZES)
 
     @pytest.mark.parametrize(
         ("model", "expected"),
-        [("CapsNet", CAPSNET), ("ConvCapsNet", CAPSNET), ("EfficientCapsNet", EFFICIENT)],
+        [
+            ("CapsNet", CAPSNET),
+            ("ConvCapsNet", CAPSNET),
+            ("EfficientCapsNet", EFFICIENT),
+            ("CapsHead", HEAD),
+        ],
     )
     def test_without_anything_else(self, model, expected):
         config = CapsuleNetworkConfig(log_dir="x", model=model)
@@ -251,6 +269,72 @@ class TestNetworksOwn:
         assert self.of(asked.as_begun(earlier)) == (*self.CAPSNET[:-1], False)
 
 
+TINY_HEAD = {"widths": (2, 3), "blocks": (1, 1), "layers": (2, 10), "dimensions": (4, 4)}
+
+
+class TestFastRecipe:
+    """Momentum in one cycle, for a network on a residual trunk."""
+
+    RECIPE = ("augmentation", "batch_size", "epochs", "learning_rate", "precision", "schedule")
+
+    def of(self, **given):
+        config = CapsuleNetworkConfig(log_dir="x", **given)
+        return tuple(getattr(config, name) for name in self.RECIPE)
+
+    def test_what_is_not_given(self):
+        assert self.of(recipe="fast") == ("fast", 256, 20, 0.2, "auto", "one_cycle")
+        assert self.of() == ("paper", 32, 16, 1e-3, "auto", "cosine")
+        # 0.1 for 128 examples.
+        assert self.of(recipe="fast", batch_size=64)[3] == 0.05
+        assert self.of(recipe="fast", learning_rate=0.3, epochs=3)[2:4] == (3, 0.3)
+
+    def test_a_copy_with_another_batch(self):
+        config = CapsuleNetworkConfig(log_dir="x", recipe="fast")
+        assert dataclasses.replace(config, batch_size=512).learning_rate == 0.4
+
+    def test_the_trunk(self):
+        config = CapsuleNetworkConfig(log_dir="x", model="CapsHead", **TINY_HEAD)
+        model = config.task().network((28, 28, 1), 10)
+        assert (model.blocks, model.widths, model.stem) == (((1,), (1,)), (2, 3), "pooled")
+        assert not model.use_reconstruction
+        again = CapsuleNetworkConfig.from_dict(config.to_dict())
+        assert again.trunk() == {"blocks": (1, 1), "widths": (2, 3), "stem": "pooled"}
+        assert CapsuleNetworkConfig(log_dir="x").trunk() == {}
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"blocks": (1, 1)}, r"--blocks with --model=CapsHead only. Received: 1,1$"),
+            ({"stem": "cifar"}, r"--stem with --model=CapsHead only. Received: cifar$"),
+            ({"model": "CapsHead", "blocks": (1,)}, r"as many entries in --widths as in --blocks"),
+            ({"model": "CapsHead", "blocks": (0,) * 4}, r"at least one block. Received: 0,0,0,0$"),
+            ({"recipe": "slow"}, r"one of paper, fast. Received: slow$"),
+        ],
+    )
+    def test_wrong_options(self, given, message):
+        with pytest.raises(UsageError, match=message):
+            CapsuleNetworkConfig(log_dir="x", **given)
+
+    def test_a_run(self, tmp_path):
+        config = CapsuleNetworkConfig(
+            log_dir=tmp_path / "run",
+            model="CapsHead",
+            recipe="fast",
+            routing="em",
+            **TINY_HEAD,
+            precision="float32",
+            epochs=2,
+            batch_size=32,
+            train_examples=100,
+        )
+        train(config)
+        model = keras.models.load_model(tmp_path / "run" / "checkpoints" / "best.keras")
+        assert isinstance(model, models.CapsHead)
+        assert isinstance(model.optimizer, keras.optimizers.SGD)
+        assert (model.optimizer.nesterov, model.optimizer.momentum) == (True, 0.9)
+        assert load_run(tmp_path / "run").config == config
+
+
 def test_a_schedule_asks_for_the_published_cost():
     """As it did in flag files that were written before there was another one."""
 
@@ -301,13 +385,13 @@ def test_routing_gets_its_own_arguments(routing, expected):
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("model", "CapsuleNet", "one of CapsNet, ConvCapsNet"),
-        ("model", "capsnet", "one of CapsNet, ConvCapsNet"),
+        ("model", "CapsuleNet", "one of CapsHead, CapsNet, ConvCapsNet"),
+        ("model", "capsnet", "one of CapsHead, CapsNet, ConvCapsNet"),
         ("routing", "dynamic", "one of attention, em, mean, rba, sda"),
         ("mask", "longest", "one of none, label"),
         ("precision", "float16", "one of float32, mixed_bfloat16, mixed_float16"),
         ("jit", "yes", "one of auto, on, off"),
-        ("augmentation", "strong", "one of paper, efficient, none"),
+        ("augmentation", "strong", "one of paper, fast, efficient, none"),
         ("scale", "epoch", "one of sample, batch"),
         ("batch_size", 0, ">= 1"),
         ("epochs", 0, ">= 1"),

@@ -45,7 +45,7 @@ class CapsuleNetwork(ImageModel):
             `published`, "rba" for most.
         use_bias: whether routed capsules have a bias. Default True.
         skip_distance: k of `residual_stack`, or None for no residual connections. Default None.
-        use_reconstruction: whether there is a decoder. Default True.
+        use_reconstruction: whether there is a decoder. Default: as `published`, True for most.
         mask: "none": the decoder sees all class capsules; "label": only the label's. Default
             "none".
         kernel_initializer: of all votes. Default None: `tfcaps.initializers.LengthPreserving`,
@@ -53,6 +53,7 @@ class CapsuleNetwork(ImageModel):
             ones.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
+        **own: arguments that only the subclass has, already checked; `connect` gets them, too.
 
     Raises:
         ValueError: an argument is out of its range, the images are too small, or a network with
@@ -70,11 +71,12 @@ class CapsuleNetwork(ImageModel):
         routing=None,
         use_bias=True,
         skip_distance=None,
-        use_reconstruction=True,
+        use_reconstruction=None,
         mask="none",
         kernel_initializer=None,
         dtype=None,
         name=None,
+        **own,
     ):
         if mask not in MASKS:
             raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
@@ -85,6 +87,8 @@ class CapsuleNetwork(ImageModel):
         if routing is None:
             prior = {"use_prior": True} if self.published["use_prior"] else {}
             routing = {"name": self.published["routing"], **prior}
+        if use_reconstruction is None:
+            use_reconstruction = self.published["use_reconstruction"]
         config = {
             "input_shape": check_image_size(input_shape, self.smallest_image),
             "layers": layers,
@@ -105,10 +109,11 @@ class CapsuleNetwork(ImageModel):
             skip_distance=config["skip_distance"],
             dtype=config["dtype"],
             routed=functools.partial(_routed, config),
+            **own,
         )
         inputs, outputs = _ends(images, taps[-1].capsules, config)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
-        self._config = {**config, "name": self.name}
+        self._config = {**config, **own, "name": self.name}
         self._taps = _Taps(images, taps)
 
     image_shape = argument("input_shape", "`(H, W, C)` of the images.")
@@ -122,7 +127,7 @@ class CapsuleNetwork(ImageModel):
     kernel_initializer = argument("kernel_initializer", "Its configuration, or None.")
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, **own):
         """Builds the capsule layers.
 
         Args:
@@ -133,6 +138,7 @@ class CapsuleNetwork(ImageModel):
             dtype: dtype policy, for layers that aren't routed.
             routed: `routed(layer classes, capsules, dimensions)` makes the layers that are, from
                 the lowest to the class capsules, with the network's routing, bias and dtype policy.
+            **own: the arguments that only the subclass has.
 
         Returns:
             The capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).

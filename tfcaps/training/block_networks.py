@@ -1,12 +1,14 @@
 """The training of block networks: fully connected, plain and residual convolutional ones."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from tfcaps import losses, models, optimizers
 from tfcaps.errors import UsageError
 from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts
 from tfcaps.options import changed, fields, flag_value, of, option
+from tfcaps.training import recipes
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
@@ -22,24 +24,30 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "exponential",
         "stem": "imagenet",
     },
-    "fast": {
-        "augmentation": "fast",
-        "batch_size": 256,
-        "epochs": 20,
-        "label_smoothing": 0.1,
-        "precision": "auto",
-        "schedule": "one_cycle",
-        "stem": "pooled",
-    },
+    "fast": {**recipes.FAST, "label_smoothing": 0.1, "stem": "pooled"},
 }
-# Of the fast recipe. The rate grows with the batch, so that an epoch goes as far.
-_RATE_PER_EXAMPLE = 0.1 / 128
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 5e-4
 
 
 def _defaults(name: str) -> str:
     """What the recipes have where an option isn't given, for its help."""
     return "; ".join(f"{recipe}: {flag_value(known[name])}" for recipe, known in _RECIPES.items())
+
+
+def check_stages(blocks: Sequence[int], widths: Sequence[int]) -> None:
+    """Checks what --blocks and --widths say together.
+
+    Raises:
+        UsageError: they are of different lengths, or there is no block.
+    """
+    if len(widths) != len(blocks):
+        raise UsageError(
+            f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
+            f"Received: --widths={flag_value(widths)}"
+        )
+    if not any(blocks):
+        raise UsageError(
+            f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
+        )
 
 
 @KINDS.register("block_network")
@@ -59,7 +67,7 @@ class BlockNetworkConfig(RunConfig):
     recipe: str = option(
         "How it is trained, where nothing else is asked for: as published; or in few epochs.",
         default="paper",
-        choices=tuple(_RECIPES),
+        choices=recipes.NAMES,
     )
     augmentation: str = changed(
         RunConfig,
@@ -139,15 +147,7 @@ class BlockNetworkConfig(RunConfig):
         super().__post_init__()
         blocks = self.blocks or self._named_blocks()
         widths = self.widths or self._doubled_widths(len(blocks))
-        if len(widths) != len(blocks):
-            raise UsageError(
-                f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
-                f"Received: --widths={flag_value(widths)}"
-            )
-        if not any(blocks):
-            raise UsageError(
-                f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
-            )
+        check_stages(blocks, widths)
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)
 
@@ -160,7 +160,7 @@ class BlockNetworkConfig(RunConfig):
         if self.learning_rate is None:
             self.check("batch_size")
             is_fast = self.recipe == "fast"
-            rate = _RATE_PER_EXAMPLE * self.batch_size if is_fast else 1e-3
+            rate = recipes.fast_learning_rate(self.batch_size) if is_fast else 1e-3
             object.__setattr__(self, "learning_rate", rate)
 
     def _named_blocks(self) -> tuple[int, ...]:
@@ -215,14 +215,10 @@ class BlockNetworkTask(ImageTask[BlockNetworkConfig]):
         )
 
     def _optimizer(self):
-        import keras
-
         learning_rate = self.config.learning_rate
-        if self.config.recipe == "paper":
-            return optimizers.Lookahead(optimizers.RectifiedAdam(learning_rate))
-        return keras.optimizers.SGD(
-            learning_rate, _MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
-        )
+        if self.config.recipe == "fast":
+            return recipes.fast_optimizer(learning_rate)
+        return optimizers.Lookahead(optimizers.RectifiedAdam(learning_rate))
 
     def _loss(self):
         import keras

@@ -8,8 +8,11 @@ from typing import Any
 from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
 from tfcaps.models import registry as networks
+from tfcaps.models.block_names import STEMS
 from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.routing import registry as routings
+from tfcaps.training import recipes
+from tfcaps.training.block_networks import check_stages
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
@@ -19,14 +22,26 @@ _PUBLISHED = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.
 _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
 
 
-# How it is trained, unless it is asked for.
-_TRAINING = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 16, "precision": "auto"}
+# How it is trained, unless it is asked for; the rates of the learning rate are in `_settle`.
+_RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {
+        "augmentation": "paper",
+        "batch_size": 32,
+        "epochs": 16,
+        "precision": "auto",
+        "schedule": "cosine",
+    },
+    "fast": recipes.FAST,
+}
 
 
-def _defaulted(name: str) -> Any:
+def _defaulted(name: str, **own: Any) -> Any:
     """The option of all trainings, whose default is told apart from a value that is given."""
-    known = of(fields(RunConfig)[name]).help.removesuffix(".")
-    return changed(RunConfig, name, default=None, help=f"{known} ({_TRAINING[name]}).")
+    known = own.pop("help", of(fields(RunConfig)[name]).help).removesuffix(".")
+    values = {recipe: flag_value(known[name]) for recipe, known in _RECIPES.items()}
+    same = len(set(values.values())) == 1
+    said = values["paper"] if same else "; ".join(f"{r}: {value}" for r, value in values.items())
+    return changed(RunConfig, name, default=None, help=f"{known} ({said}).", **own)
 
 
 def _defaults(name: str) -> str:
@@ -35,6 +50,12 @@ def _defaults(name: str) -> str:
     for network in networks.names():
         names.setdefault(flag_value(networks.published(network)[name]), []).append(network)
     return "; ".join(f"{', '.join(having)}: {value}" for value, having in names.items())
+
+
+def _of_trunk(name: str) -> str:
+    """What the networks on a residual trunk have where an option isn't given, for its help."""
+    known = (networks.published(network) for network in networks.names())
+    return "; ".join(flag_value(each[name]) for each in known if name in each)
 
 
 @KINDS.register("capsule_network")
@@ -47,6 +68,9 @@ class CapsuleNetworkConfig(RunConfig):
     files. A run that is gone on with keeps the defaults that it was begun with. Of the inverse
     temperature of EM's published cost the published 0.01 is too large for wide layers, see
     docs/results.md.
+
+    `recipe="fast"` is that of residual networks, see `BlockNetworkConfig`, but for smoothed labels:
+    the margin loss is 0 before lengths are 1, so it doesn't ask for certainty.
 
     What a network is made of where nothing is asked for, it says itself (`models.registry`). The
     last of the layers is then the number of classes of the data.
@@ -61,13 +85,18 @@ class CapsuleNetworkConfig(RunConfig):
     ((16, 10), 'attention', (16, 3))
     """
 
-    augmentation: str = changed(
-        RunConfig,
-        "augmentation",
+    recipe: str = option(
+        "How it is trained, where nothing else is asked for: by Adam; or by momentum in one cycle, "
+        "for --model=CapsHead.",
         default="paper",
-        help="Changes of training images: paper: crops, flips, … as published; efficient: that of "
-        "Efficient-CapsNet, for capsules on MNIST; none: pixels in [0, 1].",
-        choices=("paper", "efficient", "none"),
+        choices=recipes.NAMES,
+    )
+    augmentation: str = _defaulted(
+        "augmentation",
+        help="Changes of training images: paper: crops, flips, … as published; fast: the same "
+        "without changes of brightness; efficient: that of Efficient-CapsNet, for capsules on "
+        "MNIST; none: pixels in [0, 1].",
+        choices=("paper", "fast", "efficient", "none"),
     )
     model: str = option(
         "Which network.",
@@ -124,7 +153,9 @@ class CapsuleNetworkConfig(RunConfig):
     )
     make_skips: bool = option("Whether there are residual connections.", default=False)
     skip_dist: int = option("Layers that a residual connection spans.", default=2, range=">= 1")
-    use_reconstruction: bool = option("Whether there is a decoder.", default=True)
+    use_reconstruction: bool = option(
+        f"Whether there is a decoder ({_defaults('use_reconstruction')}).", default=None
+    )
     reconstruction_weight: float = option("Weight of its loss.", default=1e-5, range=">= 0")
     mask: str = option(
         "What the decoder sees: all class capsules (none), or the label's (label).",
@@ -141,18 +172,37 @@ class CapsuleNetworkConfig(RunConfig):
     robust: bool = option(
         "Attack each batch before learning from it: γ-capsules, arXiv 1812.09707.", default=False
     )
+    blocks: tuple[int, ...] = option(
+        f"Of CapsHead: residual blocks per stage ({_of_trunk('blocks')}).",
+        default=None,
+        range=">= 0",
+    )
+    widths: tuple[int, ...] = option(
+        f"Of CapsHead: filters per stage ({_of_trunk('widths')}).", default=None, range=">= 1"
+    )
+    stem: str | None = option(
+        "Of CapsHead: imagenet: 7×7, stride 2; cifar: 3×3, stride 1; pooled: the same, and 2×2 max "
+        f"pooling ({_of_trunk('stem')}).",
+        default=None,
+        choices=STEMS,
+    )
     epsilon: float = option(
         "The attack's largest change of a pixel, of a range of 1.", default=0.1, range=">= 0"
     )
     attack_step_size: float = option("Of one of its steps.", default=0.01, range="> 0")
     attack_steps: int = option("How many it takes.", default=40, range=">= 1")
-    learning_rate: float = _defaulted("learning_rate")
+    learning_rate: float = changed(
+        RunConfig,
+        "learning_rate",
+        default=None,
+        help="Of Adam, or of the momentum (paper: 0.001; fast: 0.1 for 128 examples of a batch).",
+    )
     schedule: str = changed(
         RunConfig,
         "schedule",
         default=None,
         help=f"{of(fields(RunConfig)['schedule']).help.removesuffix('.')} "
-        "(cosine; with --learning_rate_decay: exponential).",
+        "(paper: cosine; fast: one_cycle; with --learning_rate_decay: exponential).",
     )
     batch_size: int = _defaulted("batch_size")
     epochs: int = _defaulted("epochs")
@@ -163,8 +213,10 @@ class CapsuleNetworkConfig(RunConfig):
 
     def __post_init__(self) -> None:
         self.check("model")
+        self.check("recipe")
         self._settle()
         super().__post_init__()
+        self._check_trunk()
         if len(self.layers) != len(self.dimensions):
             raise UsageError(
                 "Expected as many entries in --dimensions as in --layers. Received: "
@@ -174,10 +226,16 @@ class CapsuleNetworkConfig(RunConfig):
         self._settle_em_cost()
 
     def _settle(self) -> None:
-        """What isn't given is as the network has it; of the training, as `_TRAINING` says."""
+        """What isn't given is as the network has it; of the training, as the recipe says."""
         self.check("learning_rate_decay")
-        falling = "cosine" if self.learning_rate_decay == 1 else "exponential"
-        defaults = {**_TRAINING, "schedule": falling, **networks.published(self.model)}
+        defaults = {**_RECIPES[self.recipe], **networks.published(self.model)}
+        if self.learning_rate_decay != 1:
+            defaults["schedule"] = "exponential"
+        batch_size = self.batch_size
+        if batch_size in (None, self.own.get("batch_size")):
+            batch_size = defaults["batch_size"]
+        is_fast = self.recipe == "fast"
+        defaults["learning_rate"] = recipes.fast_learning_rate(batch_size) if is_fast else 1e-3
         own = {
             name: value
             for name, value in defaults.items()
@@ -185,6 +243,20 @@ class CapsuleNetworkConfig(RunConfig):
         }
         for name, value in {**own, "own": own}.items():
             object.__setattr__(self, name, value)
+
+    def _check_trunk(self) -> None:
+        """Only a network that has a residual trunk takes what it is made of."""
+        own = networks.published(self.model)
+        for name in networks.TRUNK:
+            given = getattr(self, name)
+            self.expect(name, given is None or name in own, "with --model=CapsHead only")
+        if "blocks" in own:
+            check_stages(self.blocks, self.widths)
+
+    def trunk(self) -> dict[str, Any]:
+        """What the residual trunk is made of; nothing where there is none."""
+        own = networks.published(self.model)
+        return {name: getattr(self, name) for name in networks.TRUNK if name in own}
 
     def with_classes(self, count: int) -> "CapsuleNetworkConfig":
         if "layers" not in self.own:
@@ -261,6 +333,7 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             use_reconstruction=config.use_reconstruction,
             mask=config.mask,
             kernel_initializer=_PUBLISHED if config.kernel_initializer == "published" else None,
+            **config.trunk(),
         )
 
     def compile(self, model, *, jit, optimizer=None):
@@ -276,7 +349,7 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             terms["reconstruction"] = losses.ReconstructionLoss()
             weights["reconstruction"] = config.reconstruction_weight
         model.compile(
-            optimizer=optimizer or keras.optimizers.Adam(config.learning_rate),
+            optimizer=optimizer or self._optimizer(),
             loss=terms,
             loss_weights=weights,
             metrics={"lengths": [keras.metrics.CategoricalAccuracy(name="accuracy")]},
@@ -290,6 +363,13 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
                 step_size=config.attack_step_size,
                 steps=config.attack_steps,
             )
+
+    def _optimizer(self):
+        import keras
+
+        if self.config.recipe == "fast":
+            return recipes.fast_optimizer(self.config.learning_rate)
+        return keras.optimizers.Adam(self.config.learning_rate)
 
     def as_inputs_and_targets(self, batches, model, num_classes, *, training):
         """Batches with what there is to be drawn.
