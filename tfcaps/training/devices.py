@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import functools
+import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import TypeVar
@@ -33,6 +35,32 @@ def strategy() -> tf.distribute.Strategy:
 def count() -> int:
     """How many devices share a batch, of those in whose scope this is called."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def check_one_machine() -> None:
+    """Checks that the environment doesn't ask for one training on several machines.
+
+    TensorFlow's `TF_CONFIG` does so: each process would train the whole network by itself.
+
+    Raises:
+        UsageError: it names more than one task, or can't be read.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return
+    try:
+        cluster = json.loads(text).get("cluster") or {}
+        tasks = sum(len(addresses) for addresses in cluster.values())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise UsageError(
+            "Expected the environment variable TF_CONFIG to be unset, or to be JSON with a cluster "
+            f"of one task. Received: {text[:80]!r}"
+        ) from None
+    if tasks > 1:
+        raise UsageError(
+            "Expected the environment variable TF_CONFIG to be unset, or to have a cluster of one "
+            f"task: a training runs on one machine. Received: {tasks} tasks"
+        )
 
 
 def share_gpus() -> None:

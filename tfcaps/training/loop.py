@@ -36,8 +36,10 @@ def surroundings(config: RunConfig) -> Iterator[None]:
     """Dtype policy, devices and random numbers of a training inside the block.
 
     Raises:
-        UsageError: the batches can't be divided among the devices.
+        UsageError: the batches can't be divided among the devices, or several machines are asked
+            for.
     """
+    devices.check_one_machine()
     devices.seed_generators(config.seed)
     with devices.precision(config.precision), devices.strategy().scope():
         devices.check_batch_size(config.batch_size)
