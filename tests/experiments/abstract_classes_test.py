@@ -136,6 +136,9 @@ class TestGrid:
             ({"tasks": ("svrt_14", "srvt_3")}, r"perhaps svrt_3.*Received: srvt_3$"),
             ({"tasks": ("svrt_14/bold",)}, r"outline.*Received: bold$"),
             ({"transfer": ("svrt_14", "same/bold")}, r"outline.*Received: bold$"),
+            ({"tasks": ("odd_one_out/9",)}, r"Expected 3 to 7 shapes .* Received: 9$"),
+            ({"transfer": ("svrt_14/3",)}, r"no number of shapes for svrt_14. Received: 3$"),
+            ({"tasks": ("same/3/dots",)}, r"TASK/RENDERING/SHAPES. Received: same/3/dots$"),
             ({"image_size": 64}, r"96 to 1024 pixels.*Received: 64$"),
         ],
     )
@@ -151,6 +154,24 @@ class TestImages:
         config, cell = experiment("x", **changes), Training(task, "resnet", size, 5)
         (test,) = abstract_trainings.test_images(config, cell, [cell.rendering]).values()
         return abstract_trainings._load_data(config, cell, test)
+
+    def test_number_of_shapes(self):
+        """Of what is learnt and tested, and of what is shown beside."""
+        config = experiment("x", renderings=(), test_images=50)
+        cell = Training("odd_one_out/thick/6", "resnet", 20, 5)
+        assert config.measured(cell)[:2] == ("thick", "outline")
+        data = self.data(20, task=cell.task)
+        choices = {"size": 96, "rendering": "thick"}
+        for split, seed, of in ((data.train, 5, "train"), (data.test, 0, "test")):
+            expected = abstract_shapes.generate(
+                "odd_one_out", 20, seed=seed, split=of, shapes=6, **choices
+            )
+            np.testing.assert_array_equal(split.images[:20], expected.images)
+        shown = abstract_trainings.test_images(
+            config, cell, ["dots"], task="odd_one_out/3", count=4
+        )
+        expected = abstract_shapes.layouts("odd_one_out", 4, split="test", shapes=3, size=96)
+        np.testing.assert_array_equal(shown["dots"].images, expected.render("dots"))
 
     def test_smaller_sets_are_parts_of_larger_ones(self):
         """An epoch has 2·16 images: two copies of 20, and 60 as they are."""
@@ -256,7 +277,12 @@ class TestExperiment:
         assert (folder / "figures" / "examples" / "svrt_14-lenet-60-seed_0.png").exists()
         report = (folder / "report.md").read_text()
         assert "| svrt_14 | lenet | 50.0 ± 10.0 | 78.0 ± 10.0 |" in report
-        assert "| task | network | outline | thick |" in report
+        section = report.split("## Other renderings, 60 training images")[1]
+        _, accuracies, areas = section.split("### ")
+        for title, table in (("Accuracy", accuracies), ("Area under the ROC curve", areas)):
+            assert table.startswith(f"Other renderings: {title}\n")
+            assert "| task | network | outline | thick |" in table
+            assert "| svrt_14 | lenet | 78.0 ± 10.0 | 78.0 ± 10.0 |" in table
 
     def test_pictures_are_the_test_images(self, trained, tmp_path):
         """Of size 60 the first six answers are wrong, so images 6 to … are right."""
@@ -280,7 +306,10 @@ class TestExperiment:
         assert len(rows) == 8
         report = (tmp_path / "x" / "report.md").read_text()
         assert "| task | network | svrt_14 | svrt_1/thick |" in report
-        assert "| svrt_1/thick | resnet | 100.0 | 88.0 |" in report
+        # Of a pair of images that are both taken for one with the relation, the order is right.
+        _, shown, areas = report.split("## Other tasks, 60 training images")[1].split("### ")
+        assert "| svrt_1/thick | resnet | 50.0 | 88.0 |" in shown
+        assert "| svrt_1/thick | resnet | 100.0 | 88.0 |" in areas
 
     def test_resume(self, trained, tmp_path, capsys):
         folder = tmp_path / "x"

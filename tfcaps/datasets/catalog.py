@@ -175,7 +175,7 @@ def load(
 
     Args:
         name: One of `names()`, `images:FOLDER` for pictures in class folders, or `abstract:TASK`
-            for a task of `abstract_shapes.names()`.
+            for what `abstract_shapes.read_name` takes: a task, drawn in some way, of some shapes.
         data_dir: The folder in which tensorflow_datasets keeps its prepared data sets, for those
             that are not bundled. None: `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         image_size: Height and width that all images are stretched to, in pixels, or one number for

@@ -3,12 +3,9 @@
 import time
 from typing import Any
 
+from tfcaps.datasets import abstract_shapes
 from tfcaps.experiments import abstract_report, abstract_trainings
-from tfcaps.experiments.abstract_configuration import (
-    AbstractClassExperiment,
-    Training,
-    split_task,
-)
+from tfcaps.experiments.abstract_configuration import AbstractClassExperiment, Training
 from tfcaps.experiments.experiment import share_out, time_left
 
 
@@ -40,8 +37,9 @@ def abstract_class_experiment(config: AbstractClassExperiment) -> list[dict[str,
     # Wrong names and sizes end the experiment before it began.
     for cell in {cell.task: cell for cell in config.trainings()}.values():
         abstract_trainings.test_images(config, cell, config.measured(cell), count=1)
-        for problem, rendering in map(split_task, config.transfer):
-            abstract_trainings.test_images(config, cell, [rendering], problem=problem, count=1)
+        for task in config.transfer:
+            rendering = abstract_shapes.read_name(task).rendering
+            abstract_trainings.test_images(config, cell, [rendering], task=task, count=1)
     with config.open_folder("figures", "records", "cells"):
         records = _train_missing(config)
         table = abstract_report.write(config, records)

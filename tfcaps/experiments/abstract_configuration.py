@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfcaps.experiments.experiment import Experiment, ends_first
 from tfcaps.options import changed, fields, of, option
@@ -14,6 +14,9 @@ from tfcaps.training import (
     ImageClassifierConfig,
     RunConfig,
 )
+
+if TYPE_CHECKING:
+    from tfcaps.datasets.abstract_shapes.generator import NamedTask
 
 # The published problems; tasks of other names are asked for by name.
 _PROBLEMS = tuple(f"svrt_{number}" for number in range(1, 24))
@@ -50,16 +53,6 @@ def _renderings_of(problem: str, size: int) -> tuple[str, ...]:
     return _renderings() if has_outlines else _renderings()[:1]
 
 
-def split_task(name: str) -> tuple[str, str]:
-    """The problem, and the rendering of its images.
-
-    >>> split_task("svrt_1"), split_task("svrt_1/dots")
-    (('svrt_1', 'outline'), ('svrt_1', 'dots'))
-    """
-    problem, _, rendering = name.partition("/")
-    return problem, rendering or "outline"
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AbstractClassExperiment(Experiment):
     """All choices of an experiment on abstract classes; a field is the flag of the same name.
@@ -86,7 +79,7 @@ class AbstractClassExperiment(Experiment):
         Experiment, "log_dir", help="Folder of the results (runs/abstract_classes-TIME)."
     )
     tasks: tuple[str, ...] = option(
-        "Tasks, or TASK/RENDERING, as in --dataset=abstract:TASK.",
+        "Tasks, also TASK/RENDERING and TASK/SHAPES, as in --dataset=abstract:TASK.",
         default=_PROBLEMS,
         distinct=True,
         least=1,
@@ -217,8 +210,9 @@ class AbstractClassExperiment(Experiment):
 
     def measured(self, training: "Training") -> tuple[str, ...]:
         """The renderings of the test images, beginning with the one that is learnt."""
-        asked = self.renderings or _renderings_of(training.problem, self.image_size)
-        return tuple(dict.fromkeys((training.rendering, *asked)))
+        task, rendering, _ = training.images
+        asked = self.renderings or _renderings_of(task, self.image_size)
+        return tuple(dict.fromkeys((rendering, *asked)))
 
     def others(self, training: "Training") -> tuple[str, ...]:
         """The other tasks whose test images a network is shown."""
@@ -253,14 +247,16 @@ class Training(NamedTuple):
         return f"{task}-{self.network}-{self.size}-seed_{self.seed}"
 
     @property
-    def problem(self) -> str:
-        """The task without the way in which it is drawn."""
-        return split_task(self.task)[0]
+    def images(self) -> "NamedTask":
+        """The problem of the images that are learnt, how they are drawn, and of how many shapes."""
+        from tfcaps.datasets import abstract_shapes
+
+        return abstract_shapes.read_name(self.task)
 
     @property
     def rendering(self) -> str:
         """The way in which the images that are learnt are drawn."""
-        return split_task(self.task)[1]
+        return self.images.rendering
 
     def run(self, experiment: AbstractClassExperiment) -> RunConfig:
         """What is trained.

@@ -193,9 +193,11 @@ def draw_examples(config: AbstractClassExperiment, records: Records) -> None:
         title = f"{task}, {network}, {cell.size} training images"
         figure = plots.contact_sheet(_sheet(split, chosen), title=title)
         plots.save(figure, folder.parent / "figures" / "examples" / f"{cell.name}.png")
-        (folder / cell.problem).mkdir(parents=True, exist_ok=True)
+        task, rendering, shapes = cell.images
+        own = folder / (task if shapes is None else f"{task}_{shapes}")
+        own.mkdir(parents=True, exist_ok=True)
         for index in np.concatenate(list(chosen.values())).astype(int):
-            path = folder / cell.problem / f"{cell.rendering}-{index:04d}.png"
+            path = own / f"{rendering}-{index:04d}.png"
             with files.replacing(path) as temporary:
                 tf.io.write_file(str(temporary), tf.io.encode_png(split.images[index]))
 
@@ -302,8 +304,9 @@ def _report(config: AbstractClassExperiment, tables: Mapping[str, list[Row]]) ->
     for name, across, title, note in _TESTED_ON:
         largest = [row for row in tables[name] if row["size"] == size]
         if len({row[across] for row in largest}) > 1:
-            title = f"## {title}: AUC, {size} training images"
-            parts += [title, note, _pivot(largest, across, "auc")]
+            parts += [f"## {title}, {size} training images", note]
+            for word, value in (("Accuracy", "accuracy"), ("Area under the ROC curve", "auc")):
+                parts += [f"### {title}: {word}", _pivot(largest, across, value)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,6 @@ from tfcaps.errors import NotFiniteError, UsageError
 from tfcaps.experiments.abstract_configuration import (
     AbstractClassExperiment,
     Training,
-    split_task,
 )
 from tfcaps.training import RunConfig
 
@@ -89,13 +88,15 @@ def _load_data(config: AbstractClassExperiment, cell: Training, test: Split) -> 
         UsageError: there is no such task, or it can't be drawn in this size.
     """
     size = config.image_size
+    task, rendering, shapes = cell.images
     learnt, held_out = (
         abstract_shapes.generate(
-            *(cell.problem, count),
+            *(task, count),
             seed=seed,
             split=split,
             size=size,
-            rendering=cell.rendering,
+            rendering=rendering,
+            shapes=shapes,
         )
         for split, count, seed in (
             ("train", cell.size, cell.seed),
@@ -119,7 +120,7 @@ def test_images(
     cell: Training,
     renderings: Sequence[str],
     *,
-    problem: str | None = None,
+    task: str | None = None,
     count: int | None = None,
 ) -> dict[str, Split]:
     """The first test images of a problem in some renderings, which share layouts and labels.
@@ -128,18 +129,20 @@ def test_images(
         config: of the experiment.
         cell: says how many channels the images have: as many as those that its network learns.
         renderings: their names.
-        problem: its name. Default None: the one that is learnt.
+        task: which problem, and of how many shapes. Default None: as they are learnt.
         count: how many. Default None: all.
 
     Raises:
         UsageError: there is no such problem or rendering, or it can't be drawn in this size.
     """
     choices: Any = {"seed": _SEED, "split": "test", "size": config.image_size}
-    learnt = abstract_shapes.generate(cell.problem, 1, rendering=cell.rendering, **choices)
+    learnt, rendering, shapes = cell.images
+    example = abstract_shapes.generate(learnt, 1, rendering=rendering, shapes=shapes, **choices)
+    channels = example.images.shape[-1]
+    problem, _, shapes = abstract_shapes.read_name(task or cell.task)
     layouts = abstract_shapes.layouts(
-        problem or cell.problem, count or config.test_images, **choices
+        problem, count or config.test_images, shapes=shapes, **choices
     )
-    channels = learnt.images.shape[-1]
     return {
         way: Split(layouts.render(way, channels=channels), layouts.labels) for way in renderings
     }
@@ -156,8 +159,8 @@ def _tested(config: AbstractClassExperiment, cell: Training, run: RunConfig) -> 
     known, new = record.get("scores", {}), _unmeasured(config, cell, record)
     shown = record.get("transfer", {})
     for task in _unseen(config, cell, record):
-        problem, rendering = split_task(task)
-        split = test_images(config, cell, [rendering], problem=problem)[rendering]
+        rendering = abstract_shapes.read_name(task).rendering
+        split = test_images(config, cell, [rendering], task=task)[rendering]
         answers = {"labels": split.labels.tolist(), "scores": _scores(run, data, model, split)}
         shown = {**shown, task: answers}
     return {

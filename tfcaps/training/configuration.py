@@ -35,7 +35,8 @@ class RunConfig(WorkOptions):
     log_dir: str = option("Run directory (runs/DATASET-MODEL-TIME).", may_change=True)
     dataset: str = option(
         "mnist5k (bundled), mnist, fashion_mnist, cifar10, svhn_cropped, smallnorb, imagenette, "
-        "images:FOLDER, or abstract:TASK (svrt_1, same …), also abstract:TASK/RENDERING.",
+        "images:FOLDER, or abstract:TASK (svrt_1, same …), also abstract:TASK/RENDERING and "
+        "abstract:TASK/SHAPES.",
         default="mnist5k",
     )
     data_dir: str | None = option(

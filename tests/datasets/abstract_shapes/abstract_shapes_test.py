@@ -182,3 +182,40 @@ def test_numbers_of_shapes(task, fewest, most):
 def test_a_task_with_its_own_number_of_shapes():
     with pytest.raises(UsageError, match=r"Expected no number of shapes for svrt_1. Received: 3$"):
         abstract_shapes.layouts("svrt_1", 1, shapes=3)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("svrt_1", ("svrt_1", "outline", None)),
+            ("svrt_1/dots", ("svrt_1", "dots", None)),
+            ("odd_one_out/6", ("odd_one_out", "outline", 6)),
+            ("odd_one_out/dots/6", ("odd_one_out", "dots", 6)),
+        ],
+    )
+    def test_what_they_say(self, name, said):
+        assert abstract_shapes.read_name(name) == said
+
+    @pytest.mark.parametrize("name", ["same/6/dots", "same/dots/thick", "same/", "same/a/b/3"])
+    def test_other_forms(self, name):
+        sentence = rf"as TASK, TASK/RENDERING, .*TASK/RENDERING/SHAPES. Received: {name}$"
+        with pytest.raises(UsageError, match=sentence):
+            datasets.load(f"abstract:{name}")
+
+    def test_number_of_shapes_of_a_data_set(self, monkeypatch):
+        from tfcaps.datasets.abstract_shapes import generator
+
+        monkeypatch.setattr(generator, "TRAIN_IMAGES", 6)
+        monkeypatch.setattr(generator, "TEST_IMAGES", 4)
+        data = datasets.load("abstract:odd_one_out/thick/6")
+        expected = abstract_shapes.layouts("odd_one_out", 4, split="test", shapes=6)
+        np.testing.assert_array_equal(data.test.images, expected.render("thick"))
+        with pytest.raises(UsageError, match=r"Expected 3 to 7 shapes .* Received: 30$"):
+            datasets.load("abstract:odd_one_out/30")
+
+    def test_of_a_run(self):
+        config = training.BlockNetworkConfig(
+            log_dir="", dataset="abstract:odd_one_out/dots/6", model="resnet"
+        )
+        assert config.run_name == "odd_one_out-dots-6-resnet"

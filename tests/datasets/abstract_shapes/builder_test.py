@@ -44,4 +44,22 @@ def test_its_images_are_those_of_the_task(tmp_path, monkeypatch):
 
 def test_each_task_is_a_configuration():
     names = [config.name for config in abstract_shapes.AbstractShapes.BUILDER_CONFIGS]
-    assert tuple(names) == abstract_shapes.names()
+    tasks = abstract_shapes.names()
+    assert tuple(names[: len(tasks)]) == tasks
+    # 5, 9, 9, 6 and 6 numbers of shapes, see the tests of `layouts`.
+    assert len(names) == len(set(names)) == len(tasks) + 35
+    assert {"odd_one_out_3", "odd_one_out_7", "psvrt_same_four_10"} < set(names)
+
+
+def test_another_number_of_shapes(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    from tfcaps.datasets.abstract_shapes import builder
+
+    monkeypatch.setattr(builder, "TRAIN_IMAGES", 2)
+    monkeypatch.setattr(builder, "TEST_IMAGES", 1)
+    made = tfds.builder("abstract_shapes/odd_one_out_6", data_dir=tmp_path)
+    made.download_and_prepare()
+    (example,) = tfds.as_numpy(made.as_dataset("test"))
+    expected = abstract_shapes.generate("odd_one_out", 1, split="test", shapes=6)
+    assert example["image"].tobytes() == expected.images.tobytes()

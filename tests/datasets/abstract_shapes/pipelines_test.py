@@ -37,3 +37,12 @@ def test_wrong_input():
         abstract_shapes.dataset("svrt_1", 0)
     with pytest.raises(UsageError, match=r"Expected a split among .* Received: dev$"):
         abstract_shapes.dataset("svrt_1", split="dev")
+    with pytest.raises(UsageError, match=r"Expected 3 to 7 shapes for odd_one_out, .*: 8$"):
+        abstract_shapes.dataset("odd_one_out", shapes=8)
+
+
+def test_number_of_shapes():
+    images, _ = next(iter(abstract_shapes.dataset("odd_one_out", 3, shapes=6).batch(3)))
+    expected = abstract_shapes.layouts("odd_one_out", 3, shapes=6)
+    assert expected.outlines.shape[1] == 6
+    np.testing.assert_array_equal(images, expected.render())

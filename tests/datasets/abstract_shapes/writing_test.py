@@ -104,6 +104,21 @@ def test_the_set_is_described(tmp_path):
     }
 
 
+@pytest.mark.parametrize("write", WRITERS)
+def test_number_of_shapes(write, tmp_path):
+    folder = write("odd_one_out", tmp_path / "set", {"test": 3}, shapes=6)
+    assert json.loads((folder / "set.json").read_text())["shapes"] == 6
+    if write is abstract_shapes.write_records:
+        images = [image for image, _ in abstract_shapes.read_records(folder, "test")]
+    else:
+        files = sorted(folder.glob("test/*/*.png"), key=lambda path: path.name)
+        images = [tf.io.decode_png(path.read_bytes()) for path in files]
+    expected = abstract_shapes.layouts("odd_one_out", 3, split="test", shapes=6).render()
+    np.testing.assert_array_equal(np.stack(images), expected)
+    with pytest.raises(UsageError, match=r"or one that holds the same set.*'shapes': 6"):
+        write("odd_one_out", tmp_path / "set", {"test": 3})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -112,6 +127,7 @@ def test_the_set_is_described(tmp_path):
         ({"counts": {"train": 0}}, r"images for train to be a positive integer. Received: 0$"),
         ({"counts": {"dev": 3}}, r"Expected a split among .* Received: dev$"),
         ({"size": 90}, r"Expected a size of 96 to 1024 pixels .* Received: 90$"),
+        ({"shapes": 3}, r"Expected no number of shapes for svrt_1. Received: 3$"),
         ({"rendering": "neon"}, r"Expected a rendering among .* Received: neon$"),
     ],
 )

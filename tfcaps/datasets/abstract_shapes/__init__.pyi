@@ -6,6 +6,7 @@ from .generator import (
     generate as generate,
     layouts as layouts,
     read_abstract as read_abstract,
+    read_name as read_name,
     stream as stream,
 )
 from .identities import Identities as Identities

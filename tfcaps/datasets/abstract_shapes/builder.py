@@ -1,7 +1,11 @@
 """Abstract tasks for tensorflow_datasets: `tfds.builder("abstract_shapes/svrt_1")`.
 
+Other numbers of shapes than a task's own: `tfds.builder("abstract_shapes/odd_one_out_6")`.
+
 Imported when tensorflow_datasets is, whether before or after tfcaps.
 """
+
+import dataclasses
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,17 +17,35 @@ from tfcaps.datasets.abstract_shapes.generator import (
     TRAIN_IMAGES,
     layouts,
 )
-from tfcaps.datasets.abstract_shapes.tasks import names
+from tfcaps.datasets.abstract_shapes.tasks import TASKS
 
 _CHUNK = 1024
 
 
+@dataclasses.dataclass
+class _Config(tfds.core.BuilderConfig):
+    """A task, and how many shapes there are; None: as many as it has."""
+
+    task: str = ""
+    shapes: int | None = None
+
+
+_CONFIGS = [_Config(name=name, task=name) for name in TASKS] + [
+    _Config(name=f"{name}_{shapes}", task=name, shapes=shapes)
+    for name, task in TASKS.items()
+    for shapes in task.shapes or ()
+]
+
+
 class AbstractShapes(tfds.core.GeneratorBasedBuilder):
-    """One configuration a task: 10,000 training and 5,000 test images of 128×128 pixels."""
+    """One configuration a task: 10,000 training and 5,000 test images of 128×128 pixels.
+
+    Where a number of shapes may be chosen, there is one for each number, too: `TASK_SHAPES`.
+    """
 
     name = "abstract_shapes"
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=task) for task in names()]  # noqa: RUF012
+    BUILDER_CONFIGS = _CONFIGS
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -46,8 +68,9 @@ class AbstractShapes(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split, count):
+        config = self.builder_config
         for start in range(0, count, _CHUNK):
             numbers = np.arange(start, min(start + _CHUNK, count))
-            part = layouts(self.builder_config.name, numbers, split=split)
+            part = layouts(config.task, numbers, split=split, shapes=config.shapes)
             for number, image, label in zip(numbers, part.render(), part.labels, strict=True):
                 yield int(number), {"image": image, "label": int(label)}

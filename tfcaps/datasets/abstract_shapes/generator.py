@@ -1,6 +1,7 @@
 """Images of abstract classes by number: any number of them, each for itself."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,9 +61,9 @@ def layouts(
 
     Source: Fleuret et al., Comparing machines and humans on a visual categorization test, 2011.
     """
-    check_options(task, split, size)
-    draw, scene, allowed = known_task(task)
-    more = {} if shapes is None else {"shapes": _shapes(task, shapes, allowed)}
+    check_options(task, split, size, shapes=shapes)
+    draw, scene, _ = known_task(task)
+    more = {} if shapes is None else {"shapes": shapes}
     numbers = _numbers(indices)
     draws = Draws(image_keys(seed, SPLITS.index(split), numbers))
     labels = draws.branch(0).integers(0, 1)
@@ -112,7 +113,7 @@ def generate(
     ((20, 128, 128, 1), (20,))
     """
     count = positive_int("the number of images", count)
-    check_options(task, split, size, rendering, channels)
+    check_options(task, split, size, rendering, channels, shapes)
     parts = [
         (part.render(rendering, channels=channels), part.labels)
         for start in range(0, count, _CHUNK)
@@ -155,17 +156,49 @@ def stream(
         start += _CHUNK
 
 
+class NamedTask(NamedTuple):
+    """What a name of images says: the arguments `task`, `rendering` and `shapes` of `generate`."""
+
+    task: str
+    rendering: str
+    shapes: int | None
+
+
+def read_name(name: str) -> NamedTask:
+    """What `TASK`, `TASK/RENDERING`, `TASK/SHAPES` or `TASK/RENDERING/SHAPES` says.
+
+    Whether there is such a task, rendering or number of shapes isn't looked at.
+
+    Raises:
+        UsageError: the name has another form.
+
+    Example:
+
+    >>> read_name("odd_one_out/dots/6")
+    NamedTask(task='odd_one_out', rendering='dots', shapes=6)
+    """
+    task, *parts = name.split("/")
+    shapes = int(parts.pop()) if parts and parts[-1].isdecimal() else None
+    rendering = parts.pop(0) if parts else DEFAULT_RENDERING
+    if parts or not rendering:
+        raise UsageError(
+            "Expected an abstract task as TASK, TASK/RENDERING, TASK/SHAPES or "
+            f"TASK/RENDERING/SHAPES. Received: {name}"
+        )
+    return NamedTask(task, rendering, shapes)
+
+
 def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
     """The training and test images that all programs learn a task from, and its class names.
 
     Args:
-        name: one of `names()`; drawn in another way than as outlines: `TASK/RENDERING`.
+        name: as `read_name` takes it.
         image_size: pixels; None: 128.
 
     Raises:
-        UsageError: as for `generate`, or the images aren't to be square.
+        UsageError: as for `read_name` and `generate`, or the images aren't to be square.
     """
-    task, _, rendering = name.partition("/")
+    task, rendering, shapes = read_name(name)
     size = DEFAULT_SIZE if image_size is None else image_size
     if not isinstance(size, int):
         raise UsageError(
@@ -173,21 +206,10 @@ def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tup
             f"Received: {flag_value(size)}"
         )
     train, test = (
-        generate(task, count, split=split, size=size, rendering=rendering or DEFAULT_RENDERING)
+        generate(task, count, split=split, size=size, rendering=rendering, shapes=shapes)
         for split, count in (("train", TRAIN_IMAGES), ("test", TEST_IMAGES))
     )
     return train, test, CLASS_NAMES
-
-
-def _shapes(task: str, shapes: int, allowed: range | None) -> int:
-    if allowed is None:
-        raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
-    if shapes not in allowed:
-        raise UsageError(
-            f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
-            f"Received: {shapes!r}"
-        )
-    return shapes
 
 
 def check_options(
@@ -196,13 +218,21 @@ def check_options(
     size: int,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> None:
     """Refuses what `layouts` and `Layout.render` can't do, before anything is drawn.
 
     Raises:
         UsageError: an argument is unknown or out of its range.
     """
-    known_task(task)
+    allowed = known_task(task).shapes
+    if shapes is not None and allowed is None:
+        raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
+    if shapes is not None and shapes not in allowed:
+        raise UsageError(
+            f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
+            f"Received: {shapes!r}"
+        )
     if split not in SPLITS:
         raise UsageError(f"Expected a split among {', '.join(SPLITS)}. Received: {split}")
     if not _SMALLEST <= size <= _LARGEST:

@@ -21,6 +21,7 @@ def dataset(
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
     channels: int | None = None,
+    shapes: int | None = None,
 ) -> tf.data.Dataset:
     """Images uint8 (size, size, C) with their labels, int64, in the order of their numbers.
 
@@ -32,6 +33,7 @@ def dataset(
         size: as for `generate`.
         rendering: as for `generate`.
         channels: as for `generate`.
+        shapes: as for `generate`.
 
     Raises:
         UsageError: as for `generate`.
@@ -45,14 +47,15 @@ def dataset(
     """
     if count is not None:
         count = positive_int("the number of images", count)
-    check_options(task, split, size, rendering, channels)
+    check_options(task, split, size, rendering, channels, shapes)
 
     def drawn():
         for start in itertools.count(0, _AT_ONCE):
             stop = start + _AT_ONCE if count is None else min(start + _AT_ONCE, count)
             if start >= stop:
                 return
-            part = layouts(task, np.arange(start, stop), seed=seed, split=split, size=size)
+            numbers = np.arange(start, stop)
+            part = layouts(task, numbers, seed=seed, split=split, size=size, shapes=shapes)
             yield part.render(rendering, channels=channels), part.labels
 
     depth = channels or (3 if rendering == "colour" else 1)

@@ -46,6 +46,7 @@ def write_pictures(
     seed: int = 0,
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
+    shapes: int | None = None,
 ) -> pathlib.Path:
     """Writes PNG files, FOLDER/SPLIT/with/NUMBER.png and …/without/….
 
@@ -61,6 +62,7 @@ def write_pictures(
         seed: as for `generate`.
         size: as for `generate`.
         rendering: as for `generate`.
+        shapes: as for `generate`.
 
     Returns:
         The folder.
@@ -88,7 +90,7 @@ def write_pictures(
         arrays = {name: getattr(part.scene, name) for name in _arrays(part.scene)}
         np.savez_compressed(new / f"{part.name}.npz", allow_pickle=False, size=size, **arrays)
 
-    options = {"seed": seed, "size": size, "rendering": rendering}
+    options = {"seed": seed, "size": size, "rendering": rendering, "shapes": shapes}
     return _written("pictures", task, folder, counts, options, write)
 
 
@@ -100,6 +102,7 @@ def write_records(
     seed: int = 0,
     size: int = DEFAULT_SIZE,
     rendering: str = DEFAULT_RENDERING,
+    shapes: int | None = None,
 ) -> pathlib.Path:
     """Writes TFRecord, FOLDER/SPLIT-00000-of-00010.tfrecord, 1,024 images a file.
 
@@ -119,7 +122,7 @@ def write_records(
             for row, image in enumerate(part.scene.render(rendering)):
                 writer.write(_record(part.scene, row, image, part.start + row))
 
-    options = {"seed": seed, "size": size, "rendering": rendering}
+    options = {"seed": seed, "size": size, "rendering": rendering, "shapes": shapes}
     return _written("records", task, folder, counts, options, write)
 
 
@@ -181,21 +184,24 @@ def _written(form: str, task, folder, counts, options: dict[str, Any], write) ->
         for split, count in counts.items()
     }
     for split in counts:
-        check_options(task, split, options["size"], options["rendering"], None)
-    description = {"form": form, "task": task, **options, "counts": counts}
+        check_options(task, split, options["size"], options["rendering"], shapes=options["shapes"])
+    # Sets of a task's own number of shapes don't name it, and didn't before there was a choice.
+    said = {name: value for name, value in options.items() if value is not None}
+    description = {"form": form, "task": task, **said, "counts": counts}
     with _new_set(path, description) as new:
         if new:
-            for part in _parts(task, counts, options["seed"], options["size"]):
+            for part in _parts(task, counts, options):
                 write(new, part)
     return path
 
 
-def _parts(task: str, counts: Mapping[str, int], seed: int, size: int) -> Iterator[_Part]:
+def _parts(task: str, counts: Mapping[str, int], options: dict[str, Any]) -> Iterator[_Part]:
+    drawn = {name: options[name] for name in ("seed", "size", "shapes")}
     for split, count in counts.items():
         shards = range(0, count, _SHARD)
         for shard, start in enumerate(shards):
             numbers = np.arange(start, min(start + _SHARD, count))
-            scene = layouts(task, numbers, seed=seed, split=split, size=size)
+            scene = layouts(task, numbers, split=split, **drawn)
             yield _Part(split, f"{split}-{shard:05d}-of-{len(shards):05d}", start, scene)
 
 
