@@ -14,7 +14,7 @@ import pytest
 from absl import flags
 
 import nas
-from tests import runs
+from tests import forks, runs
 from tfcaps import program, training
 from tfcaps.errors import UsageError
 from tfcaps.routing import registry as routings
@@ -176,7 +176,7 @@ def test_tutorial_can_be_followed(page, page_folder):
             run_blocks(page, [content], names)
         elif language == "sh":
             for name, arguments in commands(f"```sh\n{content}```"):
-                code, _, errors = runs.finish(runs.start(name, *shlex.split(arguments)))
+                code, _, errors = runs.finish(forks.start(name, *shlex.split(arguments)))
                 assert code == 0, errors
 
 
