@@ -227,8 +227,7 @@ class _ImageSubject(Subject):
         return pretrained_networks.METRIC
 
     def timed(self, task, examples):
-        (batch,) = task.batches(None, examples)
-        images = np.asarray(task.network_input(batch))
+        images = task.network_input(task.arrays(None, examples))
         return images[:1], images
 
     def final(self, removed, log_dir, pruned):
@@ -344,9 +343,12 @@ class ResidualSubject(_ImageSubject):
     def _taps(self) -> Any:
         import keras
 
-        layers = [self.network.get_layer(name) for name in self.layer_names]
-        pairs = [(keras.tree.flatten(la.input)[0], la.output["output"]) for la in layers]
-        return keras.Model(self.network.input, [state for pair in pairs for state in pair])
+        outputs = self.network.inspector.output
+        states = []
+        for name in self.layer_names:
+            before, *_ = keras.tree.flatten(self.network.get_layer(name).input)
+            states += [before, outputs[f"{name}/output"]]
+        return keras.Model(self.network.input, states)
 
     def states(self, task, batch):
         found = _as_arrays(self._taps(task.network_input(batch), training=False))
