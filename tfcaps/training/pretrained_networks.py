@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfcaps import datasets, metrics, models
 from tfcaps.errors import UsageError
 from tfcaps.options import fields, option
-from tfcaps.training import devices, fine_tuning
+from tfcaps.training import fine_tuning
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.fine_tuning import FineTuningConfig
 from tfcaps.training.image_task import ImageTask
@@ -278,6 +278,8 @@ class PretrainedNetworkTask(ImageTask[PretrainedNetworkConfig]):
         self.pretrained.check_shape(shape, data.name)
 
     def build(self, data):
+        from tfcaps.training import devices
+
         shape = self.preprocessing.output_shape(data.image_shape)
         # What opens a network draws its weights first: a new head has to depend on the seed alone.
         devices.seed_generators(self.config.seed)
