@@ -15,7 +15,7 @@ from tfcaps.errors import UsageError
 from tfcaps.options import changed, fields, of, option
 from tfcaps.training import PretrainedNetworkConfig, TextClassifierConfig
 from tfcaps.training.fine_tuning import FineTuningConfig
-from tfcaps.training.text_classifiers import TASKS_ON_TEXTS
+from tfcaps.training.text_classifiers import tasks_on_texts
 
 _MOST = 6  # layers that the published program removes, where there are so many
 BASELINES = ("top", "random")
@@ -118,10 +118,10 @@ class PruningConfig(TextClassifierConfig):
     test: bool = dataclasses.field(default=True, init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.is_on_texts and self.validation_fraction is None:
             default = fields(TextClassifierConfig)["validation_fraction"].default
             object.__setattr__(self, "validation_fraction", default)
-        super().__post_init__()
         self.expect(
             "warmup_epochs",
             self.budget is None or self.warm_up < self.budget * self.epochs,
@@ -136,7 +136,7 @@ class PruningConfig(TextClassifierConfig):
         except UsageError:
             known = ", ".join(datasets.names())
             self.expect(
-                "dataset", False, f"to be {TASKS_ON_TEXTS}; or images: {known} or images:FOLDER"
+                "dataset", False, f"to be {tasks_on_texts()}; or images: {known} or images:FOLDER"
             )
         for name in _OF_TEXTS:
             default = fields(self)[name].default

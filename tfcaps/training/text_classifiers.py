@@ -24,7 +24,6 @@ _LENGTH_STEP = 16
 # Batches whose examples are sorted by length together.
 _SORTED_BATCHES = 50
 _POOLINGS = ("auto", "first", "mean")
-TASKS_ON_TEXTS = f"one of {', '.join(datasets.GLUE)}, csv:FILE or tsv:FILE"
 
 
 @KINDS.register("text_classifier")
@@ -81,7 +80,7 @@ class TextClassifierConfig(FineTuningConfig):
         Raises:
             UsageError: there is none.
         """
-        self.expect("dataset", datasets.is_text_table(self.dataset), f"to be {TASKS_ON_TEXTS}")
+        self.expect("dataset", datasets.is_text_table(self.dataset), f"to be {tasks_on_texts()}")
 
     @property
     def dataset_name(self) -> str:
@@ -90,6 +89,11 @@ class TextClassifierConfig(FineTuningConfig):
 
     def task(self) -> "TextClassifierTask":
         return TextClassifierTask(self)
+
+
+def tasks_on_texts() -> str:
+    """The tasks that there are, for messages."""
+    return f"one of {', '.join(datasets.GLUE)}, csv:FILE or tsv:FILE"
 
 
 class TextClassifierTask(Task[TextClassifierConfig]):
