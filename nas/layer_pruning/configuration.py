@@ -10,13 +10,16 @@ from nas.configuration import SearchConfig
 from nas.folders import TrialsFolder
 from nas.layer_pruning.methods import METHODS, TIES, Method
 from nas.layer_pruning.removals import Layers
-from tfcaps import files
+from tfcaps import datasets, files
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, fields, option
-from tfcaps.training import TextClassifierConfig
+from tfcaps.options import changed, fields, of, option
+from tfcaps.training import PretrainedNetworkConfig, TextClassifierConfig
+from tfcaps.training.fine_tuning import FineTuningConfig
+from tfcaps.training.text_classifiers import tasks_on_texts
 
 _MOST = 6  # layers that the published program removes, where there are so many
 BASELINES = ("top", "random")
+_OF_TEXTS = ("pooling", "max_tokens", "bucketing", "label_column", "text_columns")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,26 @@ class PruningConfig(TextClassifierConfig):
         "log_dir",
         help="Folder of the pruning (runs/TASK-MODEL-METHOD-TIME).",
     )
-    dataset: str = changed(TextClassifierConfig, "dataset", aliases=("task",))
-    data_dir: str | None = changed(TextClassifierConfig, "data_dir", aliases=("data",))
+    dataset: str = changed(
+        TextClassifierConfig,
+        "dataset",
+        help=f"{of(fields(TextClassifierConfig)['dataset']).help.removesuffix('.')}; or images: "
+        "mnist5k, fashion_mnist, cifar10 and others of the catalogue, images:FOLDER.",
+        aliases=("task",),
+    )
+    data_dir: str | None = changed(
+        TextClassifierConfig,
+        "data_dir",
+        help="Folder of GLUE's TSV files, or of its folders; of images, of tensorflow_datasets' "
+        "prepared data sets.",
+        aliases=("data",),
+    )
+    model: str | None = changed(
+        TextClassifierConfig,
+        "model",
+        help="Encoder of texts, or of images, ViT: a preset of KerasHub, or a folder of one or in "
+        "Hugging Face's format; or the run of a residual network.",
+    )
     prune_n_layers: int | None = option(
         f"How many layers are removed ({_MOST}, or all but one of fewer).",
         default=None,
@@ -82,7 +103,11 @@ class PruningConfig(TextClassifierConfig):
     distributed: bool = changed(SearchConfig, "distributed")
     worker_timeout: float = changed(SearchConfig, "worker_timeout")
     validation_fraction: float = changed(
-        TextClassifierConfig, "validation_fraction", range="in (0, 1)"
+        TextClassifierConfig,
+        "validation_fraction",
+        default=None,
+        help="Part of the training set that is held out (0.15; of the data of a run, as there).",
+        range="in (0, 1)",
     )
     epochs: int = changed(TextClassifierConfig, "epochs", may_change=False)
     # Which layers go is what is looked for; and each fine-tuning has all its epochs.
@@ -94,11 +119,33 @@ class PruningConfig(TextClassifierConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.is_on_texts and self.validation_fraction is None:
+            default = fields(TextClassifierConfig)["validation_fraction"].default
+            object.__setattr__(self, "validation_fraction", default)
         self.expect(
             "warmup_epochs",
             self.budget is None or self.warm_up < self.budget * self.epochs,
             "below the epochs of --budget",
         )
+
+    def check_dataset(self) -> None:
+        if self.is_on_texts:
+            return
+        try:
+            datasets.preprocessing(self.dataset, "none")
+        except UsageError:
+            known = ", ".join(datasets.names())
+            self.expect(
+                "dataset", False, f"to be {tasks_on_texts()}; or images: {known} or images:FOLDER"
+            )
+        for name in _OF_TEXTS:
+            default = fields(self)[name].default
+            self.expect(name, getattr(self, name) == default, "with a task on texts only")
+
+    @property
+    def is_on_texts(self) -> bool:
+        """Whether the task is one on texts, and not on images."""
+        return datasets.is_text_table(str(self.dataset))
 
     @property
     def run_name(self) -> str:
@@ -159,11 +206,11 @@ class PruningConfig(TextClassifierConfig):
         part: float = 1.0,
         steps: int | None = None,
         all_examples: bool = False,
-    ) -> TextClassifierConfig:
-        """The fine-tuning of an encoder without some layers.
+    ) -> FineTuningConfig:
+        """The fine-tuning of a network without some layers.
 
         Args:
-            removed: the layers.
+            removed: the layers; that of images has them from elsewhere, see `Subject.task`.
             log_dir: of its run, if it has one.
             seed: Default: the first one.
             part: of all its steps, in (0, 1].
@@ -172,7 +219,6 @@ class PruningConfig(TextClassifierConfig):
         """
         own: dict[str, Any] = {
             "log_dir": os.fspath(log_dir),
-            "removed_layers": removed,
             "seed": self.seed if seed is None else seed,
             "resume": True,
         }
@@ -182,9 +228,12 @@ class PruningConfig(TextClassifierConfig):
             total = math.ceil(part * self.epochs * steps)
             own["epochs"] = -(-total // steps)
             own["steps_per_epoch"] = -(-total // own["epochs"])
-        names = fields(TextClassifierConfig)
-        common: dict[str, Any] = {n: getattr(self, n) for n in names if n not in own}
-        return TextClassifierConfig(**common, **own)
+        cls = PretrainedNetworkConfig
+        if self.is_on_texts:
+            cls = TextClassifierConfig
+            own["removed_layers"] = removed
+        names = fields(cls).keys() & fields(self).keys() - own.keys()
+        return cls(**{name: getattr(self, name) for name in names}, **own)
 
 
 class PruningFolder(TrialsFolder):
@@ -194,9 +243,10 @@ class PruningFolder(TrialsFolder):
         trials/         pruning.json, the configuration; state.json; a folder for each trial
         layer_files/    the choice and its scores, as the published program writes them
         history.csv     one row per trial
-        pruned/         the smaller pretrained encoder, a preset of KerasHub, with layers.json
+        pruned/         the smaller pretrained encoder, a preset of KerasHub, with layers.json; of
+                        a residual network a run
         best/           run directory of the smallest network's training on all examples
-        fine_tuned/     its encoder, a preset of KerasHub
+        fine_tuned/     its encoder, the same
         figures/        PNG files
         serving/1/      SavedModel
         report.md       what it costs and what it brings

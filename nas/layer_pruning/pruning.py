@@ -1,9 +1,10 @@
-"""The pruning of an encoder as a user starts it: trials, the trainings in the end, the report."""
+"""The pruning of a network as a user starts it: trials, the trainings in the end, the report."""
 
 import functools
 import os
+import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nas.layer_pruning import report, trial
@@ -12,11 +13,12 @@ from nas.layer_pruning.methods import GivenLayers, Method
 from nas.layer_pruning.plan import Plan
 from nas.layer_pruning.published_files import LayerFiles, read_choice
 from nas.layer_pruning.removals import Layers, RemovalRecord
+from nas.layer_pruning.subjects import Subject, for_model, open_subject
 from nas.layer_pruning.trial import RemovalRunner
 from nas.tuner import ControllerOracle, ControllerTuner, is_worker, run_trials, wait_for_chief
-from tfcaps import files, models, training
+from tfcaps import files, training
 from tfcaps.errors import UsageError
-from tfcaps.training import TextClassifierTask, devices
+from tfcaps.training import devices
 
 _MOST_TRIALS = 1_000_000  # the method ends by itself
 
@@ -25,7 +27,7 @@ def prune_transformer(config: PruningConfig) -> dict[str, Any]:
     """Chooses the layers that a task doesn't need, removes them, and leaves a `PruningFolder`.
 
     Args:
-        config: the encoder, the task, and how to choose.
+        config: the network, the task, and how to choose.
 
     Returns:
         Of a chief, or a process that works alone: `reason`, why the choice ended; `removed`, the
@@ -39,7 +41,7 @@ def prune_transformer(config: PruningConfig) -> dict[str, Any]:
     Source: Peer et al., Greedy-layer pruning: Speeding up transformer models for natural language
     processing, arXiv 2105.14839.
     """
-    config = devices.with_precision(config)
+    config = devices.with_precision(for_model(config))
     folder = PruningFolder(config.log_dir)
     if is_worker(distributed=config.distributed):
         wait_for_chief(folder, config)
@@ -64,11 +66,10 @@ def _tuner(
     config: PruningConfig, folder: PruningFolder
 ) -> tuple[ControllerTuner, Plan, RemovalRunner]:
     """The parts of a pruning, put together; wrong input is told before anything is written."""
-    encoder = models.open_text_encoder(str(config.model))
-    method = _method(config, encoder.num_layers)
+    subject = open_subject(config)
+    method = _method(config, subject.num_layers)
     plan = Plan(method, config.final_sizes(method.count), config.baselines)
-    encoder.packer(config.max_tokens)
-    runner = RemovalRunner(config, encoder)
+    runner = RemovalRunner(config, subject)
     folder.compare_data(config.dataset, runner.task.describe(runner.data))
     oracle = ControllerOracle(
         plan,
@@ -121,13 +122,14 @@ def _conclude(
     print(f"The choice is over: {reason}.", flush=True)
     LayerFiles(folder.layer_files, str(config.model), config.dataset).write(plan.method, records)
     layers = tuple(sorted(chosen[plan.sizes[-1] - 1])) if plan.sizes[-1] else ()
-    description = _description(config, plan, records, layers)
-    _save_encoder(runner.encoder.without(layers), folder.pruned, description)
+    subject = runner.subject
+    description = _description(config, plan, records, layers, subject)
+    _write_network(folder.pruned, description, functools.partial(subject.save, layers))
     print(f"Training the smallest network on all examples: {folder.best}", flush=True)
     folder.take_best("-".join(map(str, layers)) or "whole")
-    tuning = config.fine_tuning(layers, log_dir=folder.best, all_examples=True)
+    tuning = subject.final(layers, folder.best, folder.pruned)
     results = training.train(tuning)
-    _keep_fine_tuned(folder, tuning, description)
+    _keep_fine_tuned(folder, tuning, description, subject)
     report.write_report(folder, config, plan, records, runner)
     return {"reason": reason, "removed": _in_order(chosen, plan.sizes[-1]), "results": results}
 
@@ -138,14 +140,20 @@ def _in_order(chosen: Sequence[Layers], size: int) -> Layers:
 
 
 def _description(
-    config: PruningConfig, plan: Plan, records: Sequence[RemovalRecord], removed: Layers
+    config: PruningConfig,
+    plan: Plan,
+    records: Sequence[RemovalRecord],
+    removed: Layers,
+    subject: Subject,
 ) -> dict[str, Any]:
     """What layers.json says: a preset has no place for it."""
     kept = [layer for layer in range(plan.method.num_layers) if layer not in removed]
+    names = {"layer_names": list(subject.layer_names)} if subject.layer_names else {}
     return {
         "model": config.model,
         "task": config.dataset,
         "method": "file" if config.layers_file else config.prune_method,
+        **names,
         "kept_layers": kept,
         "removed_layers": list(_in_order(plan.method.chosen(records), plan.sizes[-1])),
         "seeds": list(plan.method.seeds),
@@ -156,25 +164,33 @@ def _description(
     }
 
 
-def _save_encoder(encoder: models.TextEncoder, target: Any, description: dict[str, Any]) -> None:
-    """Writes a preset with layers.json beside it, whole or not at all."""
+def _write_network(
+    target: pathlib.Path,
+    description: dict[str, Any],
+    save: Callable[[pathlib.Path, pathlib.Path], None],
+) -> None:
+    """Writes a network with layers.json beside it, whole or not at all.
+
+    Args:
+        target: the folder.
+        description: what layers.json says.
+        save: writes the network into a folder that comes to lie at another place.
+    """
     with files.whole_folder(target, replace=True) as path:
         path.mkdir()
-        encoder.save(path)
+        save(path, target)
         files.write_json(path / "layers.json", description)
 
 
 def _keep_fine_tuned(
-    folder: PruningFolder, tuning: training.TextClassifierConfig, description: dict[str, Any]
+    folder: PruningFolder, tuning: Any, description: dict[str, Any], subject: Subject
 ) -> None:
-    """The final training's encoder as a preset, and a copy of its newest export at serving/1."""
+    """The final training's network without its head, and a copy of its newest export, serving/1."""
     from tfcaps.training import checkpoints
 
-    restored, _ = checkpoints.restore(folder.best / "checkpoints")
-    model: Any = restored  # it was trained a moment ago
-    encoder = TextClassifierTask(tuning).encoder
-    fine_tuned = models.TextEncoder(encoder.name, model.backbone, encoder.tokenizer)
-    _save_encoder(fine_tuned, folder.fine_tuned, description)
+    trained, _ = checkpoints.restore(folder.best / "checkpoints")  # saved a moment ago
+    save = functools.partial(subject.save_trained, trained, tuning)
+    _write_network(folder.fine_tuned, description, save)
     exports = (folder.best / "serving").glob("[0-9]*")
     folder.serving.mkdir(exist_ok=True)
     with files.whole_folder(folder.serving / "1", replace=True) as copy:

@@ -13,7 +13,7 @@ from nas.layer_pruning.methods import Step, standard_error
 from nas.layer_pruning.plan import Plan
 from nas.layer_pruning.removals import FINAL, Layers, Removal, RemovalRecord
 from nas.records import COMPLETED, RUNNING
-from tfcaps import files, measure, models, plots
+from tfcaps import files, measure, plots
 
 if TYPE_CHECKING:
     from nas.layer_pruning.trial import RemovalRunner
@@ -73,13 +73,13 @@ def duration(seconds: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Cost:
-    """What an encoder with its head needs where it is used.
+    """What a network with its head needs where it is used.
 
     Args:
         parameters: weights of encoder and head.
         megabytes: how far loading it and a batch of 32 raise a new process' peak memory.
-        one: milliseconds for one text.
-        many: milliseconds for a text in a batch of 32.
+        one: milliseconds for one text, or image.
+        many: the same in a batch of 32.
     """
 
     parameters: int
@@ -93,43 +93,44 @@ def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, _C
     import keras
 
     examples = runner.all_data.test.take(range(min(_BATCH, len(runner.all_data.test))))
-    tokens = runner.task.tokens(examples)
-    lengths = tokens["padding_mask"].sum(axis=1)
-    middle = int(np.argsort(lengths)[len(lengths) // 2])
-    single = {k: v[middle : middle + 1, : lengths[middle]] for k, v in tokens.items()}
+    subject = runner.subject
+    single, batch = subject.timed(runner.task, examples)
     programs: dict[str, Callable[[], object]] = {}
     parameters = {}
     for size, removed in sizes.items():
-        task = runner.task.with_config(runner.config.fine_tuning(removed))
-        model = task.build(runner.all_data)
+        model: Any = subject.task(removed).build(runner.all_data)
         parameters[size] = model.count_params()
         programs[f"{size}/one"] = measure.inference(model, single)
-        programs[f"{size}/many"] = measure.inference(model, tokens)
+        programs[f"{size}/many"] = measure.inference(model, batch)
     seconds = measure.medians(programs, _TIMED)
     found = {}
     for size, removed in sizes.items():
         peak = measure.peak_megabytes(
-            _loading, str(runner.config.model), removed, tokens, keras.config.dtype_policy().name
+            _loading, *subject.loader(), removed, batch, keras.config.dtype_policy().name
         )
         found[size] = _Cost(
             parameters[size],
             peak,
             1e3 * seconds[f"{size}/one"],
-            1e3 * seconds[f"{size}/many"] / len(lengths),
+            1e3 * seconds[f"{size}/many"] / len(examples),
         )
     return found
 
 
 def _loading(
-    model: str, removed: Layers, tokens: Mapping[str, np.ndarray], policy: str
+    load: Callable[..., Callable[[Any], object]],
+    arguments: tuple,
+    removed: Layers,
+    inputs: Any,
+    policy: str,
 ) -> Callable[[], object]:
-    """A program that opens an encoder once, and lets it see some texts."""
+    """A program that opens a network once, and lets it see some examples."""
     opened: list[Any] = []
 
     def program():
         if not opened:
-            opened.append(models.open_text_encoder(model, dtype=policy).without(removed).backbone)
-        return opened[0](tokens, training=False)
+            opened.append(load(*arguments, removed, policy))
+        return opened[0](inputs, training=False)
 
     return program
 
@@ -149,8 +150,8 @@ def write_report(
     }
     costs = _costs(runner, curves["chosen"])
     steps = plan.method.steps(records)
-    metric = runner.data.metric
-    _write_figures(folder.figures, scores, costs, steps, metric)
+    metric, noun = runner.metric, runner.subject.noun
+    _write_figures(folder.figures, scores, costs, steps, metric, noun)
     removed = described(curves["chosen"][plan.sizes[-1]])
     seeds = ", ".join(map(str, plan.method.seeds))
     how = f"in {config.layers_file}" if config.layers_file else f"by {config.prune_method}"
@@ -159,11 +160,12 @@ def write_report(
         "",
         f"Layers chosen {how}; {metric}, seeds {seeds}.",
         "",
+        *_legend(runner.subject.layer_names),
         "## In the end",
         "",
         "Trained on all examples, scored on the test part once: mean ± standard error over seeds;",
-        "the difference to the whole model is paired, seed by seed. Milliseconds are for one text",
-        "alone, and for one in a batch of 32.",
+        "the difference to the whole model is paired, seed by seed. Milliseconds are for one",
+        f"{noun} alone, and for one in a batch of 32.",
         "",
         *_table(curves, scores, costs),
         "",
@@ -174,6 +176,17 @@ def write_report(
         *(["", "![choices](figures/choices.png)"] if steps else []),
     ]
     files.write_text(folder.report, "\n".join(lines) + "\n")
+
+
+def _legend(names: Sequence[str]) -> list[str]:
+    """Which layer is which.
+
+    >>> _legend(["stage1_block1", "stage1_block2"])[0]
+    'Layers: 0 stage1_block1, 1 stage1_block2.'
+    """
+    if not names:
+        return []
+    return [f"Layers: {', '.join(f'{layer} {name}' for layer, name in enumerate(names))}.", ""]
 
 
 def _scores_of(layers: Layers, plan: Plan, records: Sequence[RemovalRecord]) -> tuple[float, ...]:
@@ -249,6 +262,7 @@ def _write_figures(
     costs: Mapping[int, _Cost],
     steps: Sequence[Step],
     metric: str,
+    noun: str,
 ) -> None:
     def curves(x_of: Callable[[int], float]) -> dict[str, list[plots.ScorePoint]]:
         return {
@@ -265,7 +279,7 @@ def _write_figures(
         "score_by_size": plots.score_curves(curves(float), x_label="Removed layers", y_label=label),
         "score_by_milliseconds": plots.score_curves(
             curves(lambda size: costs[size].one),
-            x_label="Milliseconds for one text",
+            x_label=f"Milliseconds for one {noun}",
             y_label=label,
         ),
     }

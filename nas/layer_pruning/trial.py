@@ -1,6 +1,5 @@
 """One fine-tuning of an encoder without some of its layers, and one look at all layers."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +9,10 @@ import numpy as np
 from nas.folders import TrialFolder
 from nas.layer_pruning.configuration import PruningConfig, PruningFolder, described
 from nas.layer_pruning.removals import FINAL, ONE_PASS, Removal, RemovalRecord
+from nas.layer_pruning.subjects import Subject
 from nas.tuner import FinishedTrial
 from tfcaps import datasets, files, metrics
-from tfcaps.models import TextEncoder, encoder_layers
-from tfcaps.training import TextClassifierTask, devices, loop, probe, schedules
+from tfcaps.training import devices, loop, probe, schedules
 
 OBJECTIVE = "score"
 _MEASURES = ("block_influence", "bundle_entropy")
@@ -29,19 +28,21 @@ class RemovalRunner:
 
     Args:
         config: of the pruning.
-        encoder: the whole one.
+        subject: the whole network.
 
     Raises:
-        UsageError: the data can't be had.
+        UsageError: the data can't be had, or are not for the network.
     """
 
-    def __init__(self, config: PruningConfig, encoder: TextEncoder):
+    def __init__(self, config: PruningConfig, subject: Subject):
         self.config = config
-        self.encoder = encoder
+        self.subject = subject
         self.folder = PruningFolder(config.log_dir)
-        self.task = TextClassifierTask(config.fine_tuning(()), encoder)
-        self.data = self.task.load()
-        self.all_data = self.task.with_config(config.fine_tuning((), all_examples=True)).load()
+        self.task = subject.task(())
+        self.data: Any = self.task.load()
+        self.task.check_data(self.data)
+        self.all_data: Any = subject.task((), all_examples=True).load()
+        self.metric = subject.metric(self.data)
         self._shared: dict[Any, _Shared] = {}  # the one that was used last at the end
 
     def run(self, name: str, values: Mapping[str, Any]) -> dict[str, float]:
@@ -76,7 +77,7 @@ class RemovalRunner:
                 for batch in session.task.batches(data, examples)
             ),
         )
-        metric = self.data.metric
+        metric = self.metric
         found = {OBJECTIVE: metrics.task_score(metric, labels, outputs)}
         if proposal.role != FINAL:
             majority = metrics.majority_score(metric, data.train.labels, labels)
@@ -97,22 +98,20 @@ class RemovalRunner:
         """The network of a proposal as it is before its first step."""
         data = self.all_data if proposal.role == FINAL else self.data
         config = self.config
-        task = self.task.with_config(
-            config.fine_tuning(
-                proposal.removed,
-                seed=proposal.seed,
-                part=proposal.part,
-                steps=datasets.epoch_steps(
-                    len(data.train), config.batch_size, config.steps_per_epoch or None
-                ),
-                all_examples=proposal.role == FINAL,
-            )
+        task = self.subject.task(
+            proposal.removed,
+            seed=proposal.seed,
+            part=proposal.part,
+            steps=datasets.epoch_steps(
+                len(data.train), config.batch_size, config.steps_per_epoch or None
+            ),
+            all_examples=proposal.role == FINAL,
         )
         devices.seed_generators(proposal.seed)
         model = task.build(data)
         new = loop.Session(task, data, model)
         # The graph of a step holds the schedule.
-        kind = len(proposal.removed), schedules.identity(task.config, new.steps)
+        kind = self.subject.form(proposal.removed), schedules.identity(task.config, new.steps)
         if kind in self._shared:
             self._shared[kind] = self._shared.pop(kind)
             return loop.Session(task, data, self._shared[kind].made_new(model))
@@ -123,31 +122,15 @@ class RemovalRunner:
         return session
 
     def _measure(self) -> dict[str, float]:
-        """Block influence and bundle entropy of each layer of the pretrained encoder."""
-        import keras
-
+        """Block influence and bundle entropy of each layer of the pretrained network."""
         examples = datasets.probe_set(
             self.data.train, min(_PROBED, len(self.data.train)), seed=self.config.seed
         )
-        layers = encoder_layers(self.encoder.backbone)
-        first, *_ = keras.tree.flatten(layers[0].input)  # the padding mask goes with it
-        taps = keras.Model(
-            self.encoder.backbone.input, [first, *(layer.output for layer in layers)]
-        )
         influences, pooled = [], []
         for batch in self.task.batches(self.data, examples):
-            mask = np.asarray(batch["padding_mask"], "float64")
-            states = [
-                np.asarray(state, "float64")
-                for state in taps(self.task.network_input(batch), training=False)
-            ]
-            influences.append([_influence(*pair, mask) for pair in itertools.pairwise(states)])
-            pooled.append(
-                [
-                    (state * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-                    for state in states[1:]
-                ]
-            )
+            states, mask = self.subject.states(self.task, batch)
+            influences.append([_influence(*pair, mask) for pair in states])
+            pooled.append([_mean_vectors(after, mask) for _, after in states])
         sums, counts = np.sum(influences, axis=0).T
         entropies = [
             metrics.bundle_entropy(
@@ -155,7 +138,7 @@ class RemovalRunner:
                 np.rint(examples.labels).astype(int),
                 learning_rate=self.config.learning_rate,
                 batch_size=self.config.batch_size,
-                amplitude=metrics.weight_amplitude(self.encoder.backbone),
+                amplitude=metrics.weight_amplitude(self.subject.network),
             ).entropy
             for states in zip(*pooled, strict=True)
         ]
@@ -191,10 +174,20 @@ def to_record(trial: FinishedTrial) -> RemovalRecord:
 
 
 def _influence(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """Sum of 1 − cosine over all tokens, and how many there are."""
+    """Sum of 1 − cosine over all tokens or places, and how many there are."""
     products = (before * after).sum(axis=-1)
     norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
-    return float(((1 - products / norms) * mask).sum()), float(mask.sum())
+    # Behind a ReLU a vector may be 0: equal to another such one, and unlike all else.
+    cosines = (np.abs(before - after).sum(axis=-1) == 0).astype("float64")
+    np.divide(products, norms, out=cosines, where=norms > 0)
+    weights = np.broadcast_to(mask, products.shape)
+    return float(((1 - cosines) * weights).sum()), float(weights.sum())
+
+
+def _mean_vectors(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean over the tokens or places that count, (B, C)."""
+    weights = np.broadcast_to(mask, states.shape[:2])[..., None]
+    return (states * weights).sum(axis=1) / weights.sum(axis=1)
 
 
 class _Shared:

@@ -20,10 +20,11 @@ from .efficient_capsnet import EfficientCapsNet as EfficientCapsNet
 from .image_classifier import ImageClassifier as ImageClassifier
 from .image_model import ImageModel as ImageModel
 from .lenet import LeNet as LeNet
+from .pretrained import encoder_layers as encoder_layers, without_layers as without_layers
 from .text_classifier import MeanOverTokens as MeanOverTokens, TextClassifier as TextClassifier
-from .text_encoder import (
-    TextEncoder as TextEncoder,
-    encoder_layers as encoder_layers,
-    open_text_encoder as open_text_encoder,
-    without_layers as without_layers,
+from .text_encoder import TextEncoder as TextEncoder, open_text_encoder as open_text_encoder
+from .vision_encoder import (
+    VisionEncoder as VisionEncoder,
+    open_vision_encoder as open_vision_encoder,
 )
+from .vit_classifier import ViTClassifier as ViTClassifier

@@ -7,10 +7,9 @@ from keras import ops
 
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.models.image_classifier import policy_name
-from tfcaps.models.text_encoder import keras_hub
+from tfcaps.models.pretrained import HEAD_DEVIATION, keras_hub
 
 POOLINGS = ("first", "mean")
-_HEAD_DEVIATION = 0.02  # as BERT's own weights were drawn
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -127,4 +126,4 @@ def _pooled(backbone, inputs, pooling, dropout, dtype):
 
 
 def _drawn():
-    return keras.initializers.TruncatedNormal(stddev=_HEAD_DEVIATION)
+    return keras.initializers.TruncatedNormal(stddev=HEAD_DEVIATION)

@@ -7,11 +7,17 @@ import pathlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from tfcaps import quiet
 from tfcaps.errors import UsageError
+from tfcaps.models.pretrained import (
+    encoder_layers,
+    keras_hub,
+    open_backbone,
+    told,
+    without_layers,
+)
 
 # Those whose layers lie in one list, each with weights of its own.
 _WITH_LAYERS = (
@@ -19,25 +25,8 @@ _WITH_LAYERS = (
     *("DistilBertBackbone", "ElectraBackbone"),
 )
 _TOKENIZED = 1024  # texts at a time
-_SHARING = ("AlbertBackbone",)
 # Written by sentence-transformers beside a model in Hugging Face's format.
 _POOLING_FILE = pathlib.PurePath("1_Pooling", "config.json")
-
-
-def keras_hub() -> Any:
-    """The package keras_hub.
-
-    Raises:
-        UsageError: it isn't installed.
-    """
-    try:
-        import keras_hub as package
-    except ImportError:
-        raise UsageError(
-            "Expected KerasHub for text encoders: pip install 'tfcaps[nlp]'. "
-            "Received: no package keras_hub"
-        ) from None
-    return package
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,42 +139,12 @@ def open_text_encoder(name: str | os.PathLike, *, dtype: str | None = None) -> T
         UsageError: it can't be opened, or is no encoder whose layers can be removed; or KerasHub
             isn't installed.
     """
-    name, models = os.fspath(name), keras_hub().models
-    _check_name(name, models)
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy()).name
-    try:
-        backbone = models.Backbone.from_preset(name, dtype=policy)
-        kind = type(backbone).__name__
-        if kind in _WITH_LAYERS:
-            tokenizer = models.Tokenizer.from_preset(name)
-    except Exception as error:  # KerasHub, its downloads and converters raise anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(
-            f"Expected --model to be an encoder that KerasHub can open. Received: {name}, of which "
-            f"it says: {lines[0].rstrip('.:')}"
-        ) from error
-    if kind in _SHARING:
-        raise UsageError(
-            "Expected an encoder whose layers have weights of their own. "
-            f"Received: {name}, an {kind}, whose layers share theirs: none can be removed"
-        )
-    if kind not in _WITH_LAYERS:
-        raise UsageError(f"Expected one of {', '.join(_WITH_LAYERS)}. Received: {name}, a {kind}")
+    name = os.fspath(name)
+    wanted = f"one of {', '.join(_WITH_LAYERS)}"
+    backbone = open_backbone(name, _WITH_LAYERS, wanted=wanted, dtype=dtype)
+    with told(name):
+        tokenizer = keras_hub().models.Tokenizer.from_preset(name)
     return TextEncoder(name, backbone, tokenizer, _pools_by_mean(pathlib.Path(name)))
-
-
-def _check_name(name: str, models: Any) -> None:
-    if os.path.isdir(name):
-        if not os.path.isfile(os.path.join(name, "config.json")):
-            raise UsageError(
-                "Expected --model to be the folder of an encoder, of KerasHub or Hugging Face. "
-                f"Received: {name}, which has no config.json"
-            )
-    elif "://" not in name and name not in models.Backbone.presets:
-        raise UsageError(
-            "Expected --model to be a folder, or a preset of KerasHub such as "
-            f"bert_base_en_uncased. Received: {name}, which is neither"
-        )
 
 
 def _pools_by_mean(folder: pathlib.Path) -> bool:
@@ -194,54 +153,3 @@ def _pools_by_mean(folder: pathlib.Path) -> bool:
         return bool(pooling["pooling_mode_mean_tokens"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def encoder_layers(backbone: Any) -> list[keras.layers.Layer]:
-    """The layers of an encoder that can be removed, from the lowest to the uppermost.
-
-    Of a model of images they are inside one layer, as in KerasHub's ViT.
-    """
-    found = getattr(backbone, "transformer_layers", None)
-    return list(found if found is not None else backbone.get_layer("vit_encoder").encoder_layers)
-
-
-def without_layers(backbone: Any, removed: Collection[int]) -> Any:
-    """A smaller encoder, with the weights of the layers that stay.
-
-    It computes exactly what the whole one does where these layers give their input.
-
-    Args:
-        backbone: a model of KerasHub, see `encoder_layers`.
-        removed: indices of layers, from 0. None: a copy.
-
-    Raises:
-        ValueError: a layer is unknown, or none is left.
-
-    Example: see `TextEncoder.without`.
-    """
-    layers = encoder_layers(backbone)
-    unknown = sorted(set(removed) - set(range(len(layers))))
-    if unknown:
-        raise UsageError(
-            f"Expected layers from 0 to {len(layers) - 1} to be removed. Received: {unknown[0]}"
-        )
-    kept = [layer for index, layer in enumerate(layers) if index not in removed]
-    if not kept:
-        raise UsageError(f"Expected a layer to be left. Received: all {len(layers)} to be removed")
-    smaller = type(backbone).from_config({**backbone.get_config(), "num_layers": len(kept)})
-    pairs = [*zip(encoder_layers(smaller), kept, strict=True)]
-    for new, old in pairs:
-        _assign(new.weights, old.weights)
-    _assign(_outside(smaller), _outside(backbone))
-    return smaller
-
-
-def _outside(backbone: Any) -> list[Any]:
-    """The weights that belong to no layer that can be removed, in their order."""
-    inside = {id(weight) for layer in encoder_layers(backbone) for weight in layer.weights}
-    return [weight for weight in backbone.weights if id(weight) not in inside]
-
-
-def _assign(targets: Sequence[Any], sources: Sequence[Any]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target.assign(source)

@@ -25,6 +25,10 @@ from .loop import (
     train as train,
     train_several as train_several,
 )
+from .pretrained_networks import (
+    PretrainedNetworkConfig as PretrainedNetworkConfig,
+    PretrainedNetworkTask as PretrainedNetworkTask,
+)
 from .run import Run as Run, export_run as export_run, load_run as load_run
 from .run_directory import RunDirectory as RunDirectory
 from .task import Data as Data, Examples as Examples, Task as Task

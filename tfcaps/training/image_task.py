@@ -42,6 +42,11 @@ class ImageTask(Task[Config]):
         """From stored images to the network's input."""
         return datasets.preprocessing(self.config.dataset, self.augmentation)
 
+    @property
+    def split_seed(self) -> int:
+        """Decides which examples there are, and which of them are held out."""
+        return self.config.seed
+
     def load(self) -> "datasets.ImageDataset":
         config = self.config
         return datasets.load(
@@ -50,7 +55,7 @@ class ImageTask(Task[Config]):
             image_size=config.image_size,
             train_examples=config.train_examples or None,
             validation_fraction=config.validation_fraction,
-            seed=config.seed,
+            seed=self.split_seed,
         )
 
     def check_data(self, data: "datasets.ImageDataset") -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfcaps import datasets, metrics, models, plots
 from tfcaps.errors import UsageError
-from tfcaps.options import changed, option
-from tfcaps.training.configuration import KINDS, RunConfig
+from tfcaps.options import option
+from tfcaps.training import fine_tuning
+from tfcaps.training.configuration import KINDS
+from tfcaps.training.fine_tuning import FineTuningConfig
 from tfcaps.training.task import Task
 
 if TYPE_CHECKING:
@@ -26,10 +28,8 @@ _POOLINGS = ("auto", "first", "mean")
 
 @KINDS.register("text_classifier")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextClassifierConfig(RunConfig):
+class TextClassifierConfig(FineTuningConfig):
     """All choices of one fine-tuning of a text encoder; a field is the flag of the same name.
-
-    Defaults are those of Peer et al., arXiv 2105.14839.
 
     Raises:
         UsageError: a value is out of its range.
@@ -42,10 +42,6 @@ class TextClassifierConfig(RunConfig):
     )
     data_dir: str | None = option(
         "Folder of GLUE's TSV files, or of its folders.", default=None, may_change=True
-    )
-    model: str | None = option(
-        "Encoder: a preset of KerasHub, or a folder of one or in Hugging Face's format.",
-        default=None,
     )
     removed_layers: tuple[int, ...] = option(
         "Layers of the encoder that are left out, from 0.", default=(), range=">= 0", distinct=True
@@ -71,43 +67,33 @@ class TextClassifierConfig(RunConfig):
         default=(),
         distinct=True,
     )
-    dropout: float = option("Of the head.", default=0.1, range="in [0, 1)")
-    weight_decay: float = option("Of AdamW.", default=0.0, range=">= 0")
-    clip_norm: float = option("Largest norm of all gradients together.", default=1.0, range="> 0")
-    validation_fraction: float = changed(RunConfig, "validation_fraction", default=0.15)
-    learning_rate: float = changed(RunConfig, "learning_rate", default=2e-5)
-    schedule: str = changed(RunConfig, "schedule", default="linear")
-    batch_size: int = changed(RunConfig, "batch_size", default=32)
-    epochs: int = changed(RunConfig, "epochs", default=3)
-    seed: int = changed(RunConfig, "seed", default=41, help="Of head, dropout and order.")
-    # Texts are no images, and class weights and bundles are not for them yet.
-    image_size: None = dataclasses.field(default=None, init=False)
-    augmentation: str = dataclasses.field(default="none", init=False)
-    class_weights: str = dataclasses.field(default="none", init=False)
-    conflicting_samples_size: int = dataclasses.field(default=0, init=False)
-    all_conflict_layers: bool = dataclasses.field(default=True, init=False)
+    image_size: None = dataclasses.field(default=None, init=False)  # texts are no images
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect(
-            "dataset",
-            datasets.is_text_table(self.dataset),
-            f"to be one of {', '.join(datasets.GLUE)}, csv:FILE or tsv:FILE",
-        )
-        self.expect("model", self.model, "to be an encoder: a preset of KerasHub, or a folder")
+        self.check_dataset()
         self.expect("text_columns", len(self.text_columns) <= 2, "with one or two columns")
+
+    def check_dataset(self) -> None:
+        """Checks that there is such a task.
+
+        Raises:
+            UsageError: there is none.
+        """
+        self.expect("dataset", datasets.is_text_table(self.dataset), f"to be {tasks_on_texts()}")
 
     @property
     def dataset_name(self) -> str:
         name = self.dataset.partition(":")[2] or self.dataset
         return pathlib.Path(name.split(",")[0]).stem.lower()
 
-    @property
-    def run_name(self) -> str:
-        return f"{self.dataset_name}-{pathlib.Path(str(self.model)).name}"
-
     def task(self) -> "TextClassifierTask":
         return TextClassifierTask(self)
+
+
+def tasks_on_texts() -> str:
+    """The tasks that there are, for messages."""
+    return f"one of {', '.join(datasets.GLUE)}, csv:FILE or tsv:FILE"
 
 
 class TextClassifierTask(Task[TextClassifierConfig]):
@@ -189,13 +175,7 @@ class TextClassifierTask(Task[TextClassifierConfig]):
             loss = losses.SparseCategoricalCrossentropy(from_logits=True)
             metric = measures.SparseCategoricalAccuracy(name="accuracy")
         model.compile(
-            optimizer=optimizer
-            or keras.optimizers.AdamW(
-                config.learning_rate,
-                weight_decay=config.weight_decay,
-                global_clipnorm=config.clip_norm,
-                epsilon=1e-8,
-            ),
+            optimizer=optimizer or fine_tuning.adamw(config),
             loss=loss,
             metrics=[metric],
             jit_compile=jit,
