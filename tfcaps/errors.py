@@ -6,14 +6,14 @@ _LONGEST = 2000  # characters of a sentence
 
 
 class UsageError(ValueError):
-    """A wrong input: one sentence that names the value and says what is allowed.
+    r"""A wrong input: one sentence that names the value and says what is allowed.
 
     Programs print it without a stack trace and end with exit code 1. Line breaks, control
     characters and the middle of a long value, which may stand in what is received, are not shown as
     they are.
 
-    >>> print(UsageError("Expected a name. Received: a\\nb"))
-    Expected a name. Received: a\\nb
+    >>> print(UsageError("Expected a name. Received: a\nb"))
+    Expected a name. Received: a\nb
     """
 
     def __str__(self) -> str:
