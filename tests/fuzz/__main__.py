@@ -12,7 +12,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.fuzz import harness, kinds  # noqa: E402
+from tests.fuzz import harness, kinds
 
 _SHOWN_SECONDS = 5.0
 

@@ -1,7 +1,4 @@
-"""Cases of a kind, one after the other: each ends well or with one sentence, soon, and runs nothing.
-
-A kind is a file of this folder with a class; `kinds.py` lists them.
-"""
+"""Cases of a kind: each ends well or with one sentence, soon, and runs nothing."""
 
 import collections
 import contextlib
@@ -98,7 +95,7 @@ def attempt(kind: Kind, case: Any) -> str:
     if _started or os.path.exists(os.environ.get(TRAP, "")):
         raise FaultError(f"executed: {', '.join(_started) or 'a payload'}")
     if unexpected is not None:
-        where = [f for f in traceback.extract_tb(unexpected.__traceback__)]
+        where = list(traceback.extract_tb(unexpected.__traceback__))
         ours = [f for f in where if "/tfcaps/" in f.filename or "/nas/" in f.filename]
         place = ours[-1] if ours else where[-1]
         file = pathlib.Path(place.filename)
