@@ -164,7 +164,7 @@ class TestParse:
     def test_no_flag(self):
         with pytest.raises(UsageError, match=r"Expected flags only.*Received: stray"):
             program.parse(training.CapsuleNetworkConfig, ["stray"])
-        with pytest.raises(flags.Error, match="epochz"):
+        with pytest.raises(UsageError, match="epochz"):
             program.parse(training.CapsuleNetworkConfig, ["--epochz=3"])
 
     def test_routing_of_a_user(self, monkeypatch):

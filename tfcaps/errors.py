@@ -2,12 +2,28 @@
 
 from typing import Any
 
+_LONGEST = 2000  # characters of a sentence
+
 
 class UsageError(ValueError):
-    """A wrong input: one sentence that names the value and says what is allowed.
+    r"""A wrong input: one sentence that names the value and says what is allowed.
 
-    Programs print it without a stack trace and end with exit code 1.
+    Programs print it without a stack trace and end with exit code 1. Line breaks, control
+    characters and the middle of a long value, which may stand in what is received, are not shown as
+    they are.
+
+    >>> print(UsageError("Expected a name. Received: a\nb"))
+    Expected a name. Received: a\nb
     """
+
+    def __str__(self) -> str:
+        sentence = super().__str__()
+        if len(sentence) > _LONGEST:
+            half = _LONGEST // 2
+            sentence = f"{sentence[:half]} … {sentence[-half:]}"
+        if sentence.isprintable():
+            return sentence
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
 
 
 class NotFiniteError(UsageError):

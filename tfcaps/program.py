@@ -77,10 +77,9 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
 def _parsed(arguments: list[str]) -> list[str]:
     """What is left of a command line without its flags, which flag files may have, too."""
     try:
-        return app.parse_flags_with_usage(arguments)
-    except UnicodeDecodeError as error:
-        reason = f"{error.reason} at byte {error.start}"
-        _end(f"Expected --flagfile=FILE with text in UTF-8. Received: {reason}", _EXIT_USAGE)
+        return _left_over(flags.FLAGS, arguments)
+    except UsageError as error:
+        _end(str(error), _EXIT_USAGE)
         raise
 
 
@@ -142,8 +141,7 @@ def parse(asked: "type[Options] | OneOf", arguments: Sequence[str]) -> Options:
         arguments: flags, with `--flagfile=FILE` among them if need be.
 
     Raises:
-        UsageError: a value is out of its range.
-        absl.flags.Error: there is no such flag, or its text can't be read.
+        UsageError: there is no such flag, its text can't be read, or a value is out of its range.
 
     Example:
 
@@ -157,10 +155,37 @@ def parse(asked: "type[Options] | OneOf", arguments: Sequence[str]) -> Options:
     values = flags.FlagValues()
     flags.DEFINE_string("flagfile", "", "", flag_values=values)
     define_flags(asked, values)
-    left_over = values(["program", *_with_joined_booleans(arguments, values)])[1:]
+    read_flags(values, arguments)
+    return from_flags(asked, values)
+
+
+def read_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    """Reads a command line into flags that are defined.
+
+    Raises:
+        UsageError: there is no such flag, or something else than flags, or a text that can't be
+            read.
+    """
+    left_over = _left_over(values, ["program", *_with_joined_booleans(arguments, values)])[1:]
     if left_over:
         raise UsageError(f"Expected flags only. Received: {left_over[0]}")
-    return from_flags(asked, values)
+
+
+def _left_over(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Reads a command line, and gives what of it are no flags."""
+    try:
+        return values(arguments)
+    except flags.Error as error:
+        raise UsageError(str(error)) from None
+    except RecursionError:  # of absl, which looks for a similar name
+        raise UsageError("Expected flags whose names are short. Received: a long one") from None
+    except UnicodeDecodeError as error:
+        reason = f"{error.reason} at byte {error.start}"
+        raise UsageError(
+            f"Expected --flagfile=FILE with text in UTF-8. Received: {reason}"
+        ) from None
+    except ValueError as error:  # a NUL in the file's name
+        raise UsageError(f"Expected --flagfile=FILE. Received: {error}") from None
 
 
 def define_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> None:
