@@ -12,7 +12,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 
-.PHONY: demo check test lint types bench docs lock licences format clean help
+.PHONY: demo check test lint types bench fuzz docs lock licences format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
@@ -51,6 +51,9 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(RUN) python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	$(RUN) python -m tests.fuzz --cases=$(or $(CASES),1000) $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	$(RUN) python docs/flags.py

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcaps import models
 from tfcaps.errors import UsageError
-from tfcaps.models.block_names import KINDS, STEMS, block_name
+from tfcaps.models.block_names import KINDS, STEMS, block_name, block_numbers
 
 if TYPE_CHECKING:
     from tfcaps.models import BlockNetwork
@@ -122,7 +122,7 @@ class Architecture:
             return cls(**{name: fields[name] for name in _FIELDS})
         except UsageError:
             raise
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UsageError(
                 f"Expected an architecture with {', '.join(_FIELDS)} as JSON. Received: {text!r}"
             ) from None
@@ -196,7 +196,7 @@ def _is_positive(number: Any) -> bool:
 def _numbers(entry: Any) -> tuple[int, ...]:
     """The numbers of one stage's blocks; a count n stands for 1 … n."""
     if _is_positive(entry) or (entry == 0 and isinstance(entry, int)):
-        return tuple(range(1, entry + 1))
+        return block_numbers(entry)
     is_list = isinstance(entry, (list, tuple)) and all(map(_is_positive, entry))
     if is_list and len(set(entry)) == len(entry):
         return tuple(entry)

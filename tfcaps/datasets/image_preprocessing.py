@@ -167,8 +167,15 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, arguments: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `to_dict`."""
-        return cls(**arguments)
+        """The inverse of `to_dict`.
+
+        Raises:
+            UsageError: these are no arguments of a preprocessing.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        if all(name in defaults and _is_like(defaults[name], v) for name, v in arguments.items()):
+            return cls(**arguments)
+        raise UsageError(f"Expected arguments of a preprocessing. Received: {arguments}")
 
     def _scale(self, images: tf.Tensor) -> tf.Tensor:
         """To [0, 1] and resized; (H, W, C) or (B, H, W, C)."""
@@ -177,3 +184,12 @@ class Preprocessing:
             # The filter's weights sum to 1 only up to rounding.
             images = tf.clip_by_value(resize(images, self.resize), 0.0, 1.0)
         return images
+
+
+def _is_like(default: Any, value: Any) -> bool:
+    """Whether a value can stand where this default does; None is that of what may be pixels."""
+    if default is None:
+        return value is None or type(value) is int
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return type(value) is type(default)

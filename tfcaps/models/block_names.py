@@ -6,6 +6,8 @@ from tfcaps.errors import UsageError
 
 KINDS = ("fnn", "vgg", "resnet")
 STEMS = ("imagenet", "cifar", "pooled")
+# Of one stage: far more than anybody trains, and few enough to be counted.
+MOST_BLOCKS = 10_000
 _BLOCK_NAME = re.compile(r"stage(\d+)_block(\d+)")
 # The papers' names of depths: blocks of the four stages.
 _BLOCK_COUNTS = {
@@ -29,6 +31,17 @@ def block_name(stage: int, number: int) -> str:
     'stage2_block1'
     """
     return f"stage{stage}_block{number}"
+
+
+def block_numbers(count: int) -> tuple[int, ...]:
+    """The numbers of a stage's blocks, if there are so many: 1 … count.
+
+    Raises:
+        UsageError: there are more than 10,000.
+    """
+    if count > MOST_BLOCKS:
+        raise UsageError(f"Expected at most {MOST_BLOCKS:,} blocks of a stage. Received: {count}")
+    return tuple(range(1, count + 1))
 
 
 def stage_of(name: str) -> int:

@@ -11,7 +11,7 @@ from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers.plain_block import BATCH_NORMALIZATION, PlainBlock
 from tfcaps.layers.residual_block import ResidualBlock
 from tfcaps.models.arguments import argument
-from tfcaps.models.block_names import KINDS, STEMS, block_name
+from tfcaps.models.block_names import KINDS, STEMS, block_name, block_numbers
 from tfcaps.models.image_classifier import ImageClassifier, check_image_shape, policy_name
 
 # Images up to this many pixels wide would be too small for the last stages after a pooling.
@@ -389,4 +389,4 @@ def _block_numbers(entry: int | Sequence[int]) -> tuple[int, ...]:
         return numbers
     if isinstance(entry, bool) or not hasattr(entry, "__index__") or int(entry) < 0:
         raise UsageError(f"Expected every entry of blocks to be >= 0. Received: {entry!r}")
-    return tuple(range(1, int(entry) + 1))
+    return block_numbers(int(entry))

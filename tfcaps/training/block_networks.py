@@ -6,7 +6,7 @@ from typing import Any
 
 from tfcaps import losses, models, optimizers
 from tfcaps.errors import UsageError
-from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts
+from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts, block_numbers
 from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.training import recipes
 from tfcaps.training.configuration import KINDS, RunConfig
@@ -37,7 +37,7 @@ def check_stages(blocks: Sequence[int], widths: Sequence[int]) -> None:
     """Checks what --blocks and --widths say together.
 
     Raises:
-        UsageError: they are of different lengths, or there is no block.
+        UsageError: they are of different lengths, or there is no block, or are too many.
     """
     if len(widths) != len(blocks):
         raise UsageError(
@@ -48,6 +48,8 @@ def check_stages(blocks: Sequence[int], widths: Sequence[int]) -> None:
         raise UsageError(
             f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
         )
+    for count in blocks:
+        block_numbers(count)
 
 
 @KINDS.register("block_network")

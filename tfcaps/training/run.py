@@ -88,8 +88,12 @@ def load_run(log_dir: str | os.PathLike) -> Run:
             "Expected a run of a network of images. "
             f"Received: {directory.path}, of a {description['config'].kind}"
         )
+    config, shown = description["config"], ("class_names", "image_shape")
+    if config.precision == "auto" or not all(name in description for name in shown):
+        raise directory.damaged()  # a run says which precision it came to
+    preprocessing = Preprocessing.from_dict(description["preprocessing"])
     # Under another policy the optimizer would be another one than the saved one.
-    with devices.precision(description["config"].precision):
+    with devices.precision(config.precision):
         model, epoch = checkpoints.restore(directory.checkpoints)
     if model is None:
         raise UsageError(
@@ -97,10 +101,10 @@ def load_run(log_dir: str | os.PathLike) -> Run:
             "in which no epoch has been finished"
         )
     return Run(
-        config=description["config"],
+        config=config,
         model=model,
         epoch=epoch,
-        preprocessing=Preprocessing.from_dict(description["preprocessing"]),
+        preprocessing=preprocessing,
         class_names=tuple(description["class_names"]),
         image_shape=tuple(description["image_shape"]),
         fingerprint=description.get("fingerprint"),

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfcaps import files
@@ -14,6 +14,24 @@ from tfcaps.training.configuration import RunConfig
 
 # Of metrics.csv: what was measured in an epoch, by name.
 Row = dict[str, float]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_image_shape(value: Any) -> bool:
+    sizes = value if isinstance(value, list) else []
+    return len(sizes) == 3 and all(type(size) is int and size >= 1 for size in sizes)
+
+
+# What the package's tasks say of their data, if they do, and whether a value can be that.
+_SAID: dict[str, Callable[[Any], bool]] = {
+    "class_names": _are_names,
+    "fingerprint": lambda value: value is None or isinstance(value, str),
+    "image_shape": _is_image_shape,
+    "preprocessing": lambda value: isinstance(value, dict),
+}
 
 
 class RunDirectory(files.WorkFolder):
@@ -83,9 +101,12 @@ class RunDirectory(files.WorkFolder):
         """
         content = self.read()
         try:
-            return {**content, "config": RunConfig.from_description(content["config"])}
-        except (KeyError, TypeError, ValueError):
+            config = RunConfig.from_description(content["config"])
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self.damaged() from None
+        if not all(is_so(content[name]) for name, is_so in _SAID.items() if name in content):
+            raise self.damaged()
+        return {**content, "config": config}
 
     def compare_data(self, name: str, description: Mapping[str, Any]) -> None:
         """Refuses other data than those that the run was begun with; its labels mean other things.
@@ -135,7 +156,7 @@ class RunDirectory(files.WorkFolder):
             return int(self.read_results()["epochs"])
         except UsageError:
             raise
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return 0
 
     def write_metrics(self, rows: list[Row]) -> None:
