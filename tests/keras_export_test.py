@@ -24,7 +24,7 @@ def functional():
 
 
 # The others are of Keras' layers only.
-OF_OUR_LAYERS = ("CapsNet", "ConvCapsNet", "EfficientCapsNet", "BlockNetwork")
+OF_OUR_LAYERS = ("CapsNet", "ConvCapsNet", "EfficientCapsNet", "CapsHead", "BlockNetwork")
 NETWORKS = {
     **{name: CASES[name] for name in OF_OUR_LAYERS},
     "em": lambda: models.CapsNet(IMAGE, **CAPSULES, routing="em", use_reconstruction=False),

@@ -10,6 +10,7 @@ from .block_network import (
     gaussian_branches as gaussian_branches,
     zero_branches as zero_branches,
 )
+from .caps_head import CapsHead as CapsHead
 from .capsnet import CapsNet as CapsNet
 from .capsule_network import CapsuleNetwork as CapsuleNetwork
 from .conv_capsnet import ConvCapsNet as ConvCapsNet

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 
@@ -71,14 +72,11 @@ class BlockNetwork(ImageClassifier):
         dtype=None,
         name=None,
     ):
-        blocks, widths = _check_stages(blocks, widths)
         config = {
             "input_shape": check_image_shape(input_shape),
             "num_classes": positive_int("num_classes", num_classes),
             "kind": _check_choice("kind", kind, KINDS),
-            "blocks": blocks,
-            "widths": widths,
-            "stem": _check_choice("stem", stem, STEMS),
+            **check_trunk(blocks, widths, stem),
             "dtype": policy_name(dtype),
         }
         parts = _Parts(config)
@@ -173,6 +171,52 @@ class _Parts:
         for layer in self.head:
             x = layer(x)
         return x, taps
+
+
+def check_trunk(
+    blocks: Iterable[int | Sequence[int]], widths: Iterable[int], stem: str
+) -> dict[str, Any]:
+    """Checks what is below the head of a network, and returns it as `trunk` takes it.
+
+    Args:
+        blocks: for each stage, see `BlockNetwork`.
+        widths: for each stage, see `BlockNetwork`.
+        stem: its name, see `BlockNetwork`.
+
+    Raises:
+        UsageError: one of them is out of its range.
+
+    Example:
+
+    >>> check_trunk([2, 1], [8, 16], "pooled")
+    {'blocks': ((1, 2), (1,)), 'widths': (8, 16), 'stem': 'pooled'}
+    """
+    stages, widths = _check_stages(blocks, widths)
+    return {"blocks": stages, "widths": widths, "stem": _check_choice("stem", stem, STEMS)}
+
+
+def trunk(images: keras.KerasTensor, dtype: str, **checked: Any) -> keras.KerasTensor:
+    """A residual network without its head, for other heads.
+
+    Args:
+        images: symbolic, `(B, H, W, C)`.
+        dtype: Keras dtype policy of the layers.
+        **checked: what `check_trunk` returns.
+
+    Returns:
+        The last block's feature maps, symbolic: `(B, H', W', widths[-1])`.
+
+    Example:
+
+    >>> images = keras.Input((32, 32, 3))
+    >>> trunk(images, "float32", **check_trunk((1, 1), (8, 16), "pooled")).shape
+    (None, 8, 8, 16)
+    """
+    config = {"kind": "resnet", "input_shape": images.shape[1:], "dtype": dtype, **checked}
+    maps = images
+    for layer in [*_stem(config), *_blocks(config)]:
+        maps = layer(maps)
+    return maps
 
 
 def _stem(config):

@@ -18,8 +18,8 @@ from tfcaps.models.registry import COMMON
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
-# Of class capsules above other routed ones, which are long: class capsules have to begin short, as
-# most of them are to be. What it takes to shorten long ones ruins the layers below.
+# Of class capsules above long ones, as other routed ones are: class capsules have to begin short,
+# as most of them are to be. What it takes to shorten long ones ruins the layers below.
 CLASS_GAIN = 0.1
 
 
@@ -32,7 +32,8 @@ class CapsuleNetwork(ImageModel):
     do otherwise: the decoder then sees the longest capsule.
 
     A subclass says what is between the images and the class capsules: `smallest_image`, the least
-    number of pixels a side, and `connect`. `@register` gives it a name, and `published`: what it is
+    number of pixels a side, `has_long_primaries`, whether primary capsules begin nearly 1 long, and
+    `connect`. `@register` gives it a name, and `published`: what it is
     made of where nothing else is asked for.
 
     Args:
@@ -45,14 +46,15 @@ class CapsuleNetwork(ImageModel):
             `published`, "rba" for most.
         use_bias: whether routed capsules have a bias. Default True.
         skip_distance: k of `residual_stack`, or None for no residual connections. Default None.
-        use_reconstruction: whether there is a decoder. Default True.
+        use_reconstruction: whether there is a decoder. Default: as `published`, True for most.
         mask: "none": the decoder sees all class capsules; "label": only the label's. Default
             "none".
         kernel_initializer: of all votes. Default None: `tfcaps.initializers.LengthPreserving`,
-            with the routing's `vote_gain`, but at most 0.1 for class capsules above other routed
-            ones.
+            with the routing's `vote_gain`, but at most 0.1 for class capsules above long ones:
+            other routed ones, or primary capsules with `has_long_primaries`.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
+        **own: arguments that only the subclass has, already checked; `connect` gets them, too.
 
     Raises:
         ValueError: an argument is out of its range, the images are too small, or a network with
@@ -60,6 +62,7 @@ class CapsuleNetwork(ImageModel):
     """
 
     smallest_image = 1
+    has_long_primaries: ClassVar[bool] = False
     published: ClassVar[Mapping[str, Any]] = COMMON
 
     def __init__(
@@ -70,11 +73,12 @@ class CapsuleNetwork(ImageModel):
         routing=None,
         use_bias=True,
         skip_distance=None,
-        use_reconstruction=True,
+        use_reconstruction=None,
         mask="none",
         kernel_initializer=None,
         dtype=None,
         name=None,
+        **own,
     ):
         if mask not in MASKS:
             raise UsageError(f"Expected mask to be one of {', '.join(MASKS)}. Received: {mask!r}")
@@ -85,6 +89,8 @@ class CapsuleNetwork(ImageModel):
         if routing is None:
             prior = {"use_prior": True} if self.published["use_prior"] else {}
             routing = {"name": self.published["routing"], **prior}
+        if use_reconstruction is None:
+            use_reconstruction = self.published["use_reconstruction"]
         config = {
             "input_shape": check_image_size(input_shape, self.smallest_image),
             "layers": layers,
@@ -104,11 +110,12 @@ class CapsuleNetwork(ImageModel):
             dimensions,
             skip_distance=config["skip_distance"],
             dtype=config["dtype"],
-            routed=functools.partial(_routed, config),
+            routed=functools.partial(_routed, config, self.has_long_primaries),
+            **own,
         )
         inputs, outputs = _ends(images, taps[-1].capsules, config)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
-        self._config = {**config, "name": self.name}
+        self._config = {**config, **own, "name": self.name}
         self._taps = _Taps(images, taps)
 
     image_shape = argument("input_shape", "`(H, W, C)` of the images.")
@@ -122,7 +129,7 @@ class CapsuleNetwork(ImageModel):
     kernel_initializer = argument("kernel_initializer", "Its configuration, or None.")
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, **own):
         """Builds the capsule layers.
 
         Args:
@@ -133,6 +140,7 @@ class CapsuleNetwork(ImageModel):
             dtype: dtype policy, for layers that aren't routed.
             routed: `routed(layer classes, capsules, dimensions)` makes the layers that are, from
                 the lowest to the class capsules, with the network's routing, bias and dtype policy.
+            **own: the arguments that only the subclass has.
 
         Returns:
             The capsule layers' `Tap`s, from the lowest to the class capsules (B, K, E).
@@ -214,15 +222,16 @@ def _configuration(initializer):
     return keras.initializers.serialize(keras.initializers.get(initializer))
 
 
-def _routed(config, kinds, layers, dimensions):
+def _routed(config, has_long_inputs, kinds, layers, dimensions):
     """Capsule layers, each with a routing and an initializer of its own."""
+    shortened = {len(kinds)} if has_long_inputs or len(kinds) > 1 else set()
     return [
         kind(
             capsules,
             dim,
             routing=routings.get(config["routing"]),
             use_bias=config["use_bias"],
-            kernel_initializer=_vote_initializer(config, ends_stack=1 < index == len(kinds)),
+            kernel_initializer=_vote_initializer(config, begins_short=index in shortened),
             dtype=config["dtype"],
             name=f"capsules_{index}",
         )
@@ -232,11 +241,11 @@ def _routed(config, kinds, layers, dimensions):
     ]
 
 
-def _vote_initializer(config, *, ends_stack):
+def _vote_initializer(config, *, begins_short):
     """What a layer's votes are drawn from; None: the layer's own."""
     if config["kernel_initializer"]:
         return keras.initializers.get(config["kernel_initializer"])
-    if ends_stack:
+    if begins_short:
         return LengthPreserving(min(routings.get(config["routing"]).vote_gain, CLASS_GAIN))
     return None
 

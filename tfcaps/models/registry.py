@@ -13,7 +13,10 @@ COMMON = {
     "routing": "rba",
     "use_prior": False,
     "use_bias": True,
+    "use_reconstruction": True,
 }
+# What only networks on a residual trunk are made of: see `models.BlockNetwork`.
+TRUNK = ("blocks", "widths", "stem")
 
 
 def register(name: str, **published: Any) -> Callable[[type], type]:
@@ -22,7 +25,9 @@ def register(name: str, **published: Any) -> Callable[[type], type]:
     Args:
         name: a value of `--model`.
         **published: what it is made of where nothing else is asked for, if that isn't what is
-            common to most: `layers`, `dimensions`, `routing`, `use_prior`, `use_bias`.
+            common to most: `layers`, `dimensions`, `routing`, `use_prior`, `use_bias`,
+            `use_reconstruction`; and of a network on a residual trunk its `blocks`, `widths` and
+            `stem`, which no other network takes.
     """
 
     def decorate(cls):

@@ -7,6 +7,7 @@ from tfcaps import losses, models, optimizers
 from tfcaps.errors import UsageError
 from tfcaps.models.block_names import KINDS as NETWORKS, STEMS, block_counts
 from tfcaps.options import changed, fields, flag_value, of, option
+from tfcaps.training import recipes
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
@@ -22,24 +23,45 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "exponential",
         "stem": "imagenet",
     },
-    "fast": {
-        "augmentation": "fast",
-        "batch_size": 256,
-        "epochs": 20,
-        "label_smoothing": 0.1,
-        "precision": "auto",
-        "schedule": "one_cycle",
-        "stem": "pooled",
-    },
+    "fast": {**recipes.FAST, "stem": "pooled"},
 }
-# Of the fast recipe. The rate grows with the batch, so that an epoch goes as far.
-_RATE_PER_EXAMPLE = 0.1 / 128
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 5e-4
 
 
 def _defaults(name: str) -> str:
     """What the recipes have where an option isn't given, for its help."""
-    return "; ".join(f"{recipe}: {flag_value(known[name])}" for recipe, known in _RECIPES.items())
+    return recipes.defaults(_RECIPES, name)
+
+
+def doubled_widths(first: int, stages: int) -> tuple[int, ...]:
+    """Filters of each stage, twice as many from one to the next.
+
+    Args:
+        first: of the first stage; 0: 64.
+        stages: how many there are.
+
+    Example:
+
+    >>> doubled_widths(0, 4)
+    (64, 128, 256, 512)
+    """
+    return tuple((first or _WIDTH) * 2**stage for stage in range(stages))
+
+
+def check_stages(blocks: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    """Checks that --blocks and --widths belong together.
+
+    Raises:
+        UsageError: they don't, or there is no block.
+    """
+    if len(widths) != len(blocks):
+        raise UsageError(
+            f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
+            f"Received: --widths={flag_value(widths)}"
+        )
+    if not any(blocks):
+        raise UsageError(
+            f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
+        )
 
 
 @KINDS.register("block_network")
@@ -56,11 +78,7 @@ class BlockNetworkConfig(RunConfig):
         UsageError: a value is out of its range.
     """
 
-    recipe: str = option(
-        "How it is trained, where nothing else is asked for: as published; or in few epochs.",
-        default="paper",
-        choices=tuple(_RECIPES),
-    )
+    recipe: str = option(recipes.HELP, default="paper", choices=recipes.NAMES)
     augmentation: str = changed(
         RunConfig,
         "augmentation",
@@ -139,15 +157,7 @@ class BlockNetworkConfig(RunConfig):
         super().__post_init__()
         blocks = self.blocks or self._named_blocks()
         widths = self.widths or self._doubled_widths(len(blocks))
-        if len(widths) != len(blocks):
-            raise UsageError(
-                f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
-                f"Received: --widths={flag_value(widths)}"
-            )
-        if not any(blocks):
-            raise UsageError(
-                f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
-            )
+        check_stages(blocks, widths)
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)
 
@@ -159,8 +169,7 @@ class BlockNetworkConfig(RunConfig):
                 object.__setattr__(self, name, value)
         if self.learning_rate is None:
             self.check("batch_size")
-            is_fast = self.recipe == "fast"
-            rate = _RATE_PER_EXAMPLE * self.batch_size if is_fast else 1e-3
+            rate = recipes.fast_rate(self.batch_size) if self.recipe == "fast" else 1e-3
             object.__setattr__(self, "learning_rate", rate)
 
     def _named_blocks(self) -> tuple[int, ...]:
@@ -172,7 +181,7 @@ class BlockNetworkConfig(RunConfig):
     def _doubled_widths(self, stages: int) -> tuple[int, ...]:
         if self.model == "fnn":
             return (self.width_layers or _DENSE_WIDTH,) * stages
-        return tuple((self.width_layers or _WIDTH) * 2**stage for stage in range(stages))
+        return doubled_widths(self.width_layers, stages)
 
     @property
     def run_name(self) -> str:
@@ -215,14 +224,10 @@ class BlockNetworkTask(ImageTask[BlockNetworkConfig]):
         )
 
     def _optimizer(self):
-        import keras
-
         learning_rate = self.config.learning_rate
-        if self.config.recipe == "paper":
-            return optimizers.Lookahead(optimizers.RectifiedAdam(learning_rate))
-        return keras.optimizers.SGD(
-            learning_rate, _MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
-        )
+        if self.config.recipe == "fast":
+            return recipes.fast_optimizer(learning_rate)
+        return optimizers.Lookahead(optimizers.RectifiedAdam(learning_rate))
 
     def _loss(self):
         import keras
