@@ -42,7 +42,10 @@ def earlier_run(small_run, tmp_path):
         ({"precision": "half"}, ["--precision", "float32, mixed_bfloat16, mixed_float16", "half"]),
         ({"jit": "true"}, ["--jit", "auto, on, off", "Received: true"]),
         ({"mask": "all"}, ["--mask", "none, label", "Received: all"]),
-        ({"augmentation": "all"}, ["--augmentation", "paper, efficient, none", "Received: all"]),
+        (
+            {"augmentation": "all"},
+            ["--augmentation", "paper, fast, efficient, none", "Received: all"],
+        ),
         ({"layers": (4, 10)}, ["--dimensions", "--layers=4,10", "--dimensions=4,4,4"]),
         ({"layers": (4, 0, 10)}, ["--layers", "positive", "Received: 4,0,10"]),
         ({"dimensions": (4, -8, 4)}, ["--dimensions", "positive", "Received: 4,-8,4"]),

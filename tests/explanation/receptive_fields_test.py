@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 from tfcaps.explanation import ReceptiveField, receptive_field
-from tfcaps.layers import ConvCapsule, DepthwisePrimaryCapsule, PrimaryCapsule
+from tfcaps.layers import (
+    ConvCapsule,
+    DepthwisePrimaryCapsule,
+    PlainBlock,
+    PrimaryCapsule,
+    ResidualBlock,
+)
 
 LAYERS = keras.layers
 
@@ -25,12 +31,17 @@ def conv(*arguments, **keywords):
         [conv(5, padding="same"), LAYERS.AveragePooling2D(2), conv(3, dilation_rate=2)],
         [conv((3, 2), strides=(2, 1)), LAYERS.BatchNormalization(), conv((1, 3))],
         [LAYERS.DepthwiseConv2D(3, strides=2, padding="same", depthwise_initializer="ones")],
+        [PlainBlock(1, 2, kernel_initializer="ones"), conv(1)],
+        [ResidualBlock(2, kernel_initializer="ones"), conv(1)],
+        [
+            LAYERS.AveragePooling2D(2, padding="same"),
+            ResidualBlock(1, 2, kernel_initializer="ones"),
+        ],
     ],
     ids=str,
 )
 def test_against_gradients(chain):
     shape = (13, 12)
-    field = receptive_field(chain, shape)
     x = tf.ones((1, *shape, 1))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -40,6 +51,7 @@ def test_against_gradients(chain):
         places = [
             [y[0, row, column, 0] for column in range(y.shape[2])] for row in range(y.shape[1])
         ]
+    field = receptive_field(chain, shape)
     assert field.places == tuple(y.shape[1:3])
     for row, column in np.ndindex(*field.places):
         seen = np.zeros(shape, bool)

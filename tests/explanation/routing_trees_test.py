@@ -8,7 +8,7 @@ from tfcaps import routing
 from tfcaps.explanation import routing_tree
 from tfcaps.explanation.routing_trees import _flow_below_kernel
 from tfcaps.layers import ConvCapsule
-from tfcaps.models import CapsNet, ConvCapsNet
+from tfcaps.models import CapsHead, CapsNet, ConvCapsNet
 
 IMAGE = np.random.default_rng(0).uniform(size=(20, 21, 1)).astype("float32")
 
@@ -65,6 +65,49 @@ def test_one_place():
     expected = slopes @ relevance
     assert tree.heat.shape == (17, 17) and tree.heat.sum() == pytest.approx(1)
     assert tree.heat[8, 8] / tree.heat[3, 12] == pytest.approx(expected[0] / expected[1], rel=0.02)
+
+
+def head(blocks):
+    keras.utils.set_random_seed(1)
+    return CapsHead((20, 21, 1), (3, 5), (4, 4), blocks=blocks, widths=(4, 5), stem="cifar")
+
+
+def test_places_of_a_residual_trunk():
+    """Each sees 3 + 2·2 pixels of its stage's maps and 2 + 4 of the next: 13 of 20 by 21."""
+    tree = routing_tree(head((1, 1)), IMAGE, capsule=2)
+    assert tree.field.is_local and tree.field.size == (13, 13)
+    assert tree.places.shape == (10, 11) and tree.places.sum() == pytest.approx(1)
+    np.testing.assert_allclose(tree.heat, tree.field.spread(tree.places))
+
+
+def test_places_that_all_see_the_whole_image():
+    """Their mean would be the same at each pixel: heat is a slope, of each capsule's length."""
+    model = CapsHead((5, 5, 1), (3, 5), (4, 4), blocks=(2, 2), widths=(4, 5), stem="cifar")
+    image = IMAGE[:5, :5]
+    tree = routing_tree(model, image, capsule=2)
+    assert tree.places.shape == (3, 3) and tree.has_places and not tree.field.is_local
+
+    def lengths(pixels):
+        u = np.asarray(model.inspector(pixels[np.newaxis])["capsules"]["primary_capsules"][0])
+        return np.linalg.norm(u.astype("float64"), axis=-1)
+
+    flow = by_name(tree)[("primary_capsules", "capsules_1")].flow[2]
+    assert flow.shape == (9,)  # by place; the capsules of one place have shares of their own
+    inside = model.inspector(image[np.newaxis])
+    u = np.asarray(inside["capsules"]["primary_capsules"][0], "float64")
+    v = np.asarray(inside["capsules"]["capsules_1"][0, 2], "float64")
+    coupling = np.asarray(inside["couplings"]["capsules_1"][0, 2], "float64")
+    kernel = np.asarray(model.get_layer("capsules_1").kernel[2], "float64")
+    agreeing = coupling * np.maximum(np.einsum("ied,id,e->i", kernel, u, v), 0)
+    relevance = agreeing / agreeing.sum()
+    step, expected = 1e-3, []
+    for place in [(1, 1), (2, 4)]:
+        change = np.zeros_like(image)
+        change[place] = step
+        slopes = np.abs(lengths(image + change) - lengths(image - change))
+        expected.append(slopes @ relevance)
+    assert tree.heat.shape == (5, 5) and tree.heat.sum() == pytest.approx(1)
+    assert tree.heat[1, 1] / tree.heat[2, 4] == pytest.approx(expected[0] / expected[1], rel=0.05)
 
 
 def test_the_predicted_class_is_followed():

@@ -49,7 +49,7 @@ def test_use_bias(use_bias):
     assert has_bias == [use_bias, use_bias]
 
 
-@pytest.mark.parametrize("model", ["CapsNet", "ConvCapsNet", "EfficientCapsNet"])
+@pytest.mark.parametrize("model", ["CapsNet", "ConvCapsNet", "EfficientCapsNet", "CapsHead"])
 @pytest.mark.parametrize("word", ["published", "normal"])
 def test_published_votes(model, word):
     """N(0, 0.2) in each routed layer, not the same numbers in two; by its former name, too."""

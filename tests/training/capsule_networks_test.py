@@ -12,7 +12,7 @@ from tests import runs
 from tfcaps import models
 from tfcaps.errors import UsageError
 from tfcaps.options import fields
-from tfcaps.training import CapsuleNetworkConfig, load_run, train
+from tfcaps.training import BlockNetworkConfig, CapsuleNetworkConfig
 
 # Every field with another value than its default.
 OTHER = {
@@ -25,9 +25,10 @@ OTHER = {
     "validation_fraction": 0.25,
     "recipe": "fast",
     "model": "CapsHead",
-    "blocks": (1, 2),
-    "widths": (3, 4),
-    "stem": "imagenet",
+    "blocks": (2, 1),
+    "width_layers": 12,
+    "widths": (4, 6),
+    "stem": "cifar",
     "routing": "sda",
     "iterations": 5,
     "scale": "batch",
@@ -113,7 +114,7 @@ def test_flag_file_has_no_flags_without_value():
     assert "--use_bias=true" in lines
 
 
-@pytest.mark.parametrize("name", sorted(OTHER.keys() - {"schedule"}))
+@pytest.mark.parametrize("name", sorted(OTHER.keys() - {"schedule", "recipe"}))
 def test_which_flags_may_change_on_resume(name):
     earlier = CapsuleNetworkConfig(
         log_dir="runs/mine",
@@ -129,6 +130,10 @@ def test_which_flags_may_change_on_resume(name):
         given = {each: getattr(earlier, each) for each in earlier.own}
         earlier = dataclasses.replace(earlier, **{**given, "learning_rate": 0.5}, own={})
     changes = {name: OTHER[name]}
+    if name == "model":  # whose trunk comes with it: see TestNetworksOwn
+        changes[name] = "ConvCapsNet"
+    if name in ("blocks", "width_layers", "widths", "stem"):
+        earlier = dataclasses.replace(earlier, model="CapsHead", blocks=(1, 1), widths=(8, 16))
     if name in ("layers", "dimensions"):
         changes[name] = (2, 2, 2, 2, 2)
     if name == "model":
@@ -199,6 +204,7 @@ class TestNetworksOwn:
     # Efficient-CapsNet: the paper's sizes.
     SIZES = ("layers", "dimensions", "routing", "use_prior", "use_bias")
     EFFICIENT = ((16, 10), (8, 16), "attention", True, False)
+    HEAD = ((32, 10), (8, 16), "rba", False, True)
     CAPSNET = ((32, 32, 10), (8, 8, 16), "rba", False, True)
     HEAD = ((32, 10), (8, 16), "rba", False, True)
 
@@ -387,6 +393,8 @@ def test_routing_gets_its_own_arguments(routing, expected):
     [
         ("model", "CapsuleNet", "one of CapsHead, CapsNet, ConvCapsNet"),
         ("model", "capsnet", "one of CapsHead, CapsNet, ConvCapsNet"),
+        ("recipe", "slow", "one of paper, fast"),
+        ("stem", "big", "one of imagenet, cifar, pooled"),
         ("routing", "dynamic", "one of attention, em, mean, rba, sda"),
         ("mask", "longest", "one of none, label"),
         ("precision", "float16", "one of float32, mixed_bfloat16, mixed_float16"),
@@ -441,3 +449,126 @@ def test_layers_and_dimensions_of_different_length():
     with pytest.raises(UsageError) as caught:
         runs.config("x", layers=(4, 4, 10), dimensions=(4, 8))
     assert str(caught.value).endswith("3 in --layers=4,4,10 and 2 in --dimensions=4,8")
+
+
+class TestFastRecipe:
+    """That of block networks, with the optimizer and the numbers of its page."""
+
+    def config(self, **changes):
+        return CapsuleNetworkConfig(log_dir="x", recipe="fast", **{"model": "CapsHead", **changes})
+
+    def test_what_is_not_given(self):
+        found = self.config()
+        assert (found.learning_rate, found.batch_size, found.epochs) == (0.2, 256, 20)
+        assert (found.schedule, found.precision, found.augmentation) == (
+            "one_cycle",
+            "auto",
+            "fast",
+        )
+
+    def test_is_that_of_block_networks(self):
+        """Whatever both have as an option."""
+        block = BlockNetworkConfig(log_dir="x", recipe="fast", blocks=(1, 1, 1, 1))
+        capsules = self.config()
+        shared = fields(block).keys() & fields(capsules).keys() - {"model"}
+        shared -= {"width_layers", "conflicting_samples_size"}
+        assert {name: getattr(block, name) for name in shared} == {
+            name: getattr(capsules, name) for name in shared
+        }
+        one, other = (config.task()._optimizer() for config in (block, capsules))
+        assert type(one) is type(other)
+        assert one.get_config() == {**other.get_config(), "name": one.name}
+
+    def test_optimizer(self):
+        made = self.config(learning_rate=0.25).task()._optimizer()
+        optimizer = made.get_config()
+        assert (type(made).__name__, optimizer["learning_rate"]) == ("SGD", 0.25)
+        assert (optimizer["momentum"], optimizer["nesterov"]) == (0.9, True)
+
+    @pytest.mark.parametrize(("batch_size", "rate"), [(128, 0.1), (512, 0.4)])
+    def test_rate_grows_with_the_batch(self, batch_size, rate):
+        assert self.config(batch_size=batch_size).learning_rate == pytest.approx(rate)
+        copy = dataclasses.replace(self.config(), batch_size=batch_size)
+        assert copy.learning_rate == pytest.approx(rate)
+        assert dataclasses.replace(copy, recipe="paper").learning_rate == 1e-3
+
+    def test_what_is_given_stays(self):
+        asked = {"learning_rate": 0.05, "augmentation": "none", "epochs": 3, "schedule": "cosine"}
+        found = self.config(**asked)
+        assert {name: getattr(found, name) for name in asked} == asked
+        assert CapsuleNetworkConfig.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+    def test_another_recipe_is_no_resumed_run(self):
+        later = dataclasses.replace(self.config(), recipe="paper")
+        assert later.settled()["recipe"] != self.config().settled()["recipe"]
+
+    def test_a_resumed_run_keeps_its_numbers(self):
+        earlier = self.config(batch_size=64, epochs=4)
+        assert self.config().as_begun(earlier) == earlier
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"learning_rate_decay": 0.9}, "--schedule=exponential only, not with --schedule=one"),
+            ({"batch_size": 0}, "--batch_size >= 1. Received: 0"),
+        ],
+        ids=str,
+    )
+    def test_wrong(self, changes, sentence):
+        with pytest.raises(UsageError) as caught:
+            self.config(**changes)
+        assert sentence in str(caught.value)
+
+    def test_attacks_need_pixels(self):
+        config = self.config(robust=True, dataset="cifar10")
+        with pytest.raises(UsageError, match=r"--augmentation=none with --robust.*=fast$"):
+            config.task().load()
+
+
+class TestTrunk:
+    """What only a network on a residual trunk has."""
+
+    def config(self, **changes):
+        return CapsuleNetworkConfig(log_dir="x", model="CapsHead", **changes)
+
+    def test_sizes(self):
+        assert self.config().widths == (64, 128, 256, 512)
+        assert self.config(width_layers=16).widths == (16, 32, 64, 128)
+        assert self.config(blocks=["2", "1"], width_layers=4).widths == (4, 8)
+        assert self.config(blocks=(1, 1), widths=(4, 5)).widths == (4, 5)
+        assert dataclasses.replace(self.config(), width_layers=8).widths == (8, 16, 32, 64)
+
+    def test_network(self):
+        config = self.config(blocks=(1, 2), widths=(4, 5), stem="cifar", layers=(3, 10))
+        model = config.task().network((8, 8, 3), 10)
+        assert (model.blocks, model.widths, model.stem) == (((1,), (1, 2)), (4, 5), "cifar")
+        assert model.get_layer("stage2_block2").output.shape == (None, 4, 4, 5)
+
+    def test_other_networks_have_none(self):
+        config = CapsuleNetworkConfig(log_dir="x")
+        assert (config.blocks, config.widths, config.stem) == (None, None, None)
+        assert "--blocks" not in config.flag_lines()
+        assert dataclasses.replace(self.config(), model="CapsNet") == config
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            (
+                {"model": "CapsNet", "blocks": (1, 1)},
+                "Expected --blocks with --model=CapsHead only, not with --model=CapsNet. "
+                "Received: 1,1",
+            ),
+            ({"model": "CapsNet", "widths": (8, 8)}, "Expected --widths with --model=CapsHead"),
+            ({"model": "CapsNet", "width_layers": 8}, "Expected --width_layers with --model=Caps"),
+            ({"model": "ConvCapsNet", "stem": "cifar"}, "Expected --stem with --model=CapsHead"),
+            ({"widths": (8, 8)}, "as many entries in --widths as in --blocks=1,1,1,1"),
+            ({"blocks": (0, 0)}, "--blocks with at least one block. Received: 0,0"),
+            ({"blocks": (1, -1)}, "--blocks to be integers >= 0"),
+            ({"width_layers": -1}, "--width_layers >= 0. Received: -1"),
+        ],
+        ids=str,
+    )
+    def test_wrong(self, changes, sentence):
+        with pytest.raises(UsageError) as caught:
+            CapsuleNetworkConfig(log_dir="x", **{"model": "CapsHead", **changes})
+        assert sentence in str(caught.value)

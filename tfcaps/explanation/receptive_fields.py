@@ -1,10 +1,13 @@
 """Which pixels of an image a place of a feature map sees."""
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from tfcaps.layers import PlainBlock
 
 
 class ReceptiveField(NamedTuple):
@@ -23,6 +26,19 @@ class ReceptiveField(NamedTuple):
     stride: tuple[int, int]
     start: tuple[int, int]
     image: tuple[int, int]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether there is a place that doesn't see the whole image.
+
+        Example:
+
+        >>> halves = ReceptiveField((1, 2), size=(1, 2), stride=(1, 2), start=(0, 0), image=(1, 4))
+        >>> halves.is_local, halves._replace(size=(1, 9), start=(0, -4)).is_local
+        (True, False)
+        """
+        whole = tuple(slice(0, pixels) for pixels in self.image)
+        return any(self.box(row, column) != whole for row, column in np.ndindex(*self.places))
 
     def box(self, row: int, column: int) -> tuple[slice, slice]:
         """The pixels of one place's field that lie inside the image."""
@@ -58,10 +74,11 @@ def receptive_field(layers: Iterable[keras.layers.Layer], image: tuple[int, int]
     """Computes the fields of what a chain of layers ends with.
 
     Convolutions and poolings widen a field by `(kernel − 1) · dilation` of their input's strides;
-    all other layers leave the places as they are.
+    a block has the field of its two convolutions, in which that of its shortcut lies; all other
+    layers leave the places as they are.
 
     Args:
-        layers: from the image upwards.
+        layers: from the image upwards; blocks among them are built.
         image: H and W, in pixels.
 
     Example:
@@ -72,7 +89,7 @@ def receptive_field(layers: Iterable[keras.layers.Layer], image: tuple[int, int]
     ((6, 6), (17, 17), (2, 2))
     """
     axes = [_Axis(pixels) for pixels in image]
-    for layer in layers:
+    for layer in itertools.chain.from_iterable(map(_parts, layers)):
         kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
         if kernel is None:
             continue
@@ -89,6 +106,11 @@ def receptive_field(layers: Iterable[keras.layers.Layer], image: tuple[int, int]
     places, size, stride, start = zip(vertical, horizontal, strict=True)
     height, width = image
     return ReceptiveField(places, size, stride, start, (height, width))
+
+
+def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers, from the image upwards, that a layer's field is that of."""
+    return [layer.conv1, layer.conv2] if isinstance(layer, PlainBlock) else [layer]
 
 
 class _Axis(NamedTuple):

@@ -57,8 +57,8 @@ class RoutingTree(NamedTuple):
         places: relevance of the lowest layer's places (H', W').
         field: which pixels they see.
         heat: which pixels the relevance comes from (h, w): the mean of the places that see a pixel,
-            NaN where none does. Where all capsules see the image from one place, that would be the
-            same everywhere, and it is `Σ_i r_i |∂‖u_i‖/∂x|` instead, r the relevance of capsule i,
+            NaN where none does. Where each place sees the whole image, that would be the same
+            everywhere, and it is `Σ_i r_i |∂‖u_i‖/∂x|` instead, r the relevance of capsule i,
             scaled to a sum of 1: how much the relevant capsules' lengths depend on a pixel.
         class_capsules: (K, E).
     """
@@ -208,15 +208,19 @@ class _Inside:
 
     def heat(self, relevance: np.ndarray) -> np.ndarray:
         """Which pixels the lowest layer's relevance comes from, see `RoutingTree`."""
-        if math.prod(self.field.places) > 1:
+        if self.field.is_local:
             return self.field.spread(self.of_places(relevance))
+        relevance = relevance.ravel()
+        (relevant,) = np.nonzero(relevance)
         image = tf.constant(self._image[np.newaxis])
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(image)
             capsules = tf.reshape(self._lowest(image), (relevance.size, -1))
             lengths = tf.unstack(safe_norm(capsules))
-        gradients = np.stack([tape.gradient(length, image)[0] for length in lengths])
-        heat = np.einsum("i,ihwc->hw", relevance.ravel(), np.abs(gradients))
+        heat = np.zeros(self.field.image)
+        for index in relevant:
+            slopes = np.abs(tape.gradient(lengths[index], image)[0]).sum(axis=-1)
+            heat += relevance[index] * slopes
         return heat / max(heat.sum(), _TINY)
 
     def nodes(self, name: str, values: np.ndarray) -> np.ndarray:

@@ -179,9 +179,9 @@ def check_trunk(
     """Checks what is below the head of a network, and returns it as `trunk` takes it.
 
     Args:
-        blocks: see `BlockNetwork`.
-        widths: see `BlockNetwork`.
-        stem: see `BlockNetwork`.
+        blocks: for each stage, see `BlockNetwork`.
+        widths: for each stage, see `BlockNetwork`.
+        stem: its name, see `BlockNetwork`.
 
     Raises:
         UsageError: one of them is out of its range.

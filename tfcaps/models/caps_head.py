@@ -52,6 +52,9 @@ class CapsHead(CapsuleNetwork):
     1512.03385.
     """
 
+    # Normalised maps are large, and squash makes nearly 1 of it.
+    has_long_primaries = True
+
     def __init__(
         self,
         input_shape,

@@ -18,8 +18,8 @@ from tfcaps.models.registry import COMMON
 from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
 
 MASKS = ("none", "label")
-# Of class capsules above other routed ones, which are long: class capsules have to begin short, as
-# most of them are to be. What it takes to shorten long ones ruins the layers below.
+# Of class capsules above long ones, as other routed ones are: class capsules have to begin short,
+# as most of them are to be. What it takes to shorten long ones ruins the layers below.
 CLASS_GAIN = 0.1
 
 
@@ -32,7 +32,8 @@ class CapsuleNetwork(ImageModel):
     do otherwise: the decoder then sees the longest capsule.
 
     A subclass says what is between the images and the class capsules: `smallest_image`, the least
-    number of pixels a side, and `connect`. `@register` gives it a name, and `published`: what it is
+    number of pixels a side, `has_long_primaries`, whether primary capsules begin nearly 1 long, and
+    `connect`. `@register` gives it a name, and `published`: what it is
     made of where nothing else is asked for.
 
     Args:
@@ -49,8 +50,8 @@ class CapsuleNetwork(ImageModel):
         mask: "none": the decoder sees all class capsules; "label": only the label's. Default
             "none".
         kernel_initializer: of all votes. Default None: `tfcaps.initializers.LengthPreserving`,
-            with the routing's `vote_gain`, but at most 0.1 for class capsules above other routed
-            ones.
+            with the routing's `vote_gain`, but at most 0.1 for class capsules above long ones:
+            other routed ones, or primary capsules with `has_long_primaries`.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
         **own: arguments that only the subclass has, already checked; `connect` gets them, too.
@@ -61,6 +62,7 @@ class CapsuleNetwork(ImageModel):
     """
 
     smallest_image = 1
+    has_long_primaries: ClassVar[bool] = False
     published: ClassVar[Mapping[str, Any]] = COMMON
 
     def __init__(
@@ -108,7 +110,7 @@ class CapsuleNetwork(ImageModel):
             dimensions,
             skip_distance=config["skip_distance"],
             dtype=config["dtype"],
-            routed=functools.partial(_routed, config),
+            routed=functools.partial(_routed, config, self.has_long_primaries),
             **own,
         )
         inputs, outputs = _ends(images, taps[-1].capsules, config)
@@ -220,15 +222,16 @@ def _configuration(initializer):
     return keras.initializers.serialize(keras.initializers.get(initializer))
 
 
-def _routed(config, kinds, layers, dimensions):
+def _routed(config, has_long_inputs, kinds, layers, dimensions):
     """Capsule layers, each with a routing and an initializer of its own."""
+    shortened = {len(kinds)} if has_long_inputs or len(kinds) > 1 else set()
     return [
         kind(
             capsules,
             dim,
             routing=routings.get(config["routing"]),
             use_bias=config["use_bias"],
-            kernel_initializer=_vote_initializer(config, ends_stack=1 < index == len(kinds)),
+            kernel_initializer=_vote_initializer(config, begins_short=index in shortened),
             dtype=config["dtype"],
             name=f"capsules_{index}",
         )
@@ -238,11 +241,11 @@ def _routed(config, kinds, layers, dimensions):
     ]
 
 
-def _vote_initializer(config, *, ends_stack):
+def _vote_initializer(config, *, begins_short):
     """What a layer's votes are drawn from; None: the layer's own."""
     if config["kernel_initializer"]:
         return keras.initializers.get(config["kernel_initializer"])
-    if ends_stack:
+    if begins_short:
         return LengthPreserving(min(routings.get(config["routing"]).vote_gain, CLASS_GAIN))
     return None
 

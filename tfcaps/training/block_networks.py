@@ -24,13 +24,45 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "exponential",
         "stem": "imagenet",
     },
-    "fast": {**recipes.FAST, "label_smoothing": 0.1, "stem": "pooled"},
+    "fast": {**recipes.FAST, "stem": "pooled"},
 }
 
 
 def _defaults(name: str) -> str:
     """What the recipes have where an option isn't given, for its help."""
-    return "; ".join(f"{recipe}: {flag_value(known[name])}" for recipe, known in _RECIPES.items())
+    return recipes.defaults(_RECIPES, name)
+
+
+def doubled_widths(first: int, stages: int) -> tuple[int, ...]:
+    """Filters of each stage, twice as many from one to the next.
+
+    Args:
+        first: of the first stage; 0: 64.
+        stages: how many there are.
+
+    Example:
+
+    >>> doubled_widths(0, 4)
+    (64, 128, 256, 512)
+    """
+    return tuple((first or _WIDTH) * 2**stage for stage in range(stages))
+
+
+def check_stages(blocks: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    """Checks that --blocks and --widths belong together.
+
+    Raises:
+        UsageError: they don't, or there is no block.
+    """
+    if len(widths) != len(blocks):
+        raise UsageError(
+            f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
+            f"Received: --widths={flag_value(widths)}"
+        )
+    if not any(blocks):
+        raise UsageError(
+            f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
+        )
 
 
 def check_stages(blocks: Sequence[int], widths: Sequence[int]) -> None:
@@ -66,11 +98,7 @@ class BlockNetworkConfig(RunConfig):
         UsageError: a value is out of its range.
     """
 
-    recipe: str = option(
-        "How it is trained, where nothing else is asked for: as published; or in few epochs.",
-        default="paper",
-        choices=recipes.NAMES,
-    )
+    recipe: str = option(recipes.HELP, default="paper", choices=recipes.NAMES)
     augmentation: str = changed(
         RunConfig,
         "augmentation",
@@ -161,8 +189,7 @@ class BlockNetworkConfig(RunConfig):
                 object.__setattr__(self, name, value)
         if self.learning_rate is None:
             self.check("batch_size")
-            is_fast = self.recipe == "fast"
-            rate = recipes.fast_learning_rate(self.batch_size) if is_fast else 1e-3
+            rate = recipes.fast_rate(self.batch_size) if self.recipe == "fast" else 1e-3
             object.__setattr__(self, "learning_rate", rate)
 
     def _named_blocks(self) -> tuple[int, ...]:
@@ -174,7 +201,7 @@ class BlockNetworkConfig(RunConfig):
     def _doubled_widths(self, stages: int) -> tuple[int, ...]:
         if self.model == "fnn":
             return (self.width_layers or _DENSE_WIDTH,) * stages
-        return tuple((self.width_layers or _WIDTH) * 2**stage for stage in range(stages))
+        return doubled_widths(self.width_layers, stages)
 
     @property
     def run_name(self) -> str:

@@ -12,7 +12,7 @@ from tfcaps.models.block_names import STEMS
 from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.routing import registry as routings
 from tfcaps.training import recipes
-from tfcaps.training.block_networks import check_stages
+from tfcaps.training.block_networks import BlockNetworkConfig, check_stages, doubled_widths
 from tfcaps.training.configuration import KINDS, RunConfig
 from tfcaps.training.image_task import ImageTask
 
@@ -20,35 +20,33 @@ from tfcaps.training.image_task import ImageTask
 _PUBLISHED = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.2, "seed": None}}
 # What the schedule of EM's published cost is, unless it is asked for.
 _SCHEDULE = {"inverse_temperature": 0.001, "inverse_temperature_decay": 0.95}
-
-
-# How it is trained, unless it is asked for; the rates of the learning rate are in `_settle`.
+# How it is trained, unless it is asked for. The margin loss has no smoothed labels: it doesn't pull
+# any further from 0.9 and 0.1 on, which is what they are for.
 _RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {
-        "augmentation": "paper",
-        "batch_size": 32,
-        "epochs": 16,
-        "precision": "auto",
-        "schedule": "cosine",
-    },
-    "fast": recipes.FAST,
+    "paper": {"augmentation": "paper", "batch_size": 32, "epochs": 16, "precision": "auto"},
+    "fast": {name: recipes.FAST[name] for name in recipes.FAST if name != "label_smoothing"},
 }
 
 
 def _defaulted(name: str, **own: Any) -> Any:
     """The option of all trainings, whose default is told apart from a value that is given."""
-    known = own.pop("help", of(fields(RunConfig)[name]).help).removesuffix(".")
-    values = {recipe: flag_value(known[name]) for recipe, known in _RECIPES.items()}
-    same = len(set(values.values())) == 1
-    said = values["paper"] if same else "; ".join(f"{r}: {value}" for r, value in values.items())
-    return changed(RunConfig, name, default=None, help=f"{known} ({said}).", **own)
+    known = of(fields(RunConfig)[name]).help.removesuffix(".")
+    default = recipes.defaults(_RECIPES, name)
+    return changed(RunConfig, name, default=None, help=f"{known} ({default}).")
+
+
+def _of_trunk(name: str, words: str, **changes: Any) -> Any:
+    """The option of block networks, for capsules on their trunk."""
+    return changed(BlockNetworkConfig, name, help=f"Of CapsHead: {words}.", **changes)
 
 
 def _defaults(name: str) -> str:
     """What the networks have where an option isn't given, for its help."""
     names: dict[str, list[str]] = {}
     for network in networks.names():
-        names.setdefault(flag_value(networks.published(network)[name]), []).append(network)
+        known = networks.published(network)
+        if name in known:
+            names.setdefault(flag_value(known[name]), []).append(network)
     return "; ".join(f"{', '.join(having)}: {value}" for value, having in names.items())
 
 
@@ -63,8 +61,9 @@ def _of_trunk(name: str) -> str:
 class CapsuleNetworkConfig(RunConfig):
     """All choices of one training of a capsule network; a field is the flag of the same name.
 
-    By default Adam's learning rate falls from 1e-3 to 0 in 16 epochs of batches of 32; that of
-    arXiv 1905.08744 and 2104.07393 stays at 1e-4 for 30 epochs of batches of 128, see the flag
+    What isn't given, the recipe says. `paper`: Adam's learning rate falls from 1e-3 to 0 in 16
+    epochs of batches of 32. `fast`: that of `BlockNetworkConfig`, with the margin loss. That of
+    arXiv 1905.08744 and 2104.07393 is Adam's at 1e-4 for 30 epochs of batches of 128, see the flag
     files. A run that is gone on with keeps the defaults that it was begun with. Of the inverse
     temperature of EM's published cost the published 0.01 is too large for wide layers, see
     docs/results.md.
@@ -85,17 +84,15 @@ class CapsuleNetworkConfig(RunConfig):
     ((16, 10), 'attention', (16, 3))
     """
 
-    recipe: str = option(
-        "How it is trained, where nothing else is asked for: by Adam; or by momentum in one cycle, "
-        "for --model=CapsHead.",
-        default="paper",
-        choices=recipes.NAMES,
-    )
-    augmentation: str = _defaulted(
+    recipe: str = option(recipes.HELP, default="paper", choices=recipes.NAMES)
+    augmentation: str = changed(
+        RunConfig,
         "augmentation",
-        help="Changes of training images: paper: crops, flips, … as published; fast: the same "
-        "without changes of brightness; efficient: that of Efficient-CapsNet, for capsules on "
-        "MNIST; none: pixels in [0, 1].",
+        default=None,
+        help="Changes of training images: paper: crops, flips, … as published; fast: those of "
+        "block networks, without changes of brightness; efficient: that of Efficient-CapsNet, for "
+        "capsules on MNIST; none: pixels in [0, 1] "
+        f"({recipes.defaults(_RECIPES, 'augmentation')}).",
         choices=("paper", "fast", "efficient", "none"),
     )
     model: str = option(
@@ -151,6 +148,21 @@ class CapsuleNetworkConfig(RunConfig):
     use_bias: bool = option(
         f"Whether capsules have a bias ({_defaults('use_bias')}).", default=None
     )
+    blocks: tuple[int, ...] = _of_trunk(
+        "blocks", f"residual blocks per stage ({_defaults('blocks')})", default=None
+    )
+    width_layers: int = _of_trunk(
+        "width_layers",
+        "filters of the first stage, which double from stage to stage; 0: 64",
+    )
+    widths: tuple[int, ...] = _of_trunk(
+        "widths", "filters per stage, instead of --width_layers", default=None
+    )
+    stem: str = _of_trunk(
+        "stem",
+        "imagenet: 7×7, stride 2; cifar: 3×3, stride 1; pooled: the same, and 2×2 max pooling "
+        f"({_defaults('stem')})",
+    )
     make_skips: bool = option("Whether there are residual connections.", default=False)
     skip_dist: int = option("Layers that a residual connection spans.", default=2, range=">= 1")
     use_reconstruction: bool = option(
@@ -195,14 +207,16 @@ class CapsuleNetworkConfig(RunConfig):
         RunConfig,
         "learning_rate",
         default=None,
-        help="Of Adam, or of the momentum (paper: 0.001; fast: 0.1 for 128 examples of a batch).",
+        help="Of the optimizer, in the first epoch, or after the warm-up (paper: 0.001; fast: "
+        "0.1 for 128 examples of a batch).",
     )
     schedule: str = changed(
         RunConfig,
         "schedule",
         default=None,
         help=f"{of(fields(RunConfig)['schedule']).help.removesuffix('.')} "
-        "(paper: cosine; fast: one_cycle; with --learning_rate_decay: exponential).",
+        "(paper: cosine; with --learning_rate_decay: exponential; fast: "
+        f"{recipes.FAST['schedule']}).",
     )
     batch_size: int = _defaulted("batch_size")
     epochs: int = _defaulted("epochs")
@@ -223,40 +237,54 @@ class CapsuleNetworkConfig(RunConfig):
                 f"{len(self.layers)} in --layers={flag_value(self.layers)} and "
                 f"{len(self.dimensions)} in --dimensions={flag_value(self.dimensions)}"
             )
+        self._check_trunk()
         self._settle_em_cost()
 
     def _settle(self) -> None:
-        """What isn't given is as the network has it; of the training, as the recipe says."""
-        self.check("learning_rate_decay")
-        defaults = {**_RECIPES[self.recipe], **networks.published(self.model)}
-        if self.learning_rate_decay != 1:
-            defaults["schedule"] = "exponential"
-        batch_size = self.batch_size
-        if batch_size in (None, self.own.get("batch_size")):
-            batch_size = defaults["batch_size"]
-        is_fast = self.recipe == "fast"
-        defaults["learning_rate"] = recipes.fast_learning_rate(batch_size) if is_fast else 1e-3
-        own = {
-            name: value
-            for name, value in defaults.items()
-            if getattr(self, name) in (None, self.own.get(name))
-        }
+        """What isn't given is as the network has it; of the training, as the recipe has it."""
+        for name in ("recipe", "learning_rate_decay", "batch_size", "blocks", "width_layers"):
+            self.check(name)
+        falling = "cosine" if self.learning_rate_decay == 1 else "exponential"
+        training = {"schedule": falling, "learning_rate": 1e-3, **_RECIPES[self.recipe]}
+        if self.recipe == "fast":
+            size = self.batch_size if self._is_given("batch_size") else training["batch_size"]
+            training["learning_rate"] = recipes.fast_rate(size)
+        defaults = {**training, **self._network()}
+        own = {name: value for name, value in defaults.items() if not self._is_given(name)}
         for name, value in {**own, "own": own}.items():
             object.__setattr__(self, name, value)
 
-    def _check_trunk(self) -> None:
-        """Only a network that has a residual trunk takes what it is made of."""
-        own = networks.published(self.model)
-        for name in networks.TRUNK:
-            given = getattr(self, name)
-            self.expect(name, given is None or name in own, "with --model=CapsHead only")
-        if "blocks" in own:
-            check_stages(self.blocks, self.widths)
+    def _is_given(self, name: str) -> bool:
+        """Whether an option has a value that it doesn't have from recipe or network."""
+        return getattr(self, name) not in (None, self.own.get(name))
 
-    def trunk(self) -> dict[str, Any]:
-        """What the residual trunk is made of; nothing where there is none."""
-        own = networks.published(self.model)
-        return {name: getattr(self, name) for name in networks.TRUNK if name in own}
+    def _network(self) -> dict[str, Any]:
+        """What the network is made of, where nothing else is asked for."""
+        known = networks.published(self.model)
+        if self._has_trunk:
+            stages = len(self.blocks if self._is_given("blocks") else known["blocks"])
+            return {**known, "widths": doubled_widths(self.width_layers, stages)}
+        # Of a copy of one that has them, which were that network's own.
+        return {**known, **dict.fromkeys(networks.TRUNK)}
+
+    @property
+    def _has_trunk(self) -> bool:
+        """Whether the network stands on the trunk of a residual one."""
+        return "blocks" in networks.published(self.model)
+
+    def _check_trunk(self) -> None:
+        if self._has_trunk:
+            check_stages(self.blocks, self.widths)
+            return
+        for name in (*networks.TRUNK, "width_layers"):
+            of_trunk = [
+                known for known in networks.names() if "blocks" in networks.published(known)
+            ]
+            self.expect(
+                name,
+                not getattr(self, name),
+                f"with --model={' or '.join(of_trunk)} only, not with {self.flag('model')}",
+            )
 
     def with_classes(self, count: int) -> "CapsuleNetworkConfig":
         if "layers" not in self.own:
@@ -290,6 +318,11 @@ class CapsuleNetworkConfig(RunConfig):
     def task(self) -> "CapsuleNetworkTask":
         return CapsuleNetworkTask(self)
 
+    def trunk(self) -> dict[str, Any]:
+        """What a network on a residual trunk is given of it; nothing for any other network."""
+        own = networks.TRUNK if self._has_trunk else ()
+        return {name: getattr(self, name) for name in own}
+
     def routing_config(self) -> dict[str, Any]:
         """The routing with its own arguments, as `tfcaps.routing.get` takes it."""
         schedule = {name: getattr(self, name) for name in _SCHEDULE}
@@ -302,7 +335,7 @@ class CapsuleNetworkConfig(RunConfig):
 
 
 class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
-    """Margin loss and reconstruction, with Adam: see `CapsuleNetworkConfig` and `Task`."""
+    """Margin loss and reconstruction, trained by the recipe: see `CapsuleNetworkConfig`."""
 
     def load(self):
         self._check_pixels()
@@ -367,9 +400,10 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
     def _optimizer(self):
         import keras
 
+        rate = self.config.learning_rate
         if self.config.recipe == "fast":
-            return recipes.fast_optimizer(self.config.learning_rate)
-        return keras.optimizers.Adam(self.config.learning_rate)
+            return recipes.fast_optimizer(rate)
+        return keras.optimizers.Adam(rate)
 
     def as_inputs_and_targets(self, batches, model, num_classes, *, training):
         """Batches with what there is to be drawn.

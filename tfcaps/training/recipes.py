@@ -1,16 +1,25 @@
-"""The fast recipe: how a convolutional network is trained in little time, whatever its head."""
+"""How networks are trained where nothing else is asked for; nothing here imports Keras.
 
+`paper`, as published, differs between kinds of training, and stands with each of them. `fast`, in
+few epochs, is the same for all, and stands here.
+"""
+
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from tfcaps.options import flag_value
 
 if TYPE_CHECKING:
     import keras
 
 NAMES = ("paper", "fast")
-# What isn't given: crops and flips, one cycle of the learning rate, bfloat16 where there is any.
-FAST: dict[str, Any] = {
+HELP = "How it is trained, where nothing else is asked for: as published; or in few epochs."
+# What each option of this name is in the fast recipe, of the kinds of training that have it.
+FAST: Mapping[str, Any] = {
     "augmentation": "fast",
     "batch_size": 256,
     "epochs": 20,
+    "label_smoothing": 0.1,
     "precision": "auto",
     "schedule": "one_cycle",
 }
@@ -19,13 +28,41 @@ _RATE_PER_EXAMPLE = 0.1 / 128
 _MOMENTUM, _WEIGHT_DECAY = 0.9, 5e-4
 
 
-def fast_learning_rate(batch_size: int) -> float:
-    """The highest rate of the cycle: 0.1 for 128 examples of a batch."""
+def fast_rate(batch_size: int) -> float:
+    """The fast recipe's learning rate, at the top of its cycle.
+
+    Args:
+        batch_size: examples of a step.
+
+    Example:
+
+    >>> fast_rate(256)
+    0.2
+    """
     return _RATE_PER_EXAMPLE * batch_size
 
 
 def fast_optimizer(learning_rate: float) -> "keras.optimizers.Optimizer":
-    """Nesterov's momentum of 0.9, with a weight decay of 5e-4."""
+    """The fast recipe's optimizer: Nesterov's momentum, with weight decay.
+
+    Args:
+        learning_rate: its rate, which a schedule may change.
+    """
     import keras
 
     return keras.optimizers.SGD(learning_rate, _MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY)
+
+
+def defaults(recipes: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """What recipes have where an option isn't given, for its help.
+
+    Args:
+        recipes: the options of each recipe, by name.
+        name: of the option.
+
+    Example:
+
+    >>> defaults({"paper": {"epochs": 120}, "fast": FAST}, "epochs")
+    'paper: 120; fast: 20'
+    """
+    return "; ".join(f"{recipe}: {flag_value(known[name])}" for recipe, known in recipes.items())
