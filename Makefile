@@ -21,6 +21,7 @@ help:
 	@echo "make lint    check style, format and who imports whom"
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
+	@echo "make fuzz    read odd command lines and damaged files, CASES=1000 of each kind"
 	@echo "make docs    build the site into build/site, strictly; docs/flags.md is written first, from the options"
 	@echo "make lock    write requirements.lock: the exact versions of all that setup.py asks for"
 	@echo "make licences  write the licences of all packages into docs/dependencies.md"

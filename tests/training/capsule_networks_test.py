@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 
-import keras
 import pytest
 from absl import flags
 
@@ -124,11 +123,6 @@ def test_which_flags_may_change_on_resume(name):
         dimensions=(8, 8, 8, 8, 16),
         schedule="exponential",  # to which no number of epochs belongs
     )
-    if name in ("blocks", "widths", "stem"):
-        earlier = dataclasses.replace(earlier, model="CapsHead", blocks=(1, 1), widths=(2, 2))
-    if name == "recipe":  # which says what isn't given
-        given = {each: getattr(earlier, each) for each in earlier.own}
-        earlier = dataclasses.replace(earlier, **{**given, "learning_rate": 0.5}, own={})
     changes = {name: OTHER[name]}
     if name == "model":  # whose trunk comes with it: see TestNetworksOwn
         changes[name] = "ConvCapsNet"
@@ -136,8 +130,6 @@ def test_which_flags_may_change_on_resume(name):
         earlier = dataclasses.replace(earlier, model="CapsHead", blocks=(1, 1), widths=(8, 16))
     if name in ("layers", "dimensions"):
         changes[name] = (2, 2, 2, 2, 2)
-    if name == "model":
-        changes[name] = "ConvCapsNet"
     later = dataclasses.replace(earlier, **changes)
     before = earlier.settled()
     changed = [known for known, value in later.settled().items() if value != before[known]]
@@ -206,7 +198,6 @@ class TestNetworksOwn:
     EFFICIENT = ((16, 10), (8, 16), "attention", True, False)
     HEAD = ((32, 10), (8, 16), "rba", False, True)
     CAPSNET = ((32, 32, 10), (8, 8, 16), "rba", False, True)
-    HEAD = ((32, 10), (8, 16), "rba", False, True)
 
     def of(self, config):
         return tuple(getattr(config, name) for name in self.SIZES)
@@ -273,72 +264,6 @@ class TestNetworksOwn:
         )
         asked = CapsuleNetworkConfig(log_dir="x", model="EfficientCapsNet", use_bias=False)
         assert self.of(asked.as_begun(earlier)) == (*self.CAPSNET[:-1], False)
-
-
-TINY_HEAD = {"widths": (2, 3), "blocks": (1, 1), "layers": (2, 10), "dimensions": (4, 4)}
-
-
-class TestFastRecipe:
-    """Momentum in one cycle, for a network on a residual trunk."""
-
-    RECIPE = ("augmentation", "batch_size", "epochs", "learning_rate", "precision", "schedule")
-
-    def of(self, **given):
-        config = CapsuleNetworkConfig(log_dir="x", **given)
-        return tuple(getattr(config, name) for name in self.RECIPE)
-
-    def test_what_is_not_given(self):
-        assert self.of(recipe="fast") == ("fast", 256, 20, 0.2, "auto", "one_cycle")
-        assert self.of() == ("paper", 32, 16, 1e-3, "auto", "cosine")
-        # 0.1 for 128 examples.
-        assert self.of(recipe="fast", batch_size=64)[3] == 0.05
-        assert self.of(recipe="fast", learning_rate=0.3, epochs=3)[2:4] == (3, 0.3)
-
-    def test_a_copy_with_another_batch(self):
-        config = CapsuleNetworkConfig(log_dir="x", recipe="fast")
-        assert dataclasses.replace(config, batch_size=512).learning_rate == 0.4
-
-    def test_the_trunk(self):
-        config = CapsuleNetworkConfig(log_dir="x", model="CapsHead", **TINY_HEAD)
-        model = config.task().network((28, 28, 1), 10)
-        assert (model.blocks, model.widths, model.stem) == (((1,), (1,)), (2, 3), "pooled")
-        assert not model.use_reconstruction
-        again = CapsuleNetworkConfig.from_dict(config.to_dict())
-        assert again.trunk() == {"blocks": (1, 1), "widths": (2, 3), "stem": "pooled"}
-        assert CapsuleNetworkConfig(log_dir="x").trunk() == {}
-
-    @pytest.mark.parametrize(
-        ("given", "message"),
-        [
-            ({"blocks": (1, 1)}, r"--blocks with --model=CapsHead only. Received: 1,1$"),
-            ({"stem": "cifar"}, r"--stem with --model=CapsHead only. Received: cifar$"),
-            ({"model": "CapsHead", "blocks": (1,)}, r"as many entries in --widths as in --blocks"),
-            ({"model": "CapsHead", "blocks": (0,) * 4}, r"at least one block. Received: 0,0,0,0$"),
-            ({"recipe": "slow"}, r"one of paper, fast. Received: slow$"),
-        ],
-    )
-    def test_wrong_options(self, given, message):
-        with pytest.raises(UsageError, match=message):
-            CapsuleNetworkConfig(log_dir="x", **given)
-
-    def test_a_run(self, tmp_path):
-        config = CapsuleNetworkConfig(
-            log_dir=tmp_path / "run",
-            model="CapsHead",
-            recipe="fast",
-            routing="em",
-            **TINY_HEAD,
-            precision="float32",
-            epochs=2,
-            batch_size=32,
-            train_examples=100,
-        )
-        train(config)
-        model = keras.models.load_model(tmp_path / "run" / "checkpoints" / "best.keras")
-        assert isinstance(model, models.CapsHead)
-        assert isinstance(model.optimizer, keras.optimizers.SGD)
-        assert (model.optimizer.nesterov, model.optimizer.momentum) == (True, 0.9)
-        assert load_run(tmp_path / "run").config == config
 
 
 def test_a_schedule_asks_for_the_published_cost():

@@ -1,7 +1,6 @@
 """The training of block networks: fully connected, plain and residual convolutional ones."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 from tfcaps import losses, models, optimizers
@@ -52,24 +51,7 @@ def check_stages(blocks: tuple[int, ...], widths: tuple[int, ...]) -> None:
     """Checks that --blocks and --widths belong together.
 
     Raises:
-        UsageError: they don't, or there is no block.
-    """
-    if len(widths) != len(blocks):
-        raise UsageError(
-            f"Expected as many entries in --widths as in --blocks={flag_value(blocks)}. "
-            f"Received: --widths={flag_value(widths)}"
-        )
-    if not any(blocks):
-        raise UsageError(
-            f"Expected --blocks with at least one block. Received: {flag_value(blocks)}"
-        )
-
-
-def check_stages(blocks: Sequence[int], widths: Sequence[int]) -> None:
-    """Checks what --blocks and --widths say together.
-
-    Raises:
-        UsageError: they are of different lengths, or there is no block, or are too many.
+        UsageError: they don't, or there is no block, or are too many.
     """
     if len(widths) != len(blocks):
         raise UsageError(

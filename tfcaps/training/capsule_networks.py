@@ -8,7 +8,6 @@ from typing import Any
 from tfcaps import losses, metrics, robustness
 from tfcaps.errors import UsageError
 from tfcaps.models import registry as networks
-from tfcaps.models.block_names import STEMS
 from tfcaps.options import changed, fields, flag_value, of, option
 from tfcaps.routing import registry as routings
 from tfcaps.training import recipes
@@ -28,7 +27,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def _defaulted(name: str, **own: Any) -> Any:
+def _defaulted(name: str) -> Any:
     """The option of all trainings, whose default is told apart from a value that is given."""
     known = of(fields(RunConfig)[name]).help.removesuffix(".")
     default = recipes.defaults(_RECIPES, name)
@@ -50,12 +49,6 @@ def _defaults(name: str) -> str:
     return "; ".join(f"{', '.join(having)}: {value}" for value, having in names.items())
 
 
-def _of_trunk(name: str) -> str:
-    """What the networks on a residual trunk have where an option isn't given, for its help."""
-    known = (networks.published(network) for network in networks.names())
-    return "; ".join(flag_value(each[name]) for each in known if name in each)
-
-
 @KINDS.register("capsule_network")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CapsuleNetworkConfig(RunConfig):
@@ -67,9 +60,6 @@ class CapsuleNetworkConfig(RunConfig):
     files. A run that is gone on with keeps the defaults that it was begun with. Of the inverse
     temperature of EM's published cost the published 0.01 is too large for wide layers, see
     docs/results.md.
-
-    `recipe="fast"` is that of residual networks, see `BlockNetworkConfig`, but for smoothed labels:
-    the margin loss is 0 before lengths are 1, so it doesn't ask for certainty.
 
     What a network is made of where nothing is asked for, it says itself (`models.registry`). The
     last of the layers is then the number of classes of the data.
@@ -184,20 +174,6 @@ class CapsuleNetworkConfig(RunConfig):
     robust: bool = option(
         "Attack each batch before learning from it: γ-capsules, arXiv 1812.09707.", default=False
     )
-    blocks: tuple[int, ...] = option(
-        f"Of CapsHead: residual blocks per stage ({_of_trunk('blocks')}).",
-        default=None,
-        range=">= 0",
-    )
-    widths: tuple[int, ...] = option(
-        f"Of CapsHead: filters per stage ({_of_trunk('widths')}).", default=None, range=">= 1"
-    )
-    stem: str | None = option(
-        "Of CapsHead: imagenet: 7×7, stride 2; cifar: 3×3, stride 1; pooled: the same, and 2×2 max "
-        f"pooling ({_of_trunk('stem')}).",
-        default=None,
-        choices=STEMS,
-    )
     epsilon: float = option(
         "The attack's largest change of a pixel, of a range of 1.", default=0.1, range=">= 0"
     )
@@ -227,10 +203,8 @@ class CapsuleNetworkConfig(RunConfig):
 
     def __post_init__(self) -> None:
         self.check("model")
-        self.check("recipe")
         self._settle()
         super().__post_init__()
-        self._check_trunk()
         if len(self.layers) != len(self.dimensions):
             raise UsageError(
                 "Expected as many entries in --dimensions as in --layers. Received: "

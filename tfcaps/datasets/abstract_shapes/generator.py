@@ -228,7 +228,7 @@ def check_options(
     allowed = known_task(task).shapes
     if shapes is not None and allowed is None:
         raise UsageError(f"Expected no number of shapes for {task}. Received: {shapes!r}")
-    if shapes is not None and shapes not in allowed:
+    if shapes is not None and allowed is not None and shapes not in allowed:
         raise UsageError(
             f"Expected {allowed[0]} to {allowed[-1]} shapes for {task}, as many as fit. "
             f"Received: {shapes!r}"
