@@ -7,6 +7,8 @@ import pytest
 from tests import backend, reference
 from tfcaps import models
 from tfcaps.errors import UsageError
+from tfcaps.routing import registry as routings
+from tfcaps.training import CapsuleNetworkConfig
 
 IMAGE = (14, 12, 2)
 IMAGES = np.random.default_rng(0).uniform(size=(3, *IMAGE)).astype("float32")
@@ -126,3 +128,35 @@ def test_bad_argument(arguments, sentence):
 def test_an_argument_that_no_network_has():
     with pytest.raises(TypeError, match="depth"):
         network(depth=3)
+
+
+@pytest.mark.skipif(backend.IS_JAX, reason="the loop is TensorFlow's")
+@pytest.mark.parametrize("routing", routings.names())
+def test_the_fast_recipe_learns(routing):
+    """Bright left halves from bright right halves, at the recipe's own rate."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(32) % 2
+    images = rng.normal(0.0, 0.3, (32, 12, 12, 1)).astype("float32")
+    images[labels == 0, :, :6] += 1.0
+    images[labels == 1, :, 6:] += 1.0
+    keras.utils.set_random_seed(0)
+    config = CapsuleNetworkConfig(
+        log_dir="x",
+        model="CapsHead",
+        recipe="fast",
+        routing=routing,
+        blocks=(1, 1),
+        widths=(8, 8),
+        layers=(4, 2),
+        dimensions=(4, 4),
+        batch_size=32,
+    )
+    task = config.task()
+    model = task.network((12, 12, 1), 2)
+    task.compile(model, jit=False)
+    targets = {"lengths": np.eye(2, dtype="float32")[labels]}
+    history = model.fit(images, targets, batch_size=32, epochs=40, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+    assert history[-1] < 0.25 * history[0]
+    found = backend.numpy(model(images, training=True)["lengths"])
+    np.testing.assert_array_equal(found.argmax(axis=-1), labels)

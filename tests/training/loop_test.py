@@ -345,6 +345,8 @@ def test_the_seed_decides(quick, small_run, tmp_path):
          "dimensions": (4, 4, 4, 4, 4), "use_bias": False},
         {"model": "EfficientCapsNet", "routing": "attention", "use_prior": True,
          "augmentation": "efficient", "mask": "label", "use_reconstruction": True},
+        {"model": "CapsHead", "recipe": "fast", "schedule": "one_cycle", "warmup_epochs": 0.5,
+         "blocks": (1, 1), "widths": (4, 6), "layers": (4, 10), "dimensions": (4, 4)},
     ],
     ids=lambda changes: ",".join(map(str, changes.values())),
 )  # fmt: skip

@@ -195,13 +195,22 @@ def check_trunk(
     return {"blocks": stages, "widths": widths, "stem": _check_choice("stem", stem, STEMS)}
 
 
-def trunk(images: keras.KerasTensor, dtype: str, **checked: Any) -> keras.KerasTensor:
+def trunk(
+    images: keras.KerasTensor,
+    dtype: str,
+    *,
+    blocks: tuple[tuple[int, ...], ...],
+    widths: tuple[int, ...],
+    stem: str,
+) -> keras.KerasTensor:
     """A residual network without its head, for other heads.
 
     Args:
         images: symbolic, `(B, H, W, C)`.
         dtype: Keras dtype policy of the layers.
-        **checked: what `check_trunk` returns.
+        blocks: for each stage, as `check_trunk` returns it.
+        widths: for each stage, likewise.
+        stem: its name.
 
     Returns:
         The last block's feature maps, symbolic: `(B, H', W', widths[-1])`.
@@ -212,7 +221,14 @@ def trunk(images: keras.KerasTensor, dtype: str, **checked: Any) -> keras.KerasT
     >>> trunk(images, "float32", **check_trunk((1, 1), (8, 16), "pooled")).shape
     (None, 8, 8, 16)
     """
-    config = {"kind": "resnet", "input_shape": images.shape[1:], "dtype": dtype, **checked}
+    config = {
+        "kind": "resnet",
+        "input_shape": images.shape[1:],
+        "blocks": blocks,
+        "widths": widths,
+        "stem": stem,
+        "dtype": dtype,
+    }
     maps = images
     for layer in [*_stem(config), *_blocks(config)]:
         maps = layer(maps)

@@ -78,8 +78,8 @@ class CapsHead(CapsuleNetwork):
     stem = argument("stem", '"imagenet", "cifar" or "pooled".')
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, **own):
-        maps = trunk(images, dtype, **own)
+    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, blocks, widths, stem):
+        maps = trunk(images, dtype, blocks=blocks, widths=widths, stem=stem)
         primary = PrimaryCapsule(
             layers[0], dimensions[0], 1, 1, dtype=dtype, name="primary_capsules"
         )(maps)
