@@ -130,7 +130,7 @@ def test_experiments_train_as_in_the_papers(configs):
             )
             assert (c.layers, c.dimensions, c.use_bias) == ((16, 10), (8, 16), False), file
             assert (c.augmentation, c.mask) == ("efficient", "label"), file
-        elif not is_ours:
+        elif not is_demo:
             assert (c.learning_rate, c.batch_size, c.epochs) == (1e-4, 128, 30), file
             assert (c.reconstruction_weight, c.iterations) == (1e-5, 2), file
             assert (c.augmentation, c.use_reconstruction, c.mask) == ("paper", True, "none"), file
