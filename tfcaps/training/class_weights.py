@@ -1,13 +1,15 @@
 """What an example counts in the loss of its class."""
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tfcaps.errors import UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def balanced(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+
+def balanced(labels: "np.ndarray", class_names: Sequence[str]) -> "np.ndarray":
     """Weights with which all classes count the same: `w_k = N / (K n_k)`.
 
     Over the N examples their mean is 1, so that the loss keeps its size.
@@ -28,6 +30,8 @@ def balanced(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     >>> [round(float(weight), 4) for weight in weights]     # 4 / (2·3), 4 / (2·1)
     [0.6667, 2.0]
     """
+    import numpy as np
+
     counts = np.bincount(labels, minlength=len(class_names))
     for name, count in zip(class_names, counts, strict=True):
         if not count:
