@@ -384,7 +384,8 @@ class TestFastRecipe:
 
     def test_what_is_not_given(self):
         found = self.config()
-        assert (found.learning_rate, found.batch_size, found.epochs) == (0.2, 256, 20)
+        assert (found.batch_size, found.epochs) == (256, 20)
+        assert found.learning_rate == pytest.approx(0.6)
         assert (found.schedule, found.precision, found.augmentation) == (
             "one_cycle",
             "auto",
@@ -396,11 +397,12 @@ class TestFastRecipe:
         block = BlockNetworkConfig(log_dir="x", recipe="fast", blocks=(1, 1, 1, 1))
         capsules = self.config()
         shared = fields(block).keys() & fields(capsules).keys() - {"model"}
-        shared -= {"width_layers", "conflicting_samples_size"}
+        shared -= {"width_layers", "conflicting_samples_size", "learning_rate"}
         assert {name: getattr(block, name) for name in shared} == {
             name: getattr(capsules, name) for name in shared
         }
-        one, other = (config.task()._optimizer() for config in (block, capsules))
+        same = dataclasses.replace(capsules, learning_rate=block.learning_rate)
+        one, other = (config.task()._optimizer() for config in (block, same))
         assert type(one) is type(other)
         assert one.get_config() == {**other.get_config(), "name": one.name}
 
@@ -410,7 +412,7 @@ class TestFastRecipe:
         assert (type(made).__name__, optimizer["learning_rate"]) == ("SGD", 0.25)
         assert (optimizer["momentum"], optimizer["nesterov"]) == (0.9, True)
 
-    @pytest.mark.parametrize(("batch_size", "rate"), [(128, 0.1), (512, 0.4)])
+    @pytest.mark.parametrize(("batch_size", "rate"), [(128, 0.3), (512, 1.2)])
     def test_rate_grows_with_the_batch(self, batch_size, rate):
         assert self.config(batch_size=batch_size).learning_rate == pytest.approx(rate)
         copy = dataclasses.replace(self.config(), batch_size=batch_size)
