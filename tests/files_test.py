@@ -2,10 +2,12 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import stat
 
+import numpy as np
 import pytest
 
 from tests import runs
@@ -30,6 +32,62 @@ def test_text_and_json(tmp_path):
     assert json.loads((tmp_path / "values.json").read_text()) == {"a": [1, None]}
     assert stat.S_IMODE((tmp_path / "text").stat().st_mode) == 0o644
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text", "values.json"]
+
+
+def test_arrays(tmp_path):
+    path = tmp_path / "some.npz"
+    np.savez(path, a=[1, 2], b=[[0.5]])
+    found = files.read_arrays(path, ("a", "b"))
+    assert {name: array.tolist() for name, array in found.items()} == {"a": [1, 2], "b": [[0.5]]}
+
+
+def _plain_array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, [1])
+    return buffer.getvalue()
+
+
+def _objects(path):
+    np.savez(path, a=np.array([{}], object), b=[1])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: None,
+        lambda path: path.mkdir(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"PK no archive"),
+        lambda path: np.savez(path, a=[1]),
+        lambda path: np.savez(path, a=[1], b=[1], c=[1]),
+        lambda path: path.write_bytes(_plain_array()),
+        _objects,
+    ],
+)
+def test_damaged_arrays(tmp_path, write):
+    path = tmp_path / "some.npz"
+    write(path)
+    with pytest.raises(
+        UsageError, match=r"the arrays a, b. Received: .*some.npz, which is missing"
+    ):
+        files.read_arrays(path, ("a", "b"))
+
+
+def test_arrays_of_a_changed_file(tmp_path):
+    """Whichever byte is another one, the arrays are those that were written, or it is said."""
+    path = tmp_path / "some.npz"
+    np.savez_compressed(path, a=np.arange(5), b=[1.5])
+    content = path.read_bytes()
+    told = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        try:
+            found = files.read_arrays(path, ("a", "b"))
+        except UsageError:
+            told += 1
+        else:
+            assert (found["a"].tolist(), found["b"].tolist()) == ([0, 1, 2, 3, 4], [1.5])
+    assert told > len(content) / 2
 
 
 def test_the_temporary_name_has_the_same_ending_in_the_same_folder(tmp_path):

@@ -15,14 +15,18 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions, fields, flag, of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _PREFIX = ".writing-"
 _LOCK = ".lock"
@@ -173,6 +177,40 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise _DamagedJSONError from None
+
+
+def read_arrays(path: str | os.PathLike, names: Sequence[str]) -> "dict[str, np.ndarray]":
+    """The arrays of an NPZ file, by name; nothing in it is ever executed.
+
+    Args:
+        path: of the file.
+        names: of the arrays that it has.
+
+    Raises:
+        UsageError: the file is missing, damaged, or has other arrays.
+    """
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    # What the readers of archives, of their parts, and of arrays' headers say of damage.
+    damage = (
+        *(OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, RuntimeError),
+        *(MemoryError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error),
+    )
+    try:
+        with reading(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            if set(stored.files) == set(names):
+                return {name: stored[name] for name in names}
+    except UsageError:
+        raise
+    except damage:
+        pass
+    raise UsageError(
+        f"Expected a file with the arrays {', '.join(names)}. Received: {path}, which is missing "
+        "or damaged; without it, it is made again"
+    )
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -190,6 +190,31 @@ def test_scores_standardise_inside(subject):
 
 
 class TestAttack:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"done": "all"},
+            {"wrong": [1]},
+            {"wrong": None},
+            {"wrong": [0, 1, 2, 3]},
+            {"settings": {"attack": "fgsm", "epoch": 1}},
+            {"settings": None},
+        ],
+    )
+    def test_a_damaged_answer_is_made_again(self, subject, tmp_path, damage):
+        asked = {"attack": ["fgsm"], "epsilons": ["0", "0.02", "0.3"], "attack_examples": 20}
+        rows = evaluation.accuracy_under_attack(subject, tmp_path, **asked)
+        (path,) = tmp_path.glob("attack-fgsm-*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        assert evaluation.accuracy_under_attack(subject, tmp_path, **asked) == rows
+        # As one of another call it is left out of the table.
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        other = {**asked, "epsilons": ["0.1"]}
+        (row,) = evaluation.accuracy_under_attack(subject, tmp_path, **other)
+        with (tmp_path / "attacks.csv").open(newline="") as file:
+            (told,) = csv.DictReader(file)
+        assert float(told["epsilon"]) == row["epsilon"] == 0.1
+
     def test_accuracy_falls(self, subject, tmp_path):
         rows = evaluation.accuracy_under_attack(
             subject, tmp_path, attack=["fgsm"], epsilons=["0.3", "0", "0.02"], attack_examples=50

@@ -96,6 +96,30 @@ def test_wrong_clicks_keep_no_others_back(folder):
     assert pool.labels() == {0: "dark", 2: "dark"}
 
 
+def test_requests_beyond_any_pages(folder):
+    app, _, _ = application(folder)
+    large = {"by": "tab", "clicks": [click(0, "x" * 2**20)]}
+
+    async def send():
+        async with client(app) as one:
+            assert (await one.post("/clicks", json=large)).status_code == 413
+            streamed = await one.post("/clicks", content=_streamed(b'{"by": "tab", "clicks": []}'))
+            assert streamed.status_code == 413
+            asked = '{"by": "tab", "count": %s, "held": [%s]}'
+            for count, held in (("1e999", "0"), ("3", "1e999"), ("3", "1" + "0" * 30)):
+                answer = await one.post("/images", content=asked % (count, held))
+                assert answer.status_code == 400, (count, held)
+            for number in ("9" * 5000, "-1", "one", "1" + "0" * 30):
+                answer = await one.get(f"/thumbnails/{number}")
+                assert answer.status_code in (400, 404), number
+
+    asyncio.run(send())
+
+
+async def _streamed(content):
+    yield content
+
+
 @pytest.mark.parametrize("wrong", [{"image": [1]}, {"image": {}}, {"label": ["dark"]}])
 def test_whoever_waits_beside_a_malformed_click_is_answered(folder, wrong):
     app, pool, _ = application(folder)
@@ -293,6 +317,8 @@ class TestBadInput:
             ("image,label\n00001.png,dark\n00002.png,cow\n", "Expected a label among dark, light. "
                                                              "Received: cow"),
             ("name,class\n", "Expected a CSV file with the columns image and label. Received: {}"),
+            (f'image,label\n"{"a" * 200_000}",dark\n', "Expected --import_labels with a CSV file. "
+                                                       "Received: {}"),
         ],
     )  # fmt: skip
     def test_label_file(self, folder, tmp_path, text, sentence):

@@ -118,12 +118,10 @@ def _earlier_rows(
     found = {_key(row): row for row in rows}
     earlier = []
     for path in sorted(subject.folder.glob("attack-*.json")):
-        content = files.read_json(path)
-        known = content.get("settings", {}) if isinstance(content, dict) else {}
-        if "attack" not in known or known["epoch"] != settings["epoch"]:
-            continue
-        if content["done"] == known["examples"]:
-            earlier += [row for row in _rows(known, content["wrong"]) if _key(row) not in found]
+        known, done, wrong = _stored(path)
+        is_alike = known.keys() == settings.keys() and known["epoch"] == settings["epoch"]
+        if is_alike and done == known["examples"]:
+            earlier += [row for row in _rows(known, wrong) if _key(row) not in found]
             found |= {_key(row): row for row in earlier}
     return earlier
 
@@ -159,7 +157,22 @@ def _attack(subject: Subject, split: Split, settings: Mapping[str, Any]) -> list
 
 def _read(path: pathlib.Path, settings: Mapping[str, Any]) -> tuple[int, list[int]]:
     """Examples that an earlier call with the same settings has attacked, and its numbers."""
-    content = files.read_json(path)
-    if isinstance(content, dict) and content.get("settings") == settings:
-        return content["done"], content["wrong"]
+    known, done, wrong = _stored(path)
+    if known == settings:
+        return done, wrong
     return 0, [0] * len(settings["epsilons"])
+
+
+def _stored(path: pathlib.Path) -> tuple[dict[str, Any], int, list[int]]:
+    """Settings and numbers of an earlier call; no settings where the file is damaged."""
+    content = files.read_json(path)
+    if not isinstance(content, dict):
+        return {}, 0, []
+    known, done, wrong = (content.get(name) for name in ("settings", "done", "wrong"))
+    if not isinstance(known, dict) or not isinstance(wrong, list):
+        return {}, 0, []
+    bounds, numbers = known.get("epsilons"), (done, known.get("examples"), *wrong)
+    is_whole = isinstance(bounds, list) and len(bounds) == len(wrong)
+    if not is_whole or not all(type(number) is int for number in numbers):
+        return {}, 0, []
+    return known, done, wrong

@@ -68,6 +68,8 @@ class Subject:
         for path in (self.folder / "evaluation.json", *self.folder.glob("attack-*.json")):
             content = files.read_json(path)
             known = content.get("settings", content) if isinstance(content, dict) else {}
+            if not isinstance(known, dict):
+                continue  # damaged: it answers nothing
             for name, value in asked.items():
                 if known.get(name, value) != value:
                     raise UsageError(

@@ -152,8 +152,8 @@ def _write_results(config: SignExperiment, folder: pathlib.Path) -> list[dict[st
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[np.ndarray]] = {}
     for routing, capsules, dim in config.parts():
-        with np.load(_part_path(folder, routing, capsules, dim)) as stored:
-            part = _Decisions(**stored)
+        path = _part_path(folder, routing, capsules, dim)
+        part = _Decisions(**files.read_arrays(path, _Decisions._fields))
         columns = zip(*part[:4], part.differences, strict=True)
         for hidden_layers, use_bias, run, accuracy, difference in columns:
             values = (routing, bool(use_bias), hidden_layers, capsules, dim, run, accuracy)

@@ -202,8 +202,7 @@ def _search_or_read(folder: pathlib.Path, search: _Search, settings: ActivationO
     stored = folder / f"{search.stem}.npz"
     if files.read_json(marker) == described and stored.exists():
         print(f"{search.stem} is there already.", flush=True)
-        with np.load(stored) as arrays:
-            return Found(**arrays)
+        return Found(**files.read_arrays(stored, Found._fields))
     print(f"{search.stem}: {len(search.capsules)} capsules × {settings.starts} starts", flush=True)
     marker.unlink(missing_ok=True)
     found = search.run_all(settings)

@@ -20,7 +20,7 @@ def import_labels(pool: Pool, path: str | os.PathLike) -> int:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise UsageError(f"Expected --import_labels with a CSV file. Received: {path}") from None
     if not rows or not {"image", "label"} <= rows[0].keys():
         raise UsageError(f"Expected a CSV file with the columns image and label. Received: {path}")

@@ -90,8 +90,8 @@ def rank(
         left: images that may be asked for.
         choice: `strategy`, number of `classes`, `seed`.
     """
-    with np.load(_features_file(folder)) as stored:
-        numbers, features = stored["numbers"], stored["features"]
+    stored = files.read_arrays(_features_file(folder), ("numbers", "features"))
+    numbers, features = stored["numbers"], stored["features"]
     place = {int(number): index for index, number in enumerate(numbers)}
     known = np.full(len(numbers), NO_LABEL)
     for image, label in labels.items():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PAGE = pathlib.Path(__file__).parent / "page"
 _HOST = "127.0.0.1"
 _MOST_CLICKS = 1000
+_LARGEST_BODY = 2**20
 
 
 def label_images(config: LabelingOptions) -> None:
@@ -122,9 +123,11 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
             if not is_allowed(request):
                 sentence = "Expected the address that bin/guided_labeling printed, with its token."
                 return Response(sentence, 403)
+            if request.method == "POST" and not _is_small(request):
+                return JSONResponse({"error": f"Expected at most {_LARGEST_BODY:,} bytes."}, 413)
             try:
                 return await answer(request)
-            except (UsageError, ValueError, KeyError, TypeError) as error:
+            except (UsageError, ValueError, KeyError, TypeError, ArithmeticError) as error:
                 return JSONResponse({"error": str(error)}, 400)
             except OSError as error:
                 return JSONResponse({"error": f"The disk is full or broken: {error}"}, 507)
@@ -144,7 +147,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
         return FileResponse(_PAGE / "page.css")
 
     async def thumbnail(request: Any) -> Response:
-        path = await run_in_threadpool(session.file_of, request.path_params["image"])
+        path = await run_in_threadpool(session.file_of, int(request.path_params["image"]))
         if path is None:
             return Response("This image can't be read.", 404)
         return FileResponse(path, headers={"cache-control": "private, max-age=86400, immutable"})
@@ -179,12 +182,18 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
             Route("/", guarded(page)),
             Route("/page.js", guarded(script)),
             Route("/page.css", guarded(style)),
-            Route("/thumbnails/{image:int}", guarded(thumbnail)),
+            Route("/thumbnails/{image}", guarded(thumbnail)),
             Route("/images", guarded(images), methods=["POST"]),
             Route("/clicks", guarded(clicks), methods=["POST"]),
             Route("/state", guarded(state)),
         ]
     )
+
+
+def _is_small(request: Any) -> bool:
+    """Whether a request says that it isn't longer than any page's."""
+    length = request.headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and int(length[:20]) <= _LARGEST_BODY
 
 
 class _Writer:
