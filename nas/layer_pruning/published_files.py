@@ -11,6 +11,9 @@ from nas.layer_pruning.removals import Layers, RemovalRecord, joined, split
 from tfcaps import files
 from tfcaps.errors import UsageError
 
+# What reading another text than a dict of numbers ends in, however deep or long it is.
+_NO_LITERAL = (ValueError, TypeError, SyntaxError, AttributeError, RecursionError, MemoryError)
+
 
 class LayerFiles:
     """The published program's text files of one choice.
@@ -133,7 +136,7 @@ def read_order_log(path: str | os.PathLike) -> list[dict[int, float]]:
             if int(number) == 0:
                 steps = []
             steps.append({int(k): float(v) for k, v in ast.literal_eval(scores).items()})
-    except (OSError, ValueError, SyntaxError, AttributeError):
+    except (OSError, *_NO_LITERAL):
         raise UsageError(
             f"Expected a log with lines such as 0;{{0: 0.556, 1: 0.548}}. Received: {path}, which "
             "is missing or something else"

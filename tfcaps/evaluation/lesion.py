@@ -335,7 +335,7 @@ def _read_rows(
         ]
     except FileNotFoundError:
         return []
-    except ValueError:
+    except (ValueError, csv.Error):
         raise _damaged(path) from None
     found: dict[tuple[str, int], list[tuple[str, ...]]] = {}
     for row in rows:

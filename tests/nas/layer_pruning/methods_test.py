@@ -286,6 +286,15 @@ class TestFiles:
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        "scores", ["{0: None}", "[0.5]", "{0: 0.5", "'a'", "-" * 50_000 + "1", "[" * 50_000, "\0"]
+    )
+    def test_a_log_of_something_else(self, tmp_path, scores):
+        path = tmp_path / "log.txt"
+        path.write_text(f"0;{scores}\n")
+        with pytest.raises(UsageError, match=r"log.txt, which is missing or something else$"):
+            layer_pruning.read_order_log(path)
+
     def test_missing_files(self, tmp_path):
         with pytest.raises(UsageError, match="which doesn't exist"):
             layer_pruning.read_choice(tmp_path / "none.txt", 4)
