@@ -235,7 +235,7 @@ class _ImageSubject(Subject):
         return dataclasses.replace(config, model=os.fspath(pruned), **self._own())
 
 
-class ViTSubject(_ImageSubject):
+class _ViTSubject(_ImageSubject):
     """A vision transformer of KerasHub, see `Subject`."""
 
     def __init__(self, config: PruningConfig):
@@ -283,7 +283,7 @@ class ViTSubject(_ImageSubject):
         dataclasses.replace(self.encoder, backbone=trained.backbone).save(folder)
 
 
-class ResidualSubject(_ImageSubject):
+class _ResidualSubject(_ImageSubject):
     """The residual network of a run, see `Subject`.
 
     Its layers are the blocks that may go: those whose shortcut is the identity.
@@ -421,8 +421,8 @@ def open_subject(config: PruningConfig) -> Subject:
     if config.is_on_texts:
         return TextSubject(config)
     if pretrained_networks.is_run(config.model):
-        return ResidualSubject(config)
-    return ViTSubject(config)
+        return _ResidualSubject(config)
+    return _ViTSubject(config)
 
 
 def _architecture(network: Any) -> Architecture:
