@@ -134,7 +134,7 @@ class Subject(abc.ABC):
         """
 
 
-class TextSubject(Subject):
+class _TextSubject(Subject):
     """A text encoder, see `Subject`.
 
     Args:
@@ -419,7 +419,7 @@ def open_subject(config: PruningConfig) -> Subject:
         UsageError: see `Subject`.
     """
     if config.is_on_texts:
-        return TextSubject(config)
+        return _TextSubject(config)
     if pretrained_networks.is_run(config.model):
         return _ResidualSubject(config)
     return _ViTSubject(config)

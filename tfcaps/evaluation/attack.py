@@ -169,10 +169,10 @@ def _stored(path: pathlib.Path) -> tuple[dict[str, Any], int, list[int]]:
     if not isinstance(content, dict):
         return {}, 0, []
     known, done, wrong = (content.get(name) for name in ("settings", "done", "wrong"))
-    if not isinstance(known, dict) or not isinstance(wrong, list):
+    if not (isinstance(known, dict) and isinstance(wrong, list) and isinstance(done, int)):
         return {}, 0, []
-    bounds, numbers = known.get("epsilons"), (done, known.get("examples"), *wrong)
+    bounds, numbers = known.get("epsilons"), (known.get("examples"), *wrong)
     is_whole = isinstance(bounds, list) and len(bounds) == len(wrong)
-    if not is_whole or not all(type(number) is int for number in numbers):
+    if not is_whole or not all(isinstance(number, int) for number in numbers):
         return {}, 0, []
     return known, done, wrong

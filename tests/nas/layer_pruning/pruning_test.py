@@ -13,7 +13,7 @@ import tensorflow_text  # noqa: F401  (the operations of a served tokenizer)
 
 from nas import layer_pruning
 from nas.layer_pruning import PruningConfig, Removal, report
-from nas.layer_pruning.subjects import TextSubject
+from nas.layer_pruning.subjects import _TextSubject
 from nas.layer_pruning.trial import RemovalRunner
 from tests import encoders
 from tfcaps import models, training
@@ -177,7 +177,7 @@ class TestTrial:
         with training.surroundings(asked):
             encoder = models.open_text_encoder(places[0])
             for before in ((), (Removal((0,), 42), Removal((1,), 43))):
-                runner = RemovalRunner(asked, TextSubject(asked, encoder))
+                runner = RemovalRunner(asked, _TextSubject(asked, encoder))
                 for name, trial in enumerate((*before, proposal)):
                     (tmp_path / "trials" / f"trial_{name}").mkdir(parents=True, exist_ok=True)
                     runner.run(str(name), trial.to_values())
@@ -192,7 +192,7 @@ class TestTrial:
         asked = config(places, tmp_path, prune_method="block_influence")
         with training.surroundings(asked):
             encoder = models.open_text_encoder(places[0])
-            runner = RemovalRunner(asked, TextSubject(asked, encoder))
+            runner = RemovalRunner(asked, _TextSubject(asked, encoder))
             found = runner.run("0", Removal((), 41, role="one_pass").to_values())
         tokens = encoder.tokenize(runner.data.train.texts, 16)
         mask = tokens["padding_mask"]
