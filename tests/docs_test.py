@@ -1,10 +1,8 @@
 """What the pages show can be done: code runs, commands parse, links lead somewhere."""
 
 import doctest
-import functools
 import pkgutil
 import re
-import runpy
 import shlex
 import shutil
 from unittest import mock
@@ -14,8 +12,8 @@ import pytest
 from absl import flags
 
 import nas
-from tests import forks, runs
-from tfcaps import program, training
+from tests import forks, programs, runs
+from tfcaps import training
 from tfcaps.errors import UsageError
 from tfcaps.routing import registry as routings
 
@@ -76,27 +74,11 @@ def commands(content: str) -> list[tuple[str, str]]:
     return [found.groups() for found in map(COMMAND.match, lines) if found]
 
 
-@functools.cache
-def asked(name: str) -> tuple:
-    """What a program hands to `program.run` beside its function."""
-    with mock.patch.object(program, "run") as run:
-        runpy.run_path(str(runs.ROOT / "bin" / name), run_name="__main__")
-    return run.call_args.args[1:]
-
-
-def defined(name: str) -> flags.FlagValues:
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    for each in asked(name):
-        program.define_flags(each, values)
-    return values
-
-
 def parse(name: str, arguments: str) -> None:
     """Parses a command as a page shows it.
 
     Raises:
-        UsageError, absl.flags.Error: the program would refuse it.
+        UsageError: the program would refuse it.
     """
     words = []
     for word in shlex.split(arguments, comments=True):
@@ -106,12 +88,7 @@ def parse(name: str, arguments: str) -> None:
                 continue
             value = str(runs.ROOT / value)
         words.append(f"{flag}={STANDS_FOR.get(value, value)}" if value else word)
-    values = defined(name)
-    left_over = values(["program", *words])[1:]
-    if left_over:
-        raise UsageError(f"Expected flags only. Received: {left_over[0]}")
-    for each in asked(name):
-        program.from_flags(each, values)
+    programs.parsed(name, words)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +175,7 @@ def test_commands_parse(page):
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS])
 def test_flags_exist(page):
-    known = {name for path in (runs.ROOT / "bin").iterdir() for name in defined(path.name)}
+    known = {flag for name in programs.NAMES for flag in programs.defined(name)}
     code = [code for language, code in BLOCK.findall(text(page)) if language != "python"]
     code += INLINE.findall(BLOCK.sub("", text(page)))
     named = {name for part in code for name in re.findall(r"(?:^|[\s`/\[])--([a-z][\w-]*)", part)}

@@ -134,25 +134,10 @@ class Subject(abc.ABC):
         """
 
 
-class _TextSubject(Subject):
-    """A text encoder, see `Subject`.
+class _Encoder(Subject):
+    """Base class of KerasHub's encoders, of texts or images, see `Subject`."""
 
-    Args:
-        config: of the pruning.
-        encoder: already opened. Default: what the configuration names.
-    """
-
-    noun = "text"
-
-    def __init__(self, config: PruningConfig, encoder: models.TextEncoder | None = None):
-        super().__init__(config)
-        if pretrained_networks.is_run(config.model):
-            raise UsageError(
-                "Expected a text encoder, a preset of KerasHub or a folder, for texts. "
-                f"Received: --dataset={config.dataset} and {config.model}, the run of a training"
-            )
-        self.encoder = encoder or models.open_text_encoder(str(config.model))
-        self.encoder.packer(config.max_tokens)  # the positions that there are
+    encoder: Any
 
     @property
     def num_layers(self):
@@ -161,6 +146,30 @@ class _TextSubject(Subject):
     @property
     def network(self):
         return self.encoder.backbone
+
+    def save(self, removed, folder, place):
+        del place  # a preset doesn't know where it lies
+        self.encoder.without(removed).save(folder)
+
+    def save_trained(self, trained, config, folder, place):
+        del config, place
+        dataclasses.replace(self.encoder, backbone=trained.backbone).save(folder)
+
+
+class _TextSubject(_Encoder):
+    """A text encoder, see `Subject`."""
+
+    noun = "text"
+
+    def __init__(self, config: PruningConfig):
+        super().__init__(config)
+        if pretrained_networks.is_run(config.model):
+            raise UsageError(
+                "Expected a text encoder, a preset of KerasHub or a folder, for texts. "
+                f"Received: --dataset={config.dataset} and {config.model}, the run of a training"
+            )
+        self.encoder = models.open_text_encoder(str(config.model))
+        self.encoder.packer(config.max_tokens)  # the positions that there are
 
     @functools.cached_property
     def _whole(self) -> TextClassifierTask:
@@ -195,15 +204,6 @@ class _TextSubject(Subject):
     def loader(self):
         return _open_text_encoder, (str(self.config.model),)
 
-    def save(self, removed, folder, place):
-        del place
-        self.encoder.without(removed).save(folder)
-
-    def save_trained(self, trained, config, folder, place):
-        del config, place
-        encoder = self.encoder
-        models.TextEncoder(encoder.name, trained.backbone, encoder.tokenizer).save(folder)
-
 
 class _ImageSubject(Subject):
     """Base class of networks that see images, see `Subject`."""
@@ -235,20 +235,12 @@ class _ImageSubject(Subject):
         return dataclasses.replace(config, model=os.fspath(pruned), **self._own())
 
 
-class _ViTSubject(_ImageSubject):
+class _ViTSubject(_Encoder, _ImageSubject):
     """A vision transformer of KerasHub, see `Subject`."""
 
     def __init__(self, config: PruningConfig):
         super().__init__(config)
         self.encoder = models.open_vision_encoder(str(config.model))
-
-    @property
-    def num_layers(self):
-        return self.encoder.num_layers
-
-    @property
-    def network(self):
-        return self.encoder.backbone
 
     def without(self, removed):
         return pretrained_networks.PretrainedViT(self.encoder.without(removed))
@@ -259,7 +251,7 @@ class _ViTSubject(_ImageSubject):
     def states(self, task, batch):
         import keras
 
-        network = self._classifier(task, batch)
+        network = task.network(tuple(batch["image"].shape[1:]), 1)
         x = keras.Model(network.input, network.get_layer("pixels").output)(batch["image"])
         within = self.network.get_layer("vit_encoder")
         x = keras.Model(self.network.input, within.input)(x, training=False)
@@ -268,19 +260,8 @@ class _ViTSubject(_ImageSubject):
             states.append(layer(states[-1], training=False))
         return list(itertools.pairwise(_as_arrays(states))), np.ones(states[0].shape[:2])
 
-    def _classifier(self, task: PretrainedNetworkTask, batch: Any) -> Any:
-        return task.network(tuple(batch["image"].shape[1:]), 1)
-
     def loader(self):
         return _open_vit, (str(self.config.model),)
-
-    def save(self, removed, folder, place):
-        del place
-        self.encoder.without(removed).save(folder)
-
-    def save_trained(self, trained, config, folder, place):
-        del config, place
-        dataclasses.replace(self.encoder, backbone=trained.backbone).save(folder)
 
 
 class _ResidualSubject(_ImageSubject):

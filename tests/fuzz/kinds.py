@@ -3,13 +3,10 @@
 import functools
 import json
 import pathlib
-import runpy
 from collections.abc import Callable
 from unittest import mock
 
-from absl import flags
-
-from tests import runs
+from tests import programs, runs
 from tests.fuzz import odd
 from tests.fuzz.harness import Kind
 from tests.fuzz.odd import Draw
@@ -39,37 +36,9 @@ def make(name: str, folder: pathlib.Path) -> Kind:
 
 
 @functools.cache
-def asked(name: str) -> tuple:
-    """What a program hands to `program.run` beside its function."""
-    with mock.patch.object(program, "run") as run:
-        runpy.run_path(str(runs.ROOT / "bin" / name), run_name="__main__")
-    return run.call_args.args[1:]
-
-
-PROGRAMS = sorted(path.name for path in (runs.ROOT / "bin").iterdir() if path.is_file())
-
-
-@functools.cache
-def _defined(name: str) -> flags.FlagValues:
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "", flag_values=values)
-    for each in asked(name):
-        program.define_flags(each, values)
-    return values
-
-
-def parsed(name: str, arguments: list[str]) -> list[options.Options]:
-    """The options of a program's command line, all of its classes."""
-    values = _defined(name)
-    values.unparse_flags()
-    program.read_flags(values, arguments)
-    return [program.from_flags(each, values) for each in asked(name)]
-
-
-@functools.cache
 def _fields(name: str) -> dict:
     found = {}
-    for each in asked(name):
+    for each in programs.asked(name):
         for cls in each.classes if isinstance(each, program.OneOf) else (each,):
             found.update(options.fields(cls))
     return found
@@ -94,7 +63,7 @@ def _arguments(draw: Draw, name: str) -> list[str]:
 
 def _checked(name: str, arguments: list[str]) -> None:
     """Reads a command line; what it gives can be written down and read again."""
-    for found in parsed(name, arguments):
+    for found in programs.parsed(name, arguments):
         found.flag_lines()
         json.dumps(found.to_dict())
         assert type(found).from_dict(found.to_dict()) == found
@@ -105,7 +74,7 @@ def command_lines(_folder: pathlib.Path) -> Kind:
     """The flags of every program."""
 
     def case(draw: Draw) -> tuple[str, list[str]]:
-        name = draw.choice(PROGRAMS)
+        name = draw.choice(programs.NAMES)
         return name, _arguments(draw, name)
 
     return Kind("command lines", case, lambda case: _checked(*case))
@@ -117,7 +86,7 @@ def flag_files(folder: pathlib.Path) -> Kind:
     configs = [
         path
         for path in sorted((runs.ROOT / "configs").rglob("*.flags"))
-        if path.parent.name in PROGRAMS
+        if path.parent.name in programs.NAMES
     ]
     texts = {path: path.read_text() for path in configs}
 
@@ -188,26 +157,29 @@ def run_descriptions(folder: pathlib.Path) -> Kind:
     model = keras.Sequential([keras.Input((24, 24, 1)), keras.layers.Flatten()])
     described = {"class_names": [*"0123456789"], "fingerprint": "x"}
 
-    def read(case: bytes) -> None:
-        path.write_bytes(case)
-        told = []
+    def case(draw: Draw) -> tuple[int, bytes]:
+        kind = draw.randrange(len(goods))
+        return kind, odd.json_file(draw, goods[kind])
+
+    def read(case: tuple[int, bytes]) -> None:
+        kind, content = case
+        path.write_bytes(content)
+        directory, config, told = training.RunDirectory(folder), configs[kind], []
         with mock.patch.object(checkpoints, "restore", lambda _: (model, 1)):
-            for config in configs:
-                directory = training.RunDirectory(folder)
-                for step in (
-                    lambda directory=directory, config=config: directory.check(config),
-                    lambda directory=directory, config=config: directory.as_begun(config),
-                    lambda directory=directory: directory.compare_data("x", described),
-                    lambda: training.load_run(folder),
-                ):
-                    try:
-                        step()
-                    except UsageError as error:
-                        told.append(error)
+            for step in (
+                lambda: directory.check(config),
+                lambda: directory.as_begun(config),
+                lambda: directory.compare_data("x", described),
+                lambda: training.load_run(folder),
+            ):
+                try:
+                    step()
+                except UsageError as error:
+                    told.append(error)
         if told:
             raise told[0]
 
-    return Kind("run.json", lambda draw: odd.json_file(draw, draw.choice(goods)), read)
+    return Kind("run.json", case, read)
 
 
 def _on(folder: pathlib.Path) -> dict:

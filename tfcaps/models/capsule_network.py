@@ -33,8 +33,8 @@ class CapsuleNetwork(ImageModel):
 
     A subclass says what is between the images and the class capsules: `smallest_image`, the least
     number of pixels a side, `has_long_primaries`, whether primary capsules begin nearly 1 long, and
-    `connect`. `@register` gives it a name, and `published`: what it is
-    made of where nothing else is asked for.
+    `connect`. `@register` gives it a name, and `published`: what it is made of where nothing else
+    is asked for.
 
     Args:
         input_shape: `(H, W, C)` of the images.

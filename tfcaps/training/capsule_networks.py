@@ -253,15 +253,10 @@ class CapsuleNetworkConfig(RunConfig):
         if self._has_trunk:
             check_stages(self.blocks, self.widths)
             return
+        known = [name for name in networks.names() if "blocks" in networks.published(name)]
+        allowed = f"with --model={' or '.join(known)} only, not with {self.flag('model')}"
         for name in (*networks.TRUNK, "width_layers"):
-            of_trunk = [
-                known for known in networks.names() if "blocks" in networks.published(known)
-            ]
-            self.expect(
-                name,
-                not getattr(self, name),
-                f"with --model={' or '.join(of_trunk)} only, not with {self.flag('model')}",
-            )
+            self.expect(name, not getattr(self, name), allowed)
 
     def with_classes(self, count: int) -> "CapsuleNetworkConfig":
         if "layers" not in self.own:

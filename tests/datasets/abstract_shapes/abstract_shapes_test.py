@@ -203,6 +203,10 @@ class TestNames:
         with pytest.raises(UsageError, match=sentence):
             datasets.load(f"abstract:{name}")
 
+    def test_no_number_that_anybody_draws(self):
+        with pytest.raises(UsageError, match=r"Expected a rendering among .* Received: 9999"):
+            datasets.load(f"abstract:odd_one_out/{'9' * 5000}")
+
     def test_number_of_shapes_of_a_data_set(self, monkeypatch):
         from tfcaps.datasets.abstract_shapes import generator
 

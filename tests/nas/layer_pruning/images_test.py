@@ -14,6 +14,7 @@ from nas import layer_pruning
 from nas.layer_pruning import PruningConfig, Removal, subjects
 from nas.layer_pruning.trial import RemovalRunner
 from tests import encoders
+from tests.nas.layer_pruning import cut
 from tfcaps import models, training
 from tfcaps.errors import UsageError
 
@@ -180,18 +181,7 @@ class TestResidualNetwork:
     def test_gone_on_with_after_a_kill(self, run, of_run, tmp_path):
         folder = tmp_path / "cut"
         shutil.copytree(of_run[0], folder)
-        state = json.loads((folder / "trials" / "state.json").read_text())
-        names = state["oracle"]["start_order"]
-        for name in names[2:]:
-            del state["trials"][name]
-        state["trials"][names[1]]["status"] = "RUNNING"
-        state["trials"][names[1]]["metrics"] = {"metrics": {}}
-        state["oracle"]["start_order"] = names[:2]
-        state["oracle"]["end_order"] = names[:1]
-        state["oracle"]["ongoing_trials"] = {"tuner0": names[1]}
-        (folder / "trials" / "state.json").write_text(json.dumps(state))
-        for rest in ("best", "pruned", "fine_tuned", "serving"):
-            shutil.rmtree(folder / rest)
+        cut.in_its_second_trial(folder)
         found = prune(config(run, folder, resume=True))
         assert found["removed"] == of_run[1]["removed"]
         assert found["results"]["test_score"] == of_run[1]["results"]["test_score"]

@@ -13,9 +13,10 @@ import tensorflow_text  # noqa: F401  (the operations of a served tokenizer)
 
 from nas import layer_pruning
 from nas.layer_pruning import PruningConfig, Removal, report
-from nas.layer_pruning.subjects import _TextSubject
+from nas.layer_pruning.subjects import open_subject
 from nas.layer_pruning.trial import RemovalRunner
 from tests import encoders
+from tests.nas.layer_pruning import cut
 from tfcaps import models, training
 from tfcaps.errors import UsageError
 
@@ -118,18 +119,7 @@ class TestPruning:
         """Killed in its second trial: the trials before it are kept, and all comes out the same."""
         folder = tmp_path / "cut"
         shutil.copytree(pruned[0], folder)
-        state = json.loads((folder / "trials" / "state.json").read_text())
-        names = state["oracle"]["start_order"]
-        for name in names[2:]:
-            del state["trials"][name]
-        state["trials"][names[1]]["status"] = "RUNNING"
-        state["trials"][names[1]]["metrics"] = {"metrics": {}}
-        state["oracle"]["start_order"] = names[:2]
-        state["oracle"]["end_order"] = names[:1]
-        state["oracle"]["ongoing_trials"] = {"tuner0": names[1]}
-        (folder / "trials" / "state.json").write_text(json.dumps(state))
-        for rest in ("best", "pruned", "fine_tuned", "serving"):
-            shutil.rmtree(folder / rest)
+        cut.in_its_second_trial(folder)
         found = layer_pruning.prune_transformer(config(places, folder, resume=True))
         assert found["removed"] == pruned[1]["removed"]
         assert found["results"]["test_score"] == pruned[1]["results"]["test_score"]
@@ -175,9 +165,8 @@ class TestTrial:
         proposal = Removal((1,), 41)
         outputs = []
         with training.surroundings(asked):
-            encoder = models.open_text_encoder(places[0])
             for before in ((), (Removal((0,), 42), Removal((1,), 43))):
-                runner = RemovalRunner(asked, _TextSubject(asked, encoder))
+                runner = RemovalRunner(asked, open_subject(asked))
                 for name, trial in enumerate((*before, proposal)):
                     (tmp_path / "trials" / f"trial_{name}").mkdir(parents=True, exist_ok=True)
                     runner.run(str(name), trial.to_values())
@@ -192,7 +181,7 @@ class TestTrial:
         asked = config(places, tmp_path, prune_method="block_influence")
         with training.surroundings(asked):
             encoder = models.open_text_encoder(places[0])
-            runner = RemovalRunner(asked, _TextSubject(asked, encoder))
+            runner = RemovalRunner(asked, open_subject(asked))
             found = runner.run("0", Removal((), 41, role="one_pass").to_values())
         tokens = encoder.tokenize(runner.data.train.texts, 16)
         mask = tokens["padding_mask"]

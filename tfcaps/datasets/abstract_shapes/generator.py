@@ -156,6 +156,9 @@ def stream(
         start += _CHUNK
 
 
+_MOST_DIGITS = 10  # of a number of shapes; Python reads no number of thousands
+
+
 class NamedTask(NamedTuple):
     """What a name of images says: the arguments `task`, `rendering` and `shapes` of `generate`."""
 
@@ -178,7 +181,8 @@ def read_name(name: str) -> NamedTask:
     NamedTask(task='odd_one_out', rendering='dots', shapes=6)
     """
     task, *parts = name.split("/")
-    shapes = int(parts.pop()) if parts and parts[-1].isdecimal() else None
+    has_shapes = bool(parts) and parts[-1].isdecimal() and len(parts[-1]) < _MOST_DIGITS
+    shapes = int(parts.pop()) if has_shapes else None
     rendering = parts.pop(0) if parts else DEFAULT_RENDERING
     if parts or not rendering:
         raise UsageError(
