@@ -131,6 +131,18 @@ class PruningConfig(TextClassifierConfig):
     def check_dataset(self) -> None:
         if self.is_on_texts:
             return
+        for name in _OF_TEXTS:
+            default = fields(self)[name].default
+            self.expect(name, getattr(self, name) == default, "with a task on texts only")
+
+    def check_images(self) -> None:
+        """Checks that there are such images, for which TensorFlow is loaded.
+
+        Raises:
+            UsageError: there is neither a task on texts nor a data set of images of this name.
+        """
+        if self.is_on_texts:
+            return
         try:
             datasets.preprocessing(self.dataset, "none")
         except UsageError:
@@ -138,9 +150,6 @@ class PruningConfig(TextClassifierConfig):
             self.expect(
                 "dataset", False, f"to be {tasks_on_texts()}; or images: {known} or images:FOLDER"
             )
-        for name in _OF_TEXTS:
-            default = fields(self)[name].default
-            self.expect(name, getattr(self, name) == default, "with a task on texts only")
 
     @property
     def is_on_texts(self) -> bool:

@@ -363,8 +363,9 @@ def for_model(config: PruningConfig) -> PruningConfig:
     out then: the network knows the rest.
 
     Raises:
-        UsageError: another part is asked for, or none was held out.
+        UsageError: there is no such task; or another part is asked for, or none was held out.
     """
+    config.check_images()
     if config.validation_fraction is not None:
         fraction = config.validation_fraction
     else:
