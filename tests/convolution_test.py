@@ -5,7 +5,7 @@ import pytest
 
 from tests import backend, reference
 from tfcaps import ops
-from tfcaps.convolution import unfolded_conv, unfolds
+from tfcaps.convolution import for_any_server, unfolded_conv
 from tfcaps.layers import PrimaryCapsule
 
 pytestmark = pytest.mark.skipif(backend.IS_JAX, reason="for TensorFlow alone")
@@ -90,15 +90,32 @@ def test_second_derivative():
         assert (gradient.numpy() * direction).sum() == pytest.approx(expected, rel=1e-6)
 
 
-def test_primary_capsules_of_many_channels():
-    """The layer takes that way, and an exported one does not."""
-    images = np.random.default_rng(0).normal(size=(2, 7, 6, 64)).astype("float32")
+def operations(layer, images):
+    """The types of all operations that the layer is traced to."""
+    import tensorflow as tf
+
+    graph = tf.function(lambda x: layer(x)).get_concrete_function(images).graph.as_graph_def()
+    return [node.op for part in (graph, *graph.library.function) for node in _nodes(part)]
+
+
+def _nodes(part):
+    return getattr(part, "node", None) or part.node_def
+
+
+@pytest.mark.parametrize(("channels", "is_unfolded"), [(63, False), (64, True)])
+def test_primary_capsules_of_many_channels(channels, is_unfolded):
+    """The layer takes that way, one for other runtimes doesn't, and one for servers has both."""
+    images = np.random.default_rng(0).normal(size=(2, 7, 6, channels)).astype("float32")
     layer = PrimaryCapsule(3, 4, 3, 2)
     layer.build(images.shape)
     expected = reference.primary_capsule(images, **backend.weights(layer), dim=4, strides=2)
-    assert unfolds(64) and not unfolds(63) and not unfolds(None)
     np.testing.assert_allclose(layer(images), expected, rtol=0, atol=1e-5)
+    assert ("Conv2D" in operations(layer, images)) != is_unfolded
     with ops.without_compilation():
-        assert not unfolds(64)
         np.testing.assert_allclose(layer(images), expected, rtol=0, atol=1e-5)
+        found = operations(layer, images)
+        assert "Conv2D" in found and "MatMul" not in found
+        with for_any_server():
+            found = operations(layer, images)
+            assert "Conv2D" in found and ("MatMul" in found) == is_unfolded
     assert layer(images[:0]).shape == (0, 18, 4)

@@ -368,6 +368,8 @@ CAPSULE_MODELS = {
         f"CapsNet-{name}": (models.CapsNet, {"layers": (2, 4, 3), "routing": name})
         for name in routing.names()
     },
+    # So many channels that a server's device chooses the convolution.
+    "CapsNet-wide": (models.CapsNet, {"layers": (16, 4, 3)}),
     "ConvCapsNet-em": (models.ConvCapsNet, {"layers": (2, 3, 3), "routing": "em"}),
 }
 

@@ -1,5 +1,8 @@
 """A convolution that a processor computes at the speed of matrix products."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 from keras import ops
 
@@ -9,20 +12,51 @@ from tfcaps.ops import is_compilation_enabled
 _CHANNELS = 64
 
 
-def unfolds(channels):
-    """Whether `unfolded_conv` is the faster way here: on TensorFlow, on a processor, with channels.
+_servers = {"any": False}
 
-    Exported graphs keep the plain convolution, which every runtime knows.
+
+@contextlib.contextmanager
+def for_any_server() -> Iterator[None]:
+    """Inside the block convolutions are traced both ways, and the device that runs them chooses."""
+    before = _servers["any"]
+    _servers["any"] = True
+    try:
+        yield
+    finally:
+        _servers["any"] = before
+
+
+def fastest_conv(inputs, kernel, strides, plain):
+    """A valid convolution in the way that is faster: as matrix products, or the backend's own.
+
+    Products are faster on a processor, with TensorFlow, from 64 channels on. Graphs for other
+    runtimes have the plain convolution, which each of them knows.
 
     Args:
-        channels: of the maps; None: unknown.
+        inputs: maps `(B, H, W, C)`.
+        kernel: `(k, k', C, F)`.
+        strides: `(vertical, horizontal)`.
+        plain: the backend's, a function of `inputs` and `kernel`.
+
+    Returns:
+        As `unfolded_conv`.
     """
-    if keras.backend.backend() != "tensorflow" or not is_compilation_enabled():
-        return False
+    if not _is_wide(inputs):
+        return plain(inputs, kernel)
     import tensorflow as tf
 
-    is_wide = channels is not None and channels >= _CHANNELS
-    return is_wide and not tf.config.list_logical_devices("GPU")
+    if _servers["any"]:
+        return _conv_of_the_device(inputs, kernel, strides, plain)
+    if is_compilation_enabled() and not tf.config.list_logical_devices("GPU"):
+        return unfolded_conv(inputs, kernel, strides)
+    return plain(inputs, kernel)
+
+
+def _is_wide(inputs):
+    channels = inputs.shape[-1]
+    return (
+        keras.backend.backend() == "tensorflow" and channels is not None and channels >= _CHANNELS
+    )
 
 
 def unfolded_conv(inputs, kernel, strides):
@@ -76,6 +110,18 @@ def unfolded_conv(inputs, kernel, strides):
         return tf.reshape(tf.add_n(flat), (batch, *places, filters)), gradient
 
     return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
+
+
+def _conv_of_the_device(inputs, kernel, strides, plain):
+    """Both convolutions, of which a graph runs one: that of the device where it is."""
+    import tensorflow as tf
+
+    inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
+    return tf.switch_case(
+        tf.raw_ops.DeviceIndex(device_names=["CPU"]),
+        [lambda: unfolded_conv(inputs, kernel, strides)],
+        default=lambda: plain(inputs, kernel),
+    )
 
 
 def _places(sizes, kernel_shape, strides):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfcaps
 from tfcaps import files, pictures
+from tfcaps.convolution import for_any_server
 from tfcaps.errors import UsageError
 from tfcaps.ops import without_compilation
 
@@ -271,7 +272,7 @@ def _export(
             "Export needs the Keras backend tensorflow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
-    with without_compilation():  # a server need not have XLA
+    with without_compilation(), for_any_server():  # which need not have XLA
         signatures = module.signatures()
     outputs = signatures["serving_default"].structured_outputs
     classes = outputs["scores"].shape[-1] if "scores" in outputs else 0

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tfcaps.convolution import unfolded_conv, unfolds
+from tfcaps.convolution import fastest_conv
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import checks
 from tfcaps.ops import for_any_batch, squash
@@ -18,9 +18,7 @@ class _Conv2D(keras.layers.Conv2D):
     """Keras' valid convolution, computed in the faster way."""
 
     def convolution_op(self, inputs, kernel):
-        if unfolds(inputs.shape[-1]):
-            return unfolded_conv(inputs, kernel, self.strides)
-        return super().convolution_op(inputs, kernel)
+        return fastest_conv(inputs, kernel, self.strides, super().convolution_op)
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")

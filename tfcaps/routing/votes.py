@@ -21,7 +21,7 @@ import functools
 from keras import ops
 
 from tfcaps.errors import UsageError
-from tfcaps.ops import compiled
+from tfcaps.ops import compiled, is_compilation_enabled
 
 # What a reading gives back to x, which gets its gradient by the slots.
 NOTHING = None
@@ -156,12 +156,12 @@ class DenseVotes(SlotVotes):
         super().__init__((inputs, kernel), kernel.shape[:3])
 
     def _materialize(self, inputs, kernel):
-        if kernel.shape[-1] < _FUSED_DIMENSIONS:
+        if _is_fused(kernel):
             return _dense_votes(inputs, kernel)
         return ops.einsum("bid,oied->boie", inputs, kernel)
 
     def _materialize_centred(self, inputs, kernel, shares):
-        if kernel.shape[-1] < _FUSED_DIMENSIONS:
+        if _is_fused(kernel):
             return _centred_dense_votes(inputs, kernel, shares)
         return super()._materialize_centred(inputs, kernel, shares)
 
@@ -342,20 +342,33 @@ def _factors(slots):
     return [left for left, _ in slots], [right for _, right in slots]
 
 
-@compiled
 def _dot(x, vectors):
+    if is_compilation_enabled():
+        return _fused_dot(x, vectors)
+    return ops.squeeze(ops.matmul(x, ops.expand_dims(vectors, -1)), -1)
+
+
+@compiled
+def _fused_dot(x, vectors):
     return ops.sum(x * ops.expand_dims(vectors, -2), axis=-1)
 
 
 @compiled
 def _sum_of_squares(x):
-    return ops.sum(ops.square(x), axis=-1)
+    return _sum_over_last(ops.square(x))
 
 
 @compiled
 def _polynomial(x, linear, quadratic):
     linear, quadratic = ops.expand_dims(linear, -2), ops.expand_dims(quadratic, -2)
-    return ops.sum(x * (linear + x * quadratic), axis=-1)
+    return _sum_over_last(x * (linear + x * quadratic))
+
+
+def _sum_over_last(x):
+    """`Σ_e x`; where nothing is fused, a product with ones, several times as fast as a sum."""
+    if is_compilation_enabled():
+        return ops.sum(x, axis=-1)
+    return ops.squeeze(ops.matmul(x, ops.ones((x.shape[-1], 1), x.dtype)), -1)
 
 
 @compiled
@@ -379,6 +392,11 @@ def _centred_dense_votes(inputs, kernel, shares):
         ops.reshape(ops.matmul(flat_inputs, flat_kernel), (-1, capsules, dim))
     )
     return _sum_over_dim(inputs, kernel) - ops.expand_dims(centre, -2), centre
+
+
+def _is_fused(kernel):
+    """Whether dense votes are one fused sum; operation by operation it would write D arrays."""
+    return kernel.shape[-1] < _FUSED_DIMENSIONS and is_compilation_enabled()
 
 
 def _sum_over_dim(inputs, kernel):
