@@ -114,6 +114,22 @@ def test_former_names_of_choices():
         Tool(kind="brush")
 
 
+def test_what_else_a_value_has_to_be():
+    def check(word):
+        if word != word[::-1]:
+            raise UsageError(f"Expected a palindrome. Received: {word}")
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Words(Options):
+        word: str = option("One.", default="level", check=check)
+        words: tuple[str, ...] = option("Some.", default=(), check=check)
+
+    assert Words(word="noon", words=("radar", "kayak")).words == ("radar", "kayak")
+    for wrong in ({"word": "red"}, {"words": ("noon", "red")}):
+        with pytest.raises(UsageError, match=r"Expected a palindrome\. Received: red"):
+            Words(**wrong)
+
+
 def test_json_and_flags():
     paint = Paint(note="a b", layers=(1, 2), is_dry=True)
     assert Paint.from_dict(paint.to_dict()) == paint

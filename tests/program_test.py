@@ -11,6 +11,7 @@ import nas
 from nas import layer_pruning
 from tests import runs
 from tfcaps import (
+    datasets,
     evaluation,
     experiments,
     explanation,
@@ -62,8 +63,9 @@ WRONG = {
                                            "Received: 10,x"),
     "train_capsnet": ("--routing=dynamic", f"Expected --routing to be one of "
                                            f"{', '.join(routing.names())}. Received: dynamic"),
-    "train_network": ("--num_layers=7", "Expected num_layers among 4, 10, 20, 30, 50, 76, 100, "
-                                        "120. Received: 7"),
+    "train_network": ("--dataset=mnist6k", f"Expected a data set among "
+                                           f"{', '.join(datasets.names())}, images:FOLDER, "
+                                           "abstract:TASK. Received: mnist6k"),
 }  # fmt: skip
 # A program in this process, which then says what it has imported and what it took.
 WATCHED = """

@@ -45,6 +45,7 @@ class Option:
         aliases: other names of the flag.
         before: what was done before there was this option, if not what it asks for by default.
         former: what choices were called before, and what they are called now.
+        check: what raises UsageError where a value, or one of a list, can't be, for other reasons.
     """
 
     help: str
@@ -57,6 +58,7 @@ class Option:
     aliases: tuple[str, ...] = ()
     before: Any = None
     former: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check: Callable[[Any], None] | None = None
 
     def allowed(self) -> tuple[str, ...]:
         """The choices as they are now; () where any value of the type will do."""
@@ -242,6 +244,8 @@ def _checked_single(name: str, known: Option, kind: Any, value: Any) -> Any:
     numbers = found if isinstance(found, tuple) else (found,)
     if kind in (int, float, Size) and not all(map(known.is_in_range, numbers)):
         raise _wrong(name, known.range or "to be finite", value)
+    if known.check:
+        known.check(found)
     return found
 
 
@@ -260,6 +264,9 @@ def _checked_list(name: str, known: Option, kind: type, values: Any) -> tuple:
     if not is_good:
         raise _wrong(name, f"to be {_list_words(known, kind, choices)}", values)
     _check_size(name, kind, found, values)
+    if known.check:
+        for value in found:
+            known.check(value)
     return tuple(found)
 
 

@@ -24,6 +24,8 @@ def _images(split: datasets.Split) -> set[bytes]:
 
 def test_names():
     assert datasets.names() == NAMES
+    for name in NAMES:
+        assert datasets.preprocessing(name, "none") == Preprocessing()
 
 
 class TestLoad:

@@ -123,3 +123,8 @@ class TestRecipe:
     def test_wrong(self, changes, message):
         with pytest.raises(UsageError, match=re.escape(message)):
             config(**changes)
+
+
+def test_an_unknown_depth():
+    with pytest.raises(UsageError, match="among 4, 10, 20, 30, 50, 76, 100, 120. Received: 7"):
+        config(num_layers=7)

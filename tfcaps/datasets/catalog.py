@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tfcaps.datasets.abstract_shapes.generator import read_abstract
 from tfcaps.datasets.bundled import mnist5k
 from tfcaps.datasets.image_dataset import ImageDataset
+from tfcaps.datasets.image_names import ABSTRACT, GIVEN, IMAGES, NAMES, check_name, own_name
 from tfcaps.datasets.image_preprocessing import Preprocessing
 from tfcaps.datasets.images import folder_fingerprint, read_folder
 from tfcaps.datasets.prepared import prepared_fingerprint, read_prepared
@@ -19,10 +20,6 @@ from tfcaps.errors import UsageError
 from tfcaps.options import Size
 from tfcaps.pictures import MAX_PIXELS
 
-_IMAGES = "images:"
-_ABSTRACT = "abstract:"
-# How a run calls the data that a program gave it, which can't be loaded again.
-GIVEN = "given:"
 # Images of many sizes have to get one: pixels, for height and width.
 _OWN_IMAGES_SIZE = 32
 _IMAGENETTE_SIZE = 128
@@ -146,8 +143,6 @@ _CATALOG = {
         Preprocessing(shift=10, flip=True, brightness=0.25, standardize=True),
     ),
 }
-# The published programs called them so.
-_PUBLISHED_NAMES = {"svhn": "svhn_cropped", "norb": "smallnorb"}
 
 
 def names() -> tuple[str, ...]:
@@ -159,7 +154,7 @@ def names() -> tuple[str, ...]:
     >>> datasets.names()[:3]
     ('mnist5k', 'mnist', 'fashion_mnist')
     """
-    return tuple(_CATALOG)
+    return NAMES
 
 
 def load(
@@ -266,22 +261,16 @@ def preprocessing(dataset_name: str, kind: str) -> Preprocessing:
 
 
 def _entry(name: str) -> _Entry:
+    check_name(name)
     if name.startswith(GIVEN):
-        own = name.removeprefix(GIVEN)
-        entry = _CATALOG.get(_PUBLISHED_NAMES.get(own, own)) or _own_images("")
+        entry = _CATALOG.get(own_name(name.removeprefix(GIVEN))) or _own_images("")
         source = _Source(lambda *_: _refuse_given(name), lambda _: None)
         return dataclasses.replace(entry, source=source)
-    if name.startswith(_IMAGES):
-        return _own_images(name.removeprefix(_IMAGES))
-    if name.startswith(_ABSTRACT):
-        return _abstract(name.removeprefix(_ABSTRACT))
-    name = _PUBLISHED_NAMES.get(name, name)
-    if name not in _CATALOG:
-        known = ", ".join(_CATALOG)
-        raise UsageError(
-            f"Expected a data set among {known}, images:FOLDER, abstract:TASK. Received: {name}"
-        )
-    return _CATALOG[name]
+    if name.startswith(IMAGES):
+        return _own_images(name.removeprefix(IMAGES))
+    if name.startswith(ABSTRACT):
+        return _abstract(name.removeprefix(ABSTRACT))
+    return _CATALOG[own_name(name)]
 
 
 def _own_images(folder: str) -> _Entry:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tfcaps.datasets.image_names import check_name
 from tfcaps.options import option
 from tfcaps.robustness import attacks
 from tfcaps.training import FinishedRunOptions
@@ -23,7 +24,9 @@ class EvaluationOptions(FinishedRunOptions):
         "Where results come to lie (default: LOG_DIR/evaluation).", default=None
     )
     dataset: str | None = option(
-        "Another data set than the training's, with images of the same size.", default=None
+        "Another data set than the training's, with images of the same size.",
+        default=None,
+        check=check_name,
     )
     data_dir: str | None = option(
         "Folder of tensorflow_datasets' prepared data sets (default: the training's).", default=None

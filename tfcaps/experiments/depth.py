@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfcaps import datasets, files, plots, training
+from tfcaps.datasets.image_names import check_name
 from tfcaps.errors import NotFiniteError
 from tfcaps.experiments.experiment import (
     Experiment,
@@ -59,6 +60,7 @@ class DepthExperiment(Experiment):
         distinct=True,
         least=1,
         may_change=True,
+        check=check_name,
     )
     depths: tuple[int, ...] = option(
         "Numbers of capsule layers, the primary one among them.",

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfcaps.datasets.image_names import check_name
 from tfcaps.options import Options, WorkOptions, changed, fields, of, option
 from tfcaps.registry import Registry
 
@@ -38,6 +39,7 @@ class RunConfig(WorkOptions):
         "images:FOLDER, or abstract:TASK (svrt_1, same …), also abstract:TASK/RENDERING and "
         "abstract:TASK/SHAPES.",
         default="mnist5k",
+        check=check_name,
     )
     data_dir: str | None = option(
         "Folder of tensorflow_datasets' prepared data sets.", default=None, may_change=True

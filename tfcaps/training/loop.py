@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfcaps
 from tfcaps import datasets, export, files, plots
-from tfcaps.datasets.catalog import GIVEN
+from tfcaps.datasets.image_names import GIVEN
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
 from tfcaps.training.bundles import BundleRecorder, entropy_figure

@@ -170,7 +170,7 @@ class NamedTask(NamedTuple):
 def read_name(name: str) -> NamedTask:
     """What `TASK`, `TASK/RENDERING`, `TASK/SHAPES` or `TASK/RENDERING/SHAPES` says.
 
-    Whether there is such a task, rendering or number of shapes isn't looked at.
+    Whether there is such a task, rendering or number of shapes isn't looked at; see `check_name`.
 
     Raises:
         UsageError: the name has another form.
@@ -190,6 +190,16 @@ def read_name(name: str) -> NamedTask:
             f"TASK/RENDERING/SHAPES. Received: {name}"
         )
     return NamedTask(task, rendering, shapes)
+
+
+def check_name(name: str) -> None:
+    """Checks that a name, as `read_name` takes it, is that of images which can be drawn.
+
+    Raises:
+        UsageError: it isn't.
+    """
+    task, rendering, shapes = read_name(name)
+    check_options(task, "train", DEFAULT_SIZE, rendering, shapes=shapes)
 
 
 def read_abstract(name: str, image_size: Size | None) -> tuple[Split, Split, tuple[str, ...]]:
