@@ -35,10 +35,15 @@ _LOCK_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[pathlib.Path]:
     """Gives a temporary name beside `path`, which replaces it when the block ends well.
 
     The temporary name keeps the ending, for libraries that look at it.
+
+    Args:
+        path: where the file comes to lie.
+        durable: whether it has to outlive the end of the power, for which the disk is waited for.
+            Default True. What can be made again at any time, and by the thousand, need not.
     """
     path = pathlib.Path(path)
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
@@ -46,8 +51,9 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:

@@ -84,7 +84,7 @@ def test_everything_is_there_again(path):
 
 def test_leases(path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("tfcaps.labeling.pool.time.time", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     pool = Pool(path, NAMES, CLASSES)
     assert pool.lease("a", 2, range(6)) == [0, 1]
     assert pool.lease("b", 3, range(6)) == [2, 3, 4]
@@ -95,6 +95,61 @@ def test_leases(path, monkeypatch):
     now[0] += 20  # the lease of a is over, that of b was renewed
     assert pool.lease("c", 9, range(6)) == [0, 1, 5]
     assert pool.renew("a", [0, 1]) == [0, 1]
+
+
+@pytest.mark.parametrize("date", [0.0, 2e9])
+def test_a_clock_that_is_set_ends_no_lease_and_keeps_none_for_ever(path, monkeypatch, date):
+    seconds = [1e9]
+    monkeypatch.setattr("time.time", lambda: seconds[0])
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    pool = Pool(path, NAMES, CLASSES)
+    assert pool.lease("a", 2, range(6)) == [0, 1]
+    monkeypatch.setattr("time.time", lambda: date)
+    assert pool.lease("b", 1, range(6)) == [2]
+    # Whoever starts it again after that waits for a minute at most.
+    again = Pool(path, NAMES, CLASSES)
+    seconds[0] += 60
+    assert again.lease("c", 6, range(6)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_leases_outlive_the_process_without_being_written_each_time(path, monkeypatch):
+    seconds = [1000.0]
+    for clock in ("time.time", "time.monotonic"):
+        monkeypatch.setattr(clock, lambda: seconds[0])
+    pool = Pool(path, NAMES, CLASSES)
+    pool.lease("a", 2, range(6))
+    for _ in range(50):
+        seconds[0] += 1
+        assert pool.renew("a", [0, 1]) == []
+    rows = pool._database.execute("SELECT COUNT(*) FROM leases").fetchone()[0]
+    assert rows == 6  # each at 0, 20 and 40 seconds
+    seconds[0] += 15  # a minute after the first one
+    assert Pool(path, NAMES, CLASSES).lease("b", 6, range(6)) == [2, 3, 4, 5]
+
+
+def test_what_comes_back(path, monkeypatch):
+    seconds = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    pool = Pool(path, NAMES, CLASSES)
+    pool.lease("a", 3, range(6))
+    pool.record([label("x", 0, by="a"), label("y", 5, by="b"), Click("u", "undo", "b")])
+    assert (pool.returned(), pool.returned()) == ([5], [])
+    assert pool.held("a") == [1, 2]
+    seconds[0] += 60
+    assert sorted(pool.returned()) == [0, 1, 2]
+    assert pool.held("a") == []
+
+
+def test_undo_in_the_same_transaction(path):
+    """Newest first, over what was written before and what comes with it."""
+    pool = Pool(path, NAMES, CLASSES)
+    pool.record([label("a", 0), label("b", 1)])
+    undo = [Click(f"u{n}", "undo", "tab") for n in range(4)]
+    assert pool.record([label("c", 2), undo[0], undo[1], label("d", 3), *undo[2:]]) == [
+        *(2, 2, 1, 3, 3, 0),
+    ]
+    assert pool.labels() == {}
+    assert Pool(path, NAMES, CLASSES).labels() == {}
 
 
 def test_images_that_are_gone_keep_their_labels(path):

@@ -43,7 +43,7 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
     from PIL import Image
 
     target = pathlib.Path(target)
-    if target.exists():
+    if _is_there(target):
         return target
     try:
         with Image.open(source) as image:
@@ -56,9 +56,17 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
     if scale > 1:
         small = small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    with files.replacing(target) as temporary:
+    with files.replacing(target, durable=False) as temporary:
         small.save(temporary, "JPEG", quality=88)
     return target
+
+
+def _is_there(path: pathlib.Path) -> bool:
+    """Whether a file has content; the end of the power can leave one without."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def read_compared(path: str | os.PathLike) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""The store of a labeling: every decision and every lease, in one file that only grows."""
+"""The store of a labeling: every decision and every lease, in one file."""
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfcaps.errors import UsageError
+from tfcaps.labeling.leases import Leases
 
 LABEL = "label"
 SKIP = "skip"
@@ -17,6 +19,10 @@ CANT_TELL = "cant_tell"
 UNDO = "undo"
 _KINDS = (LABEL, SKIP, CANT_TELL, UNDO)
 LEASE_SECONDS = 60.0
+# A renewed lease is written again once so much of it is used up: after a restart it ends sooner.
+_STALE_SECONDS = LEASE_SECONDS / 3
+# Rows that one statement writes: each statement may wait for other threads of Python.
+_ROWS = 100
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS decisions (
@@ -64,9 +70,9 @@ class Click:
 class Pool:
     """Which image has which label, and who is looking at which one.
 
-    All is in one SQLite file to which rows are only added (write-ahead log, full synchronisation):
-    once `record` has returned, a decision outlives the end of the process and of the power. What
-    is asked for often is kept in memory, so one process at a time uses a pool.
+    All is in one SQLite file to which decisions are only added (write-ahead log, full
+    synchronisation): once `record` has returned, a decision outlives the end of the process and of
+    the power. What is asked for often is kept in memory, so one process at a time uses a pool.
 
     Args:
         path: of the file; it is made if need be.
@@ -103,6 +109,7 @@ class Pool:
                 self._database.executemany(
                     "INSERT OR IGNORE INTO images (name) VALUES (?)", [(name,) for name in names]
                 )
+                self._database.execute("DELETE FROM leases WHERE expires <= ?", (time.time(),))
         except sqlite3.DatabaseError as error:
             raise UsageError(
                 f"Expected a pool of labels that can be written. Received: {path}, {error}"
@@ -115,6 +122,11 @@ class Pool:
         self._history: dict[int, list[Click]] = {}
         self._clicks: dict[str, int | None] = {}
         self._standing: dict[str, list[Click]] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._open = set(self.present)
+        self._returned: list[int] = []
+        self._leases = Leases()
+        self._written: dict[int, float] = {}
         self._replay()
 
     def close(self) -> None:
@@ -139,7 +151,7 @@ class Pool:
             self._check(click)
         rows, later = [], _Later(self)
         for click in clicks:
-            if click.identity in self._clicks or click.identity in later.clicks:
+            if click.identity in self._clicks or click.identity in later.identities:
                 continue
             undone = later.newest(click.by) if click.kind == UNDO else None
             image = undone.image if undone else click.image
@@ -153,11 +165,8 @@ class Pool:
             later.add(click, undone)
         try:
             with self._transaction():
-                self._database.executemany(
-                    "INSERT INTO decisions (click, image, kind, label, undone, by, is_random, "
-                    "seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    rows,
-                )
+                columns = "click, image, kind, label, undone, by, is_random, seconds"
+                self._insert(f"decisions ({columns})", rows)
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}") from None
         for click, undone in later.added:
@@ -180,25 +189,37 @@ class Pool:
         """
         free = (int(image) for image in order if self.is_free(image, by))
         found = list(itertools.islice(free, count))
-        self._keep(by, found, time.time() + seconds)
+        self._keep(by, found, seconds)
         return found
 
     def is_free(self, image: int, by: str) -> bool:
         """Whether an image is there, undecided, and nobody else has it."""
-        if image not in self.present or image in self._decided:
-            return False
-        holder, expires = self._leases.get(image, ("", 0.0))
-        return holder == by or expires <= time.time()
+        return image in self._open and self._leases.holder(image) in (None, by)
 
     def renew(self, by: str, images: Iterable[int], *, seconds: float = LEASE_SECONDS) -> list[int]:
         """Keeps images for whoever has them; gives those that somebody else has got meanwhile."""
-        now, kept, lost = time.time(), [], []
+        kept, lost = [], []
         for image in images:
-            holder, expires = self._leases.get(image, ("", 0.0))
-            is_lost = holder != by and (expires > now or image in self._decided)
+            holder = self._leases.holder(image)
+            is_lost = holder != by and (holder is not None or image in self._decided)
             (lost if is_lost else kept).append(image)
-        self._keep(by, kept, now + seconds)
+        self._keep(by, kept, seconds)
         return lost
+
+    def held(self, by: str) -> list[int]:
+        """The images that somebody has and that wait for a decision."""
+        return [image for image in self._leases.of(by) if image in self._open]
+
+    def returned(self) -> list[int]:
+        """The images that may be free again, since this was last asked.
+
+        Their lease is over, or what was decided of them was taken back.
+        """
+        found = [*self._returned, *self._leases.ended()]
+        self._returned.clear()
+        for image in found:
+            self._written.pop(image, None)
+        return found
 
     def labels(self, *, drawn: bool = False) -> dict[int, str]:
         """The label of each image that has one; `drawn`: of those alone that were drawn."""
@@ -210,14 +231,13 @@ class Pool:
 
     def open(self) -> list[int]:
         """The images that are there and wait for a decision, by number."""
-        return sorted(self.present - self._decided.keys())
+        return sorted(self._open)
 
     def counts(self) -> dict[str, int]:
         """How many images are labelled, skipped, can't be told, and open."""
-        kinds = [click.kind for click in self._decided.values()]
         return {
-            **{kind: kinds.count(kind) for kind in (LABEL, SKIP, CANT_TELL)},
-            "open": len(self.present - self._decided.keys()),
+            **{kind: self._counts[kind] for kind in (LABEL, SKIP, CANT_TELL)},
+            "open": len(self._open),
         }
 
     def decision(self, image: int) -> Click | None:
@@ -261,18 +281,40 @@ class Pool:
                 f"Expected a label among {', '.join(self.classes)}. Received: {click.label}"
             )
 
-    def _keep(self, by: str, images: Sequence[int], expires: float) -> None:
-        if not images:
-            return
+    def _insert(self, table: str, rows: Sequence[tuple]) -> None:
+        """Adds rows to a table, `name (column, ...)`, by few statements."""
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            marks = ", ".join(["(" + ", ".join("?" * len(part[0])) + ")"] * len(part))
+            self._database.execute(
+                f"INSERT INTO {table} VALUES {marks}", list(itertools.chain.from_iterable(part))
+            )
+
+    def _keep(self, by: str, images: Sequence[int], seconds: float) -> None:
+        """Keeps images for `by`; what of it a restart couldn't know is written."""
+        expires = time.monotonic() + seconds
+        stale = [
+            image
+            for image in images
+            if self._leases.holder(image) != by
+            or self._written.get(image, 0.0) < expires - _STALE_SECONDS
+        ]
+        if stale:
+            self._write_leases([(image + 1, by, time.time() + seconds) for image in stale])
+        self._leases.keep(by, images, seconds=seconds)
+        self._written.update(dict.fromkeys(stale, expires))
+
+    def _write_leases(self, rows: Sequence[tuple]) -> None:
         try:
-            with self._transaction():
-                self._database.executemany(
-                    "INSERT INTO leases (image, by, expires) VALUES (?, ?, ?)",
-                    [(image + 1, by, expires) for image in images],
-                )
+            # A lease outlives the process as it is; it need not outlive the power.
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            try:
+                with self._transaction():
+                    self._insert("leases (image, by, expires)", rows)
+            finally:
+                self._database.execute("PRAGMA synchronous=FULL")
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}") from None
-        self._leases.update(dict.fromkeys(images, (by, expires)))
 
     def _replay(self) -> None:
         """Brings memory to where the file is."""
@@ -286,26 +328,40 @@ class Pool:
             known[click.identity] = click
             self._apply(click, known.get(undone))
         rows = self._database.execute("SELECT image - 1, by, expires FROM leases ORDER BY number")
-        self._leases = {image: (by, expires) for image, by, expires in rows}
+        # What is left of each by the clock that may have been set meanwhile, as at most it can be.
+        leases = {image: (by, expires - time.time()) for image, by, expires in rows}
+        for image, (by, left) in leases.items():
+            if left > 0:
+                self._leases.keep(by, [image], seconds=min(left, LEASE_SECONDS))
 
     def _apply(self, click: Click, undone: Click | None) -> None:
         if click.kind != UNDO:
-            self._clicks[click.identity] = click.image
+            image = int(click.image or 0)
+            self._clicks[click.identity] = image
             self._standing.setdefault(click.by, []).append(click)
-            self._history.setdefault(int(click.image or 0), []).append(click)
-            self._decided[int(click.image or 0)] = click
+            self._history.setdefault(image, []).append(click)
+            self._decide(image, click)
             return
         self._clicks[click.identity] = None if undone is None else undone.image
         if undone is None:
             return
-        self._standing[undone.by].remove(undone)
+        self._standing[undone.by].pop()  # the newest one
         image = int(undone.image or 0)
         self._history[image].remove(undone)
         # What was decided of it before counts again: a label that was corrected by mistake.
-        if self._history[image]:
-            self._decided[image] = self._history[image][-1]
-        else:
-            del self._decided[image]
+        self._decide(image, self._history[image][-1] if self._history[image] else None)
+
+    def _decide(self, image: int, click: Click | None) -> None:
+        before = self._decided.pop(image, None)
+        if before is not None:
+            self._counts[before.kind] -= 1
+        if click is not None:
+            self._decided[image] = click
+            self._counts[click.kind] += 1
+            self._open.discard(image)
+        elif image in self.present:
+            self._open.add(image)
+            self._returned.append(image)
 
 
 class _Later:
@@ -313,28 +369,26 @@ class _Later:
 
     def __init__(self, pool: Pool):
         self._pool = pool
-        self._standing: dict[str, list[Click]] = {}
+        self._undone: collections.Counter[str] = collections.Counter()
+        self._new: dict[str, list[Click]] = {}
+        self.identities: set[str] = set()
         self.added: list[tuple[Click, Click | None]] = []
 
-    @property
-    def clicks(self) -> set[str]:
-        return {click.identity for click, _ in self.added}
-
     def newest(self, by: str) -> Click | None:
-        standing = self._of(by)
-        return standing[-1] if standing else None
+        if self._new.get(by):
+            return self._new[by][-1]
+        standing, undone = self._pool._standing.get(by, []), self._undone[by]
+        return standing[-1 - undone] if undone < len(standing) else None
 
     def add(self, click: Click, undone: Click | None) -> None:
         self.added.append((click, undone))
+        self.identities.add(click.identity)
         if click.kind != UNDO:
-            self._of(click.by).append(click)
+            self._new.setdefault(click.by, []).append(click)
+        elif self._new.get(click.by):
+            self._new[click.by].pop()
         elif undone is not None:
-            self._of(click.by).remove(undone)
-
-    def _of(self, by: str) -> list[Click]:
-        if by not in self._standing:
-            self._standing[by] = list(self._pool._standing.get(by, ()))
-        return self._standing[by]
+            self._undone[click.by] += 1
 
 
 def pool_file(folder: str | os.PathLike) -> pathlib.Path:

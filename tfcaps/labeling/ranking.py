@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from tfcaps.labeling.stopping import accuracy_bounds
 
 _QUEUE = 500  # images that are put in order; the others follow as they are
 _LISTED = 60  # suspicious labels
+_NICENESS = 10
 _THUMBNAILS = "thumbnails"
+
+
+Result = TypeVar("Result")
 
 
 class Prepared(NamedTuple):
@@ -57,6 +62,12 @@ class Ranking(NamedTuple):
 def thumbnail_file(folder: str | os.PathLike, image: int) -> pathlib.Path:
     """Where the scaled image of a number lies in a labeling's folder."""
     return pathlib.Path(folder) / _THUMBNAILS / f"{image}.jpg"
+
+
+def give_way(function: Callable[..., Result], *arguments: object) -> Result:
+    """Calls a function, in a process of its own, after all that a person waits for."""
+    os.nice(_NICENESS)
+    return function(*arguments)
 
 
 def prepare(folder: str, root: str, names: dict[int, str], features_file: str | None) -> Prepared:

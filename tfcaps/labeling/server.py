@@ -1,12 +1,14 @@
 """The page: on this machine alone, for whoever has the token in its address."""
 
 import asyncio
+import itertools
 import pathlib
 import secrets
 import socket
 import sys
 import webbrowser
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfcaps import files
 from tfcaps.errors import UsageError
@@ -103,7 +105,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
     from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    writer = _Writer(session)
+    desk = _Desk(session)
 
     def is_allowed(request: Any) -> bool:
         given = request.query_params.get("token") or request.headers.get("x-token", "")
@@ -155,9 +157,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
     async def images(request: Any) -> Response:
         asked = await request.json()
         held = [int(image) for image in asked["held"]]
-        return JSONResponse(
-            await run_in_threadpool(session.next_images, asked["by"], int(asked["count"]), held)
-        )
+        return JSONResponse(await desk.ask(_Images(str(asked["by"]), int(asked["count"]), held)))
 
     async def clicks(request: Any) -> Response:
         asked = await request.json()
@@ -171,7 +171,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
             )
             for one in asked["clicks"][:_MOST_CLICKS]
         ]
-        return JSONResponse(await writer.record(found))
+        return JSONResponse(await desk.ask(found))
 
     async def state(request: Any) -> Response:
         found = await run_in_threadpool(session.state)
@@ -196,47 +196,77 @@ def _is_small(request: Any) -> bool:
     return length.isascii() and length.isdigit() and int(length[:20]) <= _LARGEST_BODY
 
 
-class _Writer:
-    """Writes the clicks that come at the same time in one transaction.
+class _Images(NamedTuple):
+    """Further images that a tab asks for, see `LabelingSession.next_images`."""
 
-    The disk is asked once for all of them, and each is acknowledged after that.
+    by: str
+    count: int
+    held: list[int]
+
+
+# Clicks are to be recorded.
+_Question = list[Click] | _Images
+
+
+class _Desk:
+    """Answers what comes at the same time together, in one thread.
+
+    So the clicks of many tabs are one transaction: the disk is asked once for all of them, and each
+    is acknowledged after that. And nobody waits for a lock that others get again and again.
     """
 
     def __init__(self, session: LabelingSession):
         self._session = session
-        self._waiting: list[tuple[list[Click], asyncio.Future]] = []
-        self._is_writing = False
+        self._waiting: list[tuple[_Question, asyncio.Future]] = []
+        self._task: asyncio.Task | None = None
 
-    async def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
+    async def ask(self, question: _Question) -> Any:
+        """The answer of the session; what it raises is raised here."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append((clicks, future))
-        if not self._is_writing:
-            self._is_writing = True
-            try:
-                while self._waiting:
-                    await self._write()
-            finally:
-                self._is_writing = False
+        self._waiting.append((question, future))
+        if self._task is None or self._task.done():
+            # Of nobody's own: whoever asks first needn't stay until nobody asks any more.
+            self._task = asyncio.create_task(self._answer_all())
         return await future
 
-    async def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        together = [click for clicks, _ in waiting for click in clicks]
-        try:
-            found = await asyncio.to_thread(self._session.record, together)
-        except OSError as error:
-            print(error, file=sys.stderr)
-            for _, future in waiting:
-                future.set_exception(error)
-            return
-        except Exception:
+    async def _answer_all(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            answers = await asyncio.to_thread(self._answers, [question for question, _ in waiting])
+            for (_, future), answer in zip(waiting, answers, strict=True):
+                if future.cancelled():  # whoever asked is gone
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    def _answers(self, questions: list[_Question]) -> list[Any]:
+        """What each question gives: an answer, or the exception that says why there is none."""
+        clicks = [question for question in questions if not isinstance(question, _Images)]
+        recorded = iter(self._recorded(clicks))
+        return [
+            _or_error(self._session.next_images, *question)
+            if isinstance(question, _Images)
+            else next(recorded)
+            for question in questions
+        ]
+
+    def _recorded(self, clicks: list[list[Click]]) -> list[Any]:
+        found = _or_error(self._session.record, [click for some in clicks for click in some])
+        if isinstance(found, OSError):
+            print(found, file=sys.stderr)
+            return [found] * len(clicks)
+        if isinstance(found, Exception):
             # One of them is wrong, in whatever way: each by itself, and whoever waits is answered.
-            for clicks, future in waiting:
-                try:
-                    future.set_result(await asyncio.to_thread(self._session.record, clicks))
-                except Exception as error:
-                    future.set_exception(error)
-            return
-        for clicks, future in waiting:
-            future.set_result(found[: len(clicks)])
-            found = found[len(clicks) :]
+            return [_or_error(self._session.record, some) for some in clicks]
+        rest = iter(found)
+        return [list(itertools.islice(rest, len(some))) for some in clicks]
+
+
+def _or_error(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, or the exception that it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error

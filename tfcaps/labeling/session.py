@@ -1,21 +1,27 @@
 """A labeling at work: the pool, the queue, and the rounds of learning beside it."""
 
+import collections
 import dataclasses
+import multiprocessing
 import pathlib
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tfcaps import files, process
 from tfcaps.labeling import image_files, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
-from tfcaps.labeling.pool import Click, Pool
+from tfcaps.labeling.image_queue import ImageQueue
+from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool
 from tfcaps.labeling.ranking import Prepared, Ranking
 
 # Of each so many images one is drawn at random: these tell the accuracy without bias.
 _DRAWN = 10
 _PACE_SECONDS = 300.0  # of work that the time left is reckoned from
+_PACE_CLICKS = 1000  # at most
+_FEW_CLICKS = 5  # tell nothing of the pace
 _AT_A_TIME = 200  # images that one tab may hold
 
 
@@ -45,10 +51,12 @@ class LabelingSession:
         self._numbers = sorted(pool.names)
         self._random = sorted(pool.present)
         random.Random(0).shuffle(self._random)
+        # By whether the images in it are drawn.
+        self._queues = {False: ImageQueue(self._order()), True: ImageQueue(self._random)}
         stored = files.read_json(self._curve_file) or []
         self.rounds: list[dict[str, Any]] = stored
         self._learned_from = -1
-        self._times: list[float] = []
+        self._times: collections.deque[float] = collections.deque(maxlen=_PACE_CLICKS)
 
     @property
     def _curve_file(self) -> pathlib.Path:
@@ -59,30 +67,43 @@ class LabelingSession:
         threading.Thread(target=self._work, daemon=True).start()
 
     def end(self) -> None:
-        """Ends it."""
+        """Ends it, in the midst of a round, too."""
         self._ended = True
         self._wake.set()
+        for child in multiprocessing.active_children():
+            child.terminate()
 
     def next_images(self, by: str, count: int, held: list[int]) -> dict[str, Any]:
         """Further images for a tab, beside those that it holds, and which it has lost."""
+        held, count = held[:_AT_A_TIME], min(max(count, 0), _AT_A_TIME)
         with self._lock:
-            lost = self.pool.renew(by, held[:_AT_A_TIME])
-            # Those that a tab holds are its own, and would come again.
-            taken = set(held) | self.unreadable
-            chosen: list[int] = []
-            queues = {False: iter(self._order()), True: iter(self._random)}
-            for _ in range(min(count, _AT_A_TIME)):
+            lost = self.pool.renew(by, held)
+            for image in self.pool.returned():
+                self._put_back(image)
+            taken = set(held)
+
+            def is_wanted(image: int) -> bool:
+                is_shown = image in taken or image in self.unreadable
+                return not is_shown and self.pool.is_free(image, by)
+
+            # What a tab had before it was loaded anew comes first.
+            found = [image for image in self.pool.held(by) if is_wanted(image)][:count]
+            while len(found) < count:
+                taken.update(found)
                 self._served += 1
                 is_random = self._served % _DRAWN == 0
-                free = (one for one in queues[is_random] if self.pool.is_free(one, by))
-                image = next((one for one in free if one not in taken), None)
+                image = self._queues[is_random].take(is_wanted)
                 if image is None:
                     break
-                taken.add(image)
-                chosen.append(image)
+                found.append(image)
                 if is_random:
                     self._drawn.add(image)
-            leased = self.pool.lease(by, len(chosen), chosen)
+            try:
+                leased = self.pool.lease(by, len(found), found)
+            except OSError:
+                for image in found:
+                    self._put_back(image)
+                raise
             return {"images": [self.describe(image) for image in leased], "lost": lost}
 
     def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
@@ -90,12 +111,20 @@ class LabelingSession:
         with self._lock:
             clicks = [dataclasses.replace(c, is_random=c.image in self._drawn) for c in clicks]
             images = self.pool.record(clicks)
-            self._times += [time.time()] * len(clicks)
+            self._times.extend([time.monotonic()] * len(clicks))
             self._wake.set()
+            for click, image in zip(clicks, images, strict=True):
+                if click.kind == UNDO and image is not None:
+                    # Whoever takes something back sees it again, and nobody else.
+                    self.pool.lease(click.by, 1, [image])
             return [
                 {"identity": click.identity, "image": None if n is None else self.describe(n)}
                 for click, n in zip(clicks, images, strict=True)
             ]
+
+    def _put_back(self, image: int) -> None:
+        for queue in self._queues.values():
+            queue.put_back(image)
 
     def describe(self, image: int) -> dict[str, Any]:
         """What the page shows of an image."""
@@ -152,31 +181,39 @@ class LabelingSession:
 
     def _pace(self) -> float:
         """Decisions a second over the last minutes; 0 where there are too few."""
-        times = self._times = [t for t in self._times if t > time.time() - _PACE_SECONDS]
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 5 else 0.0
+        times = [t for t in self._times if t > time.monotonic() - _PACE_SECONDS]
+        if len(times) <= _FEW_CLICKS or times[-1] == times[0]:
+            return 0.0
+        return (len(times) - 1) / (times[-1] - times[0])
 
     def _order(self) -> list[int]:
         """Images in the order in which they are handed out; near-duplicates at the end."""
         first = self._ranking.order if self._ranking else []
-        repeated = {image for group in self.duplicates for image in group[1:]}
-        rest = first or self._random
-        return [
-            *(image for image in rest if image not in repeated),
-            *(image for image in self._numbers if image not in repeated),
-            *repeated,
+        repeated = self._repeated()
+        return [image for image in (first or self._random) if image not in repeated] + [
+            *(image for image in self._random if image not in repeated),
+            *(image for image in self._random if image in repeated),
         ]
+
+    def _repeated(self) -> set[int]:
+        """All near-duplicates but the first of each group."""
+        return {image for group in self.duplicates for image in group[1:]}
+
+    def _reorder(self) -> None:
+        self._queues[False] = ImageQueue(self._order())
 
     def _work(self) -> None:
         """Prepares the images, and learns anew whenever there are enough new labels."""
         config, pool = self.config, self.pool
         try:
             names = {image: pool.names[image] for image in pool.present}
-            prepared: Prepared = process.run_alone(
+            prepared: Prepared = _beside(
                 ranking.prepare, config.log_dir, config.images, names, config.features
             )
             with self._lock:
                 self.unreadable |= set(prepared.unreadable)
                 self.duplicates = prepared.duplicates
+                self._reorder()
             while not self._ended:
                 self._round()
                 self._wake.wait(timeout=1.0)
@@ -187,27 +224,26 @@ class LabelingSession:
 
     def _round(self) -> None:
         with self._lock:
-            labels = self.pool.labels()
-            is_enough = abs(len(labels) - self._learned_from) >= self.config.retrain_every
+            count = self.pool.counts()[LABEL]
+            is_enough = abs(count - self._learned_from) >= self.config.retrain_every
             if self._learned_from >= 0 and not is_enough:
                 self.activity = ""
                 return
+            labels = self.pool.labels()
             numbers = {name: number for number, name in enumerate(self.pool.classes)}
             known = {image: numbers[label] for image, label in labels.items()}
             drawn = sorted(self.pool.labels(drawn=True))
-            repeated = {image for group in self.duplicates for image in group[1:]}
-            left = sorted(set(self.pool.open()) - self.unreadable - repeated)
+            left = sorted(set(self.pool.open()) - self.unreadable - self._repeated())
             self.activity = f"Learning from {len(labels)} labels."
         choice = {
             "strategy": self.config.strategy,
             "classes": len(self.pool.classes),
             "seed": len(labels),
         }
-        found: Ranking = process.run_alone(
-            ranking.rank, self.config.log_dir, known, drawn, left, choice
-        )
+        found: Ranking = _beside(ranking.rank, self.config.log_dir, known, drawn, left, choice)
         with self._lock:
             before, self._ranking = self._ranking, self._mapped(found)
+            self._reorder()
             self._learned_from = len(labels)
             self.activity = ""
             if not found.checked:
@@ -228,3 +264,8 @@ class LabelingSession:
             return found
         by_number = dict(zip(sorted(self.pool.present), found.guesses, strict=True))
         return found._replace(guesses=[by_number.get(number, 0) for number in self._numbers])
+
+
+def _beside(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, called in a process that gives way to this one."""
+    return process.run_alone(ranking.give_way, function, *arguments)

@@ -99,7 +99,8 @@ async function fill() {
   if (isAsking) return;
   isAsking = true;
   try {
-    const held = shown.map((item) => item.image);
+    // What was labelled just now may arrive after this: without it, it would come again.
+    const held = [...shown, ...unsent().filter((click) => click.image !== undefined)].map((item) => item.image);
     const wanted = Math.max(0, SHOWN - shown.length);
     const found = await ask("/images", { by, count: wanted, held });
     const lost = new Set(found.lost);
