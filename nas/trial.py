@@ -9,22 +9,23 @@ from typing import Any
 
 import keras
 
-from nas import candidates, weight_transfer
+from nas import candidates, tensorboard, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
-from nas.records import START, Proposal
+from nas.records import START, Comparison, Proposal
 from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models import BlockNetwork, count_flops
-from tfcaps.training import devices, loop, schedules
+from tfcaps.training import batch_statistics, devices, loop, schedules
 
 # How keras-tuner's trials call their numbers.
 OBJECTIVE = "val_accuracy"
 ENTROPY = "entropy/"
 COMPARISON = "comparison/"
 _TIMED_BATCHES = 5
+_LINEAGE = "lineage"  # what TensorBoard calls the run of trials that go on from each other
 
 
 class LostNetworkError(UsageError):
@@ -206,7 +207,8 @@ class TrialRunner:
         self.config = config
         self.data = data
         self.task = config.task()
-        self.folder = SearchFolder(config.log_dir).search
+        folder = SearchFolder(config.log_dir)
+        self.folder, self.tensorboard = folder.search, folder.tensorboard
         loop.check_data(self.task, data)
 
     def run(self, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
@@ -245,11 +247,22 @@ class TrialRunner:
             folder.write_network(session.model)
         folder.write_outcome(outcome)
         results = self._results(session.model, outcome)
+        comparisons: tuple[Comparison, ...] = ()
         if rule.compares and proposal.role != START:
-            for comparison in candidates.compare(session, proposal.architecture):
-                print(f"  {comparison}", flush=True)
-                results |= comparison.to_numbers(COMPARISON)
-        return results
+            comparisons = tuple(candidates.compare(session, proposal.architecture))
+        tensorboard.write_trial(
+            self.tensorboard / (_LINEAGE if rule.compares else f"trial_{name}"),
+            name,
+            dataclasses.replace(proposal, first_epoch=first_epoch),
+            outcome,
+            results,
+            comparisons,
+        )
+        for comparison in comparisons:
+            print(f"  {comparison}", flush=True)
+            results |= comparison.to_numbers(COMPARISON)
+        last = {f"{ENTROPY}{tap}": values[-1] for tap, values in outcome.entropies.items()}
+        return {**results, **last}
 
     def session(self, proposal: Proposal) -> loop.Session:
         """The network of a proposal as it is before its first step.
@@ -265,7 +278,14 @@ class TrialRunner:
                 parent = TrialFolder(self.folder, proposal.parent).read_network()
             except UsageError as error:
                 raise LostNetworkError(str(error)) from error
-            weight_transfer.inherit(model, parent, init=self.config.init, seed=self.config.seed)
+            new = weight_transfer.inherit(
+                model, parent, init=self.config.init, seed=self.config.seed
+            )
+            if model.block_names != parent.block_names:
+                # What a block that is gone took from the statistics; of those that came, there
+                # are none yet, and no other layer notices them.
+                within = new if set(parent.block_names) < set(model.block_names) else None
+                batch_statistics.recalibrate(session, within)
         return session
 
     def _results(self, model: BlockNetwork, outcome: Outcome) -> dict[str, float]:
@@ -286,10 +306,8 @@ class TrialRunner:
             f"{outcome.seconds:.0f} s",
             flush=True,
         )
-        last = {f"{ENTROPY}{tap}": values[-1] for tap, values in outcome.entropies.items()}
         # Of a trial that ended before its first epoch, some aren't known.
-        known = {name: value for name, value in results.items() if not math.isnan(value)}
-        return {**known, **last}
+        return {name: value for name, value in results.items() if not math.isnan(value)}
 
 
 def run_here(
