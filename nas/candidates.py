@@ -1,7 +1,6 @@
 """What changes of a network would do, measured without training another network."""
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from nas import weight_transfer
 from nas.architecture import Architecture, grow, prune
+from nas.objectives import OBJECTIVES, Objective
 from nas.records import GROW, PRUNE, Comparison
 from tfcaps import measure
 from tfcaps.evaluation import BranchSwitches, Verdicts
@@ -22,7 +22,9 @@ _FITTING_STEPS = 30
 _TIMED_BATCHES = 3
 
 
-def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparison, ...]:
+def compare(
+    session: loop.Session, architecture: Architecture, objective: Objective = OBJECTIVES["accuracy"]
+) -> tuple[Comparison, ...]:
     """Compares a trained network with what a block more, or one less, would make of it.
 
     For the blocks that could come, the network gets one more at the end of each stage, at first an
@@ -37,6 +39,7 @@ def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparis
     Args:
         session: the network, trained, with what it learns from; inside of `loop.surroundings`.
         architecture: of the network.
+        objective: what the comparisons are by. Default: accuracy.
 
     Returns:
         The comparisons: "grow S" for each stage that has blocks, then "prune NAME" for each block
@@ -51,11 +54,8 @@ def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparis
     found = []
     for change, changed in _changes(architecture, new).items():
         touched = {new.get(change, change.removeprefix(f"{PRUNE} "))}
-        found.append(
-            Comparison(
-                change, **_paired(before, judge(candidates ^ touched)), **_costs(session, changed)
-            )
-        )
+        examples = objective.compare(before, judge(candidates ^ touched))
+        found.append(Comparison(change, **examples, **_costs(session, changed)))
     return tuple(found)
 
 
@@ -80,19 +80,6 @@ class _Judge:
             {"image": images, "keep": np.tile(keep, (len(images), 1))} for images in self._seen
         )
         return self._switches(removed)
-
-
-def _paired(before: Verdicts, after: Verdicts) -> dict[str, float]:
-    """The part of a `Comparison` that examples decide about."""
-    differences = before.losses - after.losses
-    count = len(differences)
-    return {
-        "gain": float(differences.mean()),
-        "error": float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
-        "won": float(np.sum(after.right & ~before.right)),
-        "lost": float(np.sum(before.right & ~after.right)),
-        "examples": float(count),
-    }
 
 
 def _with_candidates(architecture: Architecture) -> tuple[Architecture, dict[str, str]]:
