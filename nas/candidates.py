@@ -1,39 +1,45 @@
 """What changes of a network would do, measured without training another network."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nas import weight_transfer
 from nas.architecture import Architecture, grow, prune
+from nas.objectives import OBJECTIVES, Objective
 from nas.records import GROW, PRUNE, Comparison
 from tfcaps import measure
 from tfcaps.evaluation import BranchSwitches, Verdicts
 from tfcaps.models import BlockNetwork, count_flops
 from tfcaps.models.block_names import block_name
 from tfcaps.training import loop
+from tfcaps.training.batch_statistics import Recalibration, training_inputs
 
 # Steps that the branches of new blocks learn, before they are compared.
 _FITTING_STEPS = 30
 _TIMED_BATCHES = 3
 
 
-def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparison, ...]:
+def compare(
+    session: loop.Session, architecture: Architecture, objective: Objective = OBJECTIVES["accuracy"]
+) -> tuple[Comparison, ...]:
     """Compares a trained network with what a block more, or one less, would make of it.
 
     For the blocks that could come, the network gets one more at the end of each stage, at first an
     identity. Their branches learn for 30 steps, all of them at once, while all that was there stays
     as it is. Then each of them alone is switched on, and of the others each alone is switched off:
-    every example of the validation split is classified with and without it.
+    every example of the validation split is classified with and without it. All batch
+    normalisations have the statistics of the same training images then, estimated with what is
+    switched on.
 
     The network itself is not changed.
 
     Args:
         session: the network, trained, with what it learns from; inside of `loop.surroundings`.
         architecture: of the network.
+        objective: what the comparisons are by. Default: accuracy.
 
     Returns:
         The comparisons: "grow S" for each stage that has blocks, then "prune NAME" for each block
@@ -42,31 +48,38 @@ def compare(session: loop.Session, architecture: Architecture) -> tuple[Comparis
     wide, new = _with_candidates(architecture)
     network = _fitted(session, wide, new.values())
     held_out: Any = session.data.validation  # a search always has some
-    judge = BranchSwitches(network, session.evaluation_batches(held_out))
+    judge = _Judge(network, session.evaluation_batches(held_out), training_inputs(session))
     candidates = set(new.values())
     before = judge(candidates)
     found = []
     for change, changed in _changes(architecture, new).items():
         touched = {new.get(change, change.removeprefix(f"{PRUNE} "))}
-        found.append(
-            Comparison(
-                change, **_paired(before, judge(candidates ^ touched)), **_costs(session, changed)
-            )
-        )
+        examples = objective.compare(before, judge(candidates ^ touched))
+        found.append(Comparison(change, **examples, **_costs(session, changed)))
     return tuple(found)
 
 
-def _paired(before: Verdicts, after: Verdicts) -> dict[str, float]:
-    """The part of a `Comparison` that examples decide about."""
-    differences = before.losses - after.losses
-    count = len(differences)
-    return {
-        "gain": float(differences.mean()),
-        "error": float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
-        "won": float(np.sum(after.right & ~before.right)),
-        "lost": float(np.sum(before.right & ~after.right)),
-        "examples": float(count),
-    }
+class _Judge:
+    """Classifies examples without the branches of some blocks, with the statistics that fit that.
+
+    Args:
+        network: a network with residual blocks; its statistics change.
+        held_out: images and labels that are classified.
+        seen: images that statistics are estimated with.
+    """
+
+    def __init__(self, network: BlockNetwork, held_out: Any, seen: Sequence[Any]):
+        self._seen = seen
+        self._switches = BranchSwitches(network, held_out)
+        self._recalibrate = Recalibration(network.lesionable)
+
+    def __call__(self, removed: Collection[str]) -> Verdicts:
+        """The verdicts without the branches of these blocks."""
+        keep = np.float32([name not in removed for name in self._switches.names])
+        self._recalibrate(
+            {"image": images, "keep": np.tile(keep, (len(images), 1))} for images in self._seen
+        )
+        return self._switches(removed)
 
 
 def _with_candidates(architecture: Architecture) -> tuple[Architecture, dict[str, str]]:
@@ -102,6 +115,8 @@ def _fitted(session: loop.Session, wide: Architecture, names) -> BlockNetwork:
     config = dataclasses.replace(session.config, steps_per_epoch=_FITTING_STEPS)
     fitting = loop.start(config.task(), session.data, network)
     fitting.train_epochs(range(1), [], validate=False)
+    for layer in network.layers:
+        layer.trainable = True
     return network
 
 

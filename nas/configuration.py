@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from nas.architecture import Architecture
+from nas.objectives import OBJECTIVES
 from nas.rules import RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
@@ -48,6 +49,11 @@ class SearchConfig(BlockNetworkConfig):
         default=None,
         help=f"{of(fields(BlockNetworkConfig)['recipe']).help.removesuffix('.')} "
         "(auto: fast; else paper).",
+    )
+    objective: str = option(
+        "What decisions of auto rest on, and what is shown of a trial, on the validation split.",
+        default="accuracy",
+        choices=tuple(OBJECTIVES),
     )
     max_hours: float = option(
         "Of auto: hours that search and final training take together.",
@@ -116,7 +122,7 @@ class SearchConfig(BlockNetworkConfig):
     max_trials: int = option("Trials at most.", default=40, range=">= 1", may_change=True)
     allow_empty_stages: bool = option("Stages may lose all their blocks.", default=False)
     tolerance: float = option(
-        "Validation accuracy that a pruning may cost.",
+        "Of the objective, on the validation split, that a pruning may cost.",
         default=0.005,
         range=">= 0",
         may_change=True,

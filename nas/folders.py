@@ -101,6 +101,7 @@ class SearchFolder(TrialsFolder):
         search/         search.json, the configuration; state.json; a folder for each trial
         history.csv     one row per trial
         figures/        PNG files
+        tensorboard/    event files: a run for each network that is trained all the time
         best/           run directory of the final training, architecture.json, and trial.json
         best_of_trial_N/  that of an earlier end of the search, which went on and came to another
         start/          run directory of the start network's training, with --train_start
@@ -115,6 +116,7 @@ class SearchFolder(TrialsFolder):
         super().__init__(path, files.SEARCH)
         self.search = self.path / "search"
         self.start = self.path / "start"
+        self.tensorboard = self.path / "tensorboard"
 
     def make_best(self, trial: str, architecture: str) -> None:
         """Makes `best` the folder of the final training of a trial, see `take_best`.

@@ -71,14 +71,20 @@ class Comparison:
 
     Args:
         change: "grow S" for a block more in stage S, or "prune NAME" for a block less.
-        gain: mean of (loss without the change − loss with it), in nats; below 0 it makes it worse.
-        error: standard error of that mean.
+        gain: what the examples gain by it, as the search's objective has it, in nats mostly: see
+            `nas.objectives`; below 0 it makes it worse.
+        error: standard error of the gain.
         won: how many examples only the changed network classifies rightly.
         lost: how many only the network as it is does.
         examples: how many there are.
         flops: of the changed network, for one image.
         parameters: of it.
         milliseconds: for an image, measured where the trial was made.
+        degrees: of freedom of `error`, where the examples have weights. Default: unknown.
+        score: what the objective becomes larger. Default: unknown, of accuracy, which `won` and
+            `lost` tell.
+        score_error: standard error of `score`.
+        weight: the most that one example changes the objective by.
     """
 
     change: str
@@ -90,54 +96,30 @@ class Comparison:
     flops: float
     parameters: float
     milliseconds: float
+    degrees: float = math.nan
+    score: float = math.nan
+    score_error: float = math.nan
+    weight: float = math.nan
 
     def __str__(self) -> str:
         return (
-            f"{self.change}: loss {-self.gain:+.4f} ± {self.error:.4f} nats, "
+            f"{self.change}: gain {self.gain:+.4f} ± {self.error:.4f}, "
             f"{self.won:.0f} of {self.examples:.0f} images won, {self.lost:.0f} lost"
         )
 
     def to_numbers(self, prefix: str) -> dict[str, float]:
         """The comparison as a trial's numbers carry it: PREFIX, CHANGE/, and the name of each."""
-        numbers = dataclasses.asdict(self)
-        del numbers["change"]
-        return {f"{prefix}{self.change}/{name}": value for name, value in numbers.items()}
+        names = [
+            field.name
+            for field in dataclasses.fields(self)[1:]
+            if field.default is dataclasses.MISSING or not math.isnan(getattr(self, field.name))
+        ]
+        return {f"{prefix}{self.change}/{name}": getattr(self, name) for name in names}
 
     @property
     def is_growth(self) -> bool:
         """Whether a block comes; else one goes."""
         return self.change.startswith(GROW)
-
-    @property
-    def no_gain(self) -> float:
-        """The p-value of a gain as large, if there were none: a one-sided paired t test."""
-        from scipy import stats
-
-        if self.examples < 2:
-            return 1.0  # one example shows nothing
-        if not self.error > 0:
-            return 0.0 if self.gain > 0 else 1.0
-        return float(stats.t.sf(self.gain / self.error, self.examples - 1))
-
-    def too_costly(self, tolerance: float) -> float:
-        """The p-value of a loss as small, if the change cost as many examples as are tolerated.
-
-        With d = lost − won, of n examples, and t, the tolerated number, it is the one-sided p of
-        (t − d) / √max(lost + won − d² / n, t). If t examples more are lost than won, at least t
-        change their verdict; so a few examples, of which none does, refute nothing.
-
-        Args:
-            tolerance: share of the examples; t = ⌊tolerance · n⌋.
-        """
-        from scipy import stats
-
-        # 0.29 · 100 is below 29 as a float.
-        tolerated = math.floor(tolerance * self.examples + 1e-6)
-        difference, discordant = self.lost - self.won, self.lost + self.won
-        variance = max(discordant - difference**2 / self.examples, tolerated)
-        if not variance > 0:
-            return 1.0
-        return float(stats.norm.sf((tolerated - difference) / math.sqrt(variance)))
 
 
 def holm(values: Mapping[str, float], level: float) -> list[str]:
@@ -183,6 +165,10 @@ class Record:
         pause_seconds: between two epochs of a training, for what is measured there.
         comparisons: what changes of the network would do.
         message: of a failed trial.
+        score: what the search makes as good as it can, on the validation split. Default: the
+            accuracy.
+        score_error: standard error of `score`. Default: that of an accuracy of as many examples as
+            the comparisons have.
     """
 
     name: str
@@ -198,17 +184,21 @@ class Record:
     pause_seconds: float = math.nan
     comparisons: tuple[Comparison, ...] = ()
     message: str = ""
+    score: float = math.nan
+    score_error: float = math.nan
+
+    def __post_init__(self) -> None:
+        if not math.isnan(self.score) or math.isnan(self.accuracy):
+            return
+        object.__setattr__(self, "score", self.accuracy)
+        if self.comparisons:
+            variance = self.accuracy * (1.0 - self.accuracy) / self.comparisons[0].examples
+            object.__setattr__(self, "score_error", math.sqrt(variance))
 
     @property
     def overhead_seconds(self) -> float:
         """Of the trial, for all but its epochs: a process, graphs, measurements."""
         return self.seconds - self.proposal.epochs * self.epoch_seconds
-
-    @property
-    def accuracy_error(self) -> float:
-        """Standard error of the accuracy; NaN where nobody knows how many examples there were."""
-        examples = next((each.examples for each in self.comparisons), math.nan)
-        return math.sqrt(self.accuracy * (1.0 - self.accuracy) / examples)
 
     @property
     def conflicting_blocks(self) -> tuple[str, ...]:

@@ -14,27 +14,32 @@ import tensorflow as tf
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
+from nas.objectives import OBJECTIVES
 from nas.records import Record, is_done, lineage
 from tfcaps import files, measure, plots
 
 _BATCH_SIZE = 64
 _TIMED_BATCHES = 10
-_COLUMNS = {
-    "trial": "trial",
-    "round": "round",
-    "role": "role",
-    "blocks": "blocks",
-    "last_entropy": "H of the last block",
-    "conflicts": "conflicting blocks",
-    "val_accuracy": "validation accuracy",
-    "parameters": "parameters",
-    "flops": "FLOPs",
-    "ms_per_image": "ms per image",
-    "seconds": "seconds",
-}
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _columns(objective: str) -> dict[str, str]:
+    """What report.md shows of history.csv's columns, and what it calls them."""
+    return {
+        "trial": "trial",
+        "round": "round",
+        "role": "role",
+        "blocks": "blocks",
+        "last_entropy": "H of the last block",
+        "conflicts": "conflicting blocks",
+        f"val_{objective}": f"validation {OBJECTIVES[objective].title}",
+        "parameters": "parameters",
+        "flops": "FLOPs",
+        "ms_per_image": "ms per image",
+        "seconds": "seconds",
+    }
+
+
+def _row(record: Record, objective: str) -> dict[str, Any]:
     """A trial as a row of history.csv; a number that isn't known is empty.
 
     `last_entropy` is H of the last block (the larger one of branch and output), `sum_of_entropies`
@@ -56,7 +61,8 @@ def _row(record: Record) -> dict[str, Any]:
         "sum_of_entropies": _number(math.fsum(entropies), 6) if is_known else "",
         "conflicts": len(conflicting) if is_known else "",
         "val_accuracy": _number(record.accuracy, 6),
-        "val_error": _number(record.accuracy_error, 6),
+        f"val_{objective}": _number(record.score, 6),
+        "val_error": _number(record.score_error, 6),
         "parameters": _number(record.parameters, 0),
         "flops": _number(record.flops, 0),
         "ms_per_image": _number(record.milliseconds, 4),
@@ -64,13 +70,23 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
-def write_history(path: pathlib.Path, records: Sequence[Record]) -> None:
-    """Writes history.csv, whole or not at all."""
-    files.write_csv(path, [_row(record) for record in records])
+def write_history(path: pathlib.Path, records: Sequence[Record], objective: str) -> None:
+    """Writes history.csv, whole or not at all.
+
+    Args:
+        path: where to.
+        records: of all trials.
+        objective: name of what was measured beside accuracy; `val_error` is of it.
+    """
+    files.write_csv(path, [_row(record, objective) for record in records])
 
 
 def write_figures(
-    folder: pathlib.Path, search: pathlib.Path, records: Sequence[Record], final: str
+    folder: pathlib.Path,
+    search: pathlib.Path,
+    records: Sequence[Record],
+    final: str,
+    objective: str,
 ) -> None:
     """Writes the figures of a search.
 
@@ -79,6 +95,7 @@ def write_figures(
         search: with the trials' folders.
         records: of all trials.
         final: identity of the one that the search came to.
+        objective: name of what was measured.
     """
     past = lineage(records, final)
     plots.save(
@@ -88,24 +105,26 @@ def write_figures(
         ),
         folder / "blocks_per_round.png",
     )
-    _write_fronts(folder, [record for record in records if is_done(record)])
+    _write_fronts(folder, [record for record in records if is_done(record)], objective)
     for record in records:
         outcome = TrialFolder(search, record.name).read_outcome()
         if outcome is not None:
             plots.save(_heatmap(record, outcome), folder / f"entropy_trial_{record.name}.png")
 
 
-def _write_fronts(folder: pathlib.Path, records: Sequence[Record]) -> None:
+def _write_fronts(folder: pathlib.Path, records: Sequence[Record], objective: str) -> None:
+    title = OBJECTIVES[objective].title
     costs = {"parameters": "Parameters", "milliseconds": "Milliseconds per image"}
     for name, label in costs.items():
         figure = plots.pareto_front(
             [getattr(record, name) for record in records],
-            [record.accuracy for record in records],
+            [record.score for record in records],
             [f"trial {record.name}" for record in records],
             x_label=label,
-            title="Accuracy of all trials at their end",
+            y_label=f"Validation {title}",
+            title=f"{title[0].upper()}{title[1:]} of all trials at their end",
         )
-        plots.save(figure, folder / f"accuracy_against_{name}.png")
+        plots.save(figure, folder / f"{objective}_against_{name}.png")
 
 
 def _heatmap(record: Record, outcome: Mapping[str, Any]):
@@ -128,8 +147,9 @@ class Summary:
         final: the one that it came to.
         reason: why it is over.
         epochs: the budget at which start and final network are compared.
-        start_accuracy: of the start network on the validation split, at that budget; None: unknown.
-        final_accuracy: of the final network.
+        start_score: the objective, of the start network on the validation split, at that budget;
+            None: unknown.
+        final_score: that of the final network.
         image_shape: (H, W, C) of the networks' input.
         num_classes: K.
     """
@@ -138,8 +158,8 @@ class Summary:
     final: Record
     reason: str
     epochs: int
-    start_accuracy: float | None
-    final_accuracy: float | None
+    start_score: float | None
+    final_score: float | None
     image_shape: tuple[int, int, int]
     num_classes: int
 
@@ -162,31 +182,32 @@ def write_report(
     """
     start, final = (r.proposal.architecture for r in (summary.records[0], summary.final))
     changes = _table(
-        ["", "before", "after"], _changes(summary, start, final, results, start_results)
+        ["", "before", "after"],
+        _changes(config.objective, summary, start, final, results, start_results),
     )
-    rows = [_row(record) for record in summary.records]
-    trials = _table(
-        list(_COLUMNS.values()), [[str(row[name]) for name in _COLUMNS] for row in rows]
-    )
+    columns = _columns(config.objective)
+    rows = [_row(record, config.objective) for record in summary.records]
+    trials = _table(list(columns.values()), [[str(row[name]) for name in columns] for row in rows])
     failures = [
         f"- Trial {record.name} failed: {record.message}\n"
         for record in summary.records
         if record.message
     ]
-    evidence = _evidence(summary.records)
+    evidence = _evidence(summary.records, config.objective)
+    title = OBJECTIVES[config.objective].title
     text = f"""# Auto-tune: {config.dataset}, {_name(start)} → {_name(final)}
 
 Rule `{config.rule}`, {len(summary.records)} trials. The search ended, as {summary.reason}.
 
 {changes}
-Validation accuracy: {_whose(summary)} after
-{_epochs(summary.epochs, config.steps_per_epoch)}. Test accuracy: the final weights', after
+Validation {title}: {_whose(summary)} after
+{_epochs(summary.epochs, config.steps_per_epoch)}. Test {title}: the final weights', after
 {_epochs(results["epochs"], config.final_steps_per_epoch)}; no decision rests on it.
 Time and memory were measured here, on batches of {_BATCH_SIZE} images.
 
 ## Trials
 
-Accuracy is that at the trial's end; {config.rule_class.on_accuracies}
+The {title} is that at the trial's end; {config.rule_class.on_accuracies}
 
 {trials}
 {"".join(failures)}{evidence}
@@ -197,10 +218,10 @@ Repeat it from this folder with `auto_tune --flagfile={directory.flags.name} --l
 
 def _whose(summary: Summary) -> str:
     """Which networks were trained for so many epochs that the accuracies are of."""
-    return "the network that came out" if summary.start_accuracy is None else "both networks"
+    return "the network that came out" if summary.start_score is None else "both networks"
 
 
-def _evidence(records: Sequence[Record]) -> str:
+def _evidence(records: Sequence[Record], objective: str) -> str:
     """What each decision rests on; nothing where the trials were not compared with changes."""
     followed = {
         record.name: following.proposal.role
@@ -222,25 +243,27 @@ def _evidence(records: Sequence[Record]) -> str:
     ]
     if not rows:
         return ""
-    header = ["round", "change", "gain, 1/1000 nat", "won", "lost", "ms per image", ""]
+    unit = OBJECTIVES[objective].unit
+    header = ["round", "change", f"gain, 1/1000 {unit}", "won", "lost", "ms per image", ""]
     return f"""
 ## Evidence
 
-After each trial, on the validation split, image by image: what the loss would gain by a change,
-with its standard error; how many images only the changed network classifies rightly, and how many
+After each trial, on the validation split, image by image: what would be gained by a change, with
+its standard error; how many images only the changed network classifies rightly, and how many
 only the one as it is.
 
 {_table(header, rows)}"""
 
 
-def _changes(summary, start, final, results, start_results) -> list[list[str]]:
+def _changes(objective, summary, start, final, results, start_results) -> list[list[str]]:
     shape = summary.image_shape, summary.num_classes
     memory = [_peak_memory(each, *shape) for each in (start, final)]
     programs = {name: _make_classifier(name, *shape) for name in {start.to_json(), final.to_json()}}
     seconds = measure.medians(programs, _TIMED_BATCHES)
     milliseconds = [1e3 * seconds[each.to_json()] / _BATCH_SIZE for each in (start, final)]
     records = summary.records[0], summary.final
-    tests = [each and each["test_accuracy"] for each in (start_results, results)]
+    title = OBJECTIVES[objective].title
+    tests = [each and each[f"test_{objective}"] for each in (start_results, results)]
     return [
         ["blocks", _counts(start), _counts(final)],
         ["layers", str(start.num_layers), str(final.num_layers)],
@@ -248,8 +271,8 @@ def _changes(summary, start, final, results, start_results) -> list[list[str]]:
         ["MFLOPs per image", *(f"{record.flops / 1e6:,.1f}" for record in records)],
         ["peak memory, MB", *memory],
         ["ms per image", *(f"{each:.3g}" for each in milliseconds)],
-        ["validation accuracy", *map(_share, (summary.start_accuracy, summary.final_accuracy))],
-        ["test accuracy", *map(_share, tests)],
+        [f"validation {title}", *map(_share, (summary.start_score, summary.final_score))],
+        [f"test {title}", *map(_share, tests)],
     ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.architecture import Architecture, grow, prune
+from nas.objectives import OBJECTIVES
 from nas.records import (
     COMPLETED,
     FAILED,
@@ -424,8 +425,8 @@ class GrowWhileTraining(Growing):
     No other network is trained, so that a search takes as long as one training. Then
 
     1. after the first trial, which shows how long an epoch takes, it is trained on;
-    2. a block goes whose absence costs fewer examples than tolerated, by a paired test, unless it
-       is new: of those the one that costs the fewest. Its stage doesn't grow any more;
+    2. a block goes whose absence costs less of the objective than tolerated, by a paired test,
+       unless it is new: of those the one that costs least. Its stage doesn't grow any more;
     3. else a block comes whose gain is above 0, by a paired test: of those the one with the best
        gain per additional cost, within the bounds, and not so large that the final training would
        have fewer than `least_epochs` epochs;
@@ -441,7 +442,8 @@ class GrowWhileTraining(Growing):
     Args:
         start: a residual architecture.
         hours: of search and final training together. Default 3.
-        tolerance: accuracy that a pruning may cost. Default 0.005.
+        objective: what is tested, see `nas.objectives`. Default "accuracy".
+        tolerance: of the objective, that a pruning may cost. Default 0.005.
         significance: α. Default 0.05.
         grace: trials in which a new block is not pruned. Default 2.
         cost: what a gain is divided by: "milliseconds", "flops" or "parameters". Default
@@ -472,6 +474,7 @@ class GrowWhileTraining(Growing):
         start: Architecture,
         *,
         hours: float = 3.0,
+        objective: str = "accuracy",
         tolerance: float = 0.005,
         significance: float = 0.05,
         grace: int = 2,
@@ -482,6 +485,7 @@ class GrowWhileTraining(Growing):
     ):
         super().__init__(start)
         self.seconds = 3600.0 * hours
+        self.objective = OBJECTIVES[objective]
         self.tolerance = tolerance
         self.significance = significance
         self.grace = grace
@@ -495,6 +499,7 @@ class GrowWhileTraining(Growing):
         return cls(
             config.start,
             hours=config.max_hours,
+            objective=config.objective,
             tolerance=config.tolerance,
             significance=config.significance,
             grace=config.grace,
@@ -610,17 +615,19 @@ class GrowWhileTraining(Growing):
             for comparison in records[-1].comparisons
             if not comparison.is_growth and comparison.change.removeprefix(f"{PRUNE} ") not in young
         }
-        costs = {change: each.too_costly(self.tolerance) for change, each in known.items()}
+        judge = self.objective
+        costs = {name: judge.too_costly(each, self.tolerance) for name, each in known.items()}
         accepted = [known[change] for change in holm(costs, level)]
-        return min(accepted, key=lambda each: (each.lost - each.won, each.flops), default=None)
+        return min(accepted, key=lambda each: (judge.cost(each), each.flops), default=None)
 
     def _grown(self, records: Sequence[Record], level: float) -> Comparison | None:
         """The block that comes; None: no one."""
         last = records[-1]
         known = {each.change: each for each in last.comparisons if each.is_growth}
+        doubts = {change: self.objective.no_gain(each) for change, each in known.items()}
         accepted = [
             known[change]
-            for change in holm({change: each.no_gain for change, each in known.items()}, level)
+            for change in holm(doubts, level)
             if self._may_grow(records, known[change])
         ]
         return max(

@@ -1,6 +1,7 @@
 """The search as a user starts it: trials, the final training, and what is left afterwards."""
 
 import functools
+import math
 import shutil
 import time
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from nas import records, report, trial
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
+from nas.objectives import OBJECTIVES
 from nas.records import Proposal, Record
 from nas.rules import Rule
 from nas.trial import Outcome, TrialRunner
@@ -85,7 +87,7 @@ def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -
     """The parts of a search, put together: rule, oracle, tuner."""
 
     def on_end(oracle: ControllerOracle) -> None:
-        report.write_history(folder.history, oracle.records())
+        report.write_history(folder.history, oracle.records(), config.objective)
         _drop_networks(oracle)
 
     oracle = ControllerOracle(
@@ -131,11 +133,11 @@ def _conclude(
     """Looks back at a search that is over: table, figures, start and end at equal budget."""
     known, decision = oracle.records(), oracle.decision()
     reason = decision.reason or f"there were --max_trials={config.max_trials} trials"
-    report.write_history(folder.history, known)
+    report.write_history(folder.history, known, config.objective)
     if decision.final is None:
         raise UsageError(f"Expected a search that comes to a network. Received: none, as {reason}")
     print(f"The search is over: {reason}.", flush=True)
-    report.write_figures(folder.figures, folder.search, known, decision.final)
+    report.write_figures(folder.figures, folder.search, known, decision.final, config.objective)
     past = records.lineage(known, decision.final)
     final = past[-1]
     # What has been inherited has been paid for before.
@@ -147,19 +149,19 @@ def _conclude(
         final=final,
         reason=reason,
         epochs=epochs,
-        start_accuracy=None if is_timed else _accuracy_at_budget(runner, known[0], epochs),
-        final_accuracy=_accuracy_at_budget(runner, final, epochs),
+        start_score=None if is_timed else _score_at_budget(runner, known[0], epochs),
+        final_score=_score_at_budget(runner, final, epochs),
         image_shape=runner.task.preprocessing.output_shape(runner.data.image_shape),
         num_classes=len(runner.data.class_names),
     )
 
 
-def _accuracy_at_budget(runner: TrialRunner, record: Record, epochs: int) -> float | None:
-    """Validation accuracy after so many epochs, which no conflict ends; None: it diverged."""
+def _score_at_budget(runner: TrialRunner, record: Record, epochs: int) -> float | None:
+    """The validation objective after so many epochs, which no conflict ends; None: it diverged."""
     outcome = TrialFolder(runner.folder, record.name).read_outcome()
     is_whole = outcome is not None and len(outcome["losses"]) == epochs
     if is_whole or record.proposal.parent:
-        return record.accuracy
+        return record.score
     comparison = TrialFolder(runner.folder, f"{record.name}_at_equal_budget")
     outcome = comparison.read_outcome()
     if outcome is None or len(outcome["losses"]) != epochs:
@@ -168,12 +170,14 @@ def _accuracy_at_budget(runner: TrialRunner, record: Record, epochs: int) -> flo
         print(f"For comparison, {epochs} epochs: blocks {counts}", flush=True)
         session = runner.session(Proposal(0, records.START, architecture))
         try:
-            outcome = vars(trial.train_and_check(session, epochs=epochs))
+            objective = OBJECTIVES[runner.config.objective]
+            outcome = vars(trial.train_and_check(session, epochs=epochs, objective=objective))
         except UsageError as error:
             print(f"  failed: {error}", flush=True)
             return None
         comparison.write_outcome(Outcome(**outcome))
-    return outcome["accuracy"]
+    known = Outcome(**outcome)
+    return known.accuracy if math.isnan(known.score) else known.score
 
 
 def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) -> dict[str, Any]:

@@ -8,23 +8,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
-from nas import candidates, weight_transfer
+from nas import candidates, tensorboard, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
-from nas.records import START, Proposal
+from nas.objectives import OBJECTIVES, Objective
+from nas.records import START, Comparison, Proposal
 from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
 from tfcaps.models import BlockNetwork, count_flops
-from tfcaps.training import devices, loop, schedules
+from tfcaps.training import batch_statistics, devices, loop, probe, schedules
 
 # How keras-tuner's trials call their numbers.
 OBJECTIVE = "val_accuracy"
+SCORE, SCORE_ERROR = "val_score", "val_score_error"  # of the search's objective
 ENTROPY = "entropy/"
 COMPARISON = "comparison/"
 _TIMED_BATCHES = 5
+_LINEAGE = "lineage"  # what TensorBoard calls the run of trials that go on from each other
 
 
 class LostNetworkError(UsageError):
@@ -41,6 +45,8 @@ class Outcome:
         bundles: number of bundles of each tap at each check.
         losses: mean training loss of each epoch that there was.
         accuracy: on the validation split, at the end.
+        score: of the search's objective there. Default: unknown, as searches had none before.
+        score_error: its standard error.
         seconds: of it all.
         epoch_seconds: of one of the epochs, without the first step of all, which compiles; NaN:
             there were none.
@@ -55,12 +61,15 @@ class Outcome:
     seconds: float
     epoch_seconds: float = math.nan
     pause_seconds: float = math.nan
+    score: float = math.nan
+    score_error: float = math.nan
 
 
 def train_and_check(
     session: loop.Session,
     *,
     epochs: int,
+    objective: Objective = OBJECTIVES["accuracy"],
     first_epoch: int = 0,
     warm_up: float = 0.0,
     check_before: bool = False,
@@ -71,6 +80,7 @@ def train_and_check(
     Args:
         session: the network, with what it learns from.
         epochs: so many, with a check after each.
+        objective: what is measured at the end, beside accuracy. Default: accuracy.
         first_epoch: number of the first epoch, which decides about the order of the examples.
             Default 0.
         warm_up: epochs in which the learning rate rises to its value, below `epochs`. Default 0.
@@ -92,13 +102,18 @@ def train_and_check(
             )
         held_out: Any = session.data.validation  # a search always has some
         evaluated = time.monotonic()
-        accuracy = session.evaluate(held_out)["accuracy"]
+        labels, outputs = probe.scores(
+            session.model.classifier, (batch[:2] for batch in session.evaluation_batches(held_out))
+        )
+        score = objective.score(labels, outputs.argmax(axis=-1))
     return Outcome(
         checks=tuple(checks.numbers),
         entropies={tap: tuple(b.entropy for b in found) for tap, found in checks.found.items()},
         bundles={tap: tuple(b.number for b in found) for tap, found in checks.found.items()},
         losses=tuple(checks.losses),
-        accuracy=accuracy,
+        accuracy=float(np.mean(outputs.argmax(axis=-1) == labels)),
+        score=score.value,
+        score_error=score.error,
         seconds=time.monotonic() - started,
         epoch_seconds=clock.epoch_seconds,
         # With its compilation, the evaluation takes about as long as it and a checkpoint do.
@@ -206,7 +221,8 @@ class TrialRunner:
         self.config = config
         self.data = data
         self.task = config.task()
-        self.folder = SearchFolder(config.log_dir).search
+        folder = SearchFolder(config.log_dir)
+        self.folder, self.tensorboard = folder.search, folder.tensorboard
         loop.check_data(self.task, data)
 
     def run(self, name: str, values: Mapping[str, str | int]) -> dict[str, float]:
@@ -231,10 +247,11 @@ class TrialRunner:
         if first_epoch is None:
             # Children of a round see the same examples, and others than their parent.
             first_epoch = proposal.round * epochs if proposal.parent else 0
-        session = self.session(proposal)
+        session, objective = self.session(proposal), OBJECTIVES[self.config.objective]
         outcome = train_and_check(
             session,
             epochs=epochs,
+            objective=objective,
             first_epoch=first_epoch,
             warm_up=rule.warm_up if proposal.role == START else 0.0,
             check_before=rule.checks_before,
@@ -245,11 +262,22 @@ class TrialRunner:
             folder.write_network(session.model)
         folder.write_outcome(outcome)
         results = self._results(session.model, outcome)
+        comparisons: tuple[Comparison, ...] = ()
         if rule.compares and proposal.role != START:
-            for comparison in candidates.compare(session, proposal.architecture):
-                print(f"  {comparison}", flush=True)
-                results |= comparison.to_numbers(COMPARISON)
-        return results
+            comparisons = tuple(candidates.compare(session, proposal.architecture, objective))
+        tensorboard.write_trial(
+            self.tensorboard / (_LINEAGE if rule.compares else f"trial_{name}"),
+            name,
+            dataclasses.replace(proposal, first_epoch=first_epoch),
+            outcome,
+            results,
+            comparisons,
+        )
+        for comparison in comparisons:
+            print(f"  {comparison}", flush=True)
+            results |= comparison.to_numbers(COMPARISON)
+        last = {f"{ENTROPY}{tap}": values[-1] for tap, values in outcome.entropies.items()}
+        return {**results, **last}
 
     def session(self, proposal: Proposal) -> loop.Session:
         """The network of a proposal as it is before its first step.
@@ -265,13 +293,22 @@ class TrialRunner:
                 parent = TrialFolder(self.folder, proposal.parent).read_network()
             except UsageError as error:
                 raise LostNetworkError(str(error)) from error
-            weight_transfer.inherit(model, parent, init=self.config.init, seed=self.config.seed)
+            new = weight_transfer.inherit(
+                model, parent, init=self.config.init, seed=self.config.seed
+            )
+            if model.block_names != parent.block_names:
+                # What a block that is gone took from the statistics; of those that came, there
+                # are none yet, and no other layer notices them.
+                within = new if set(parent.block_names) < set(model.block_names) else None
+                batch_statistics.recalibrate(session, within)
         return session
 
     def _results(self, model: BlockNetwork, outcome: Outcome) -> dict[str, float]:
         """What the oracle is told."""
         results = {
             OBJECTIVE: outcome.accuracy,
+            SCORE: outcome.score,
+            SCORE_ERROR: outcome.score_error,
             "parameters": model.count_params(),
             "flops": count_flops(model),
             "milliseconds": measure.milliseconds_per_image(
@@ -280,16 +317,15 @@ class TrialRunner:
             "epoch_seconds": outcome.epoch_seconds,
             "pause_seconds": outcome.pause_seconds,
         }
+        title = OBJECTIVES[self.config.objective].title
         print(
-            f"  validation accuracy {outcome.accuracy:.2%}, {results['parameters']:,} parameters, "
+            f"  validation {title} {outcome.score:.2%}, {results['parameters']:,} parameters, "
             f"{results['flops'] / 1e6:,.1f} MFLOPs, {results['milliseconds']:.2f} ms per image, "
             f"{outcome.seconds:.0f} s",
             flush=True,
         )
-        last = {f"{ENTROPY}{tap}": values[-1] for tap, values in outcome.entropies.items()}
         # Of a trial that ended before its first epoch, some aren't known.
-        known = {name: value for name, value in results.items() if not math.isnan(value)}
-        return {**known, **last}
+        return {name: value for name, value in results.items() if not math.isnan(value)}
 
 
 def run_here(

@@ -19,7 +19,7 @@ from keras_tuner.src import config as keras_tuner_config
 from nas import records
 from nas.folders import TrialFolder
 from nas.records import Comparison, Decision, Proposal, Record
-from nas.trial import COMPARISON, ENTROPY, OBJECTIVE, LostNetworkError
+from nas.trial import COMPARISON, ENTROPY, OBJECTIVE, SCORE, SCORE_ERROR, LostNetworkError
 from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions
@@ -243,6 +243,8 @@ def _block_record(trial: FinishedTrial) -> Record:
             if name.startswith(ENTROPY)
         },
         accuracy=trial.number(OBJECTIVE),
+        score=trial.number(SCORE),
+        score_error=trial.number(SCORE_ERROR),
         flops=trial.number("flops"),
         comparisons=_comparisons(trial),
         message=trial.message,

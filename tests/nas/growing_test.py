@@ -8,12 +8,13 @@ import pytest
 from scipy import stats
 
 from nas.architecture import Architecture
+from nas.objectives import OBJECTIVES
 from nas.records import COMPLETED, FAILED, RUNNING, START, TRAIN_ON, Comparison, Record, holm
 from nas.rules import Bounds, GrowWhileTraining
 from tfcaps.errors import UsageError
 
 RESNET = Architecture("resnet", (1, 1, 1), (4, 8, 8), "pooled")
-HOUR = 3600.0
+ACCURACY = OBJECTIVES["accuracy"]
 
 
 def comparison(change, gain=0.0, error=0.01, won=0, lost=0, examples=5000, **costs):
@@ -53,44 +54,46 @@ def begun(rule, *comparisons, **numbers):
     return [*records, record(only(rule.decide(records)), *comparisons, **numbers)]
 
 
-class TestComparison:
+class TestAccuracy:
     def test_gain(self):
         differences = np.array([0.3, -0.1, 0.4, 0.2])
         expected = stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue
         error = differences.std(ddof=1) / 2
-        actual = comparison("grow 1", differences.mean(), error, examples=4).no_gain
+        actual = ACCURACY.no_gain(comparison("grow 1", differences.mean(), error, examples=4))
         assert actual == pytest.approx(expected)
 
     def test_no_difference_at_all(self):
-        assert comparison("grow 1", 0.0, 0.0).no_gain == 1.0
-        assert comparison("grow 1", 0.1, 0.0).no_gain == 0.0
-        assert comparison("prune a", won=0, lost=0).too_costly(0.0) == 1.0
+        assert ACCURACY.no_gain(comparison("grow 1", 0.0, 0.0)) == 1.0
+        assert ACCURACY.no_gain(comparison("grow 1", 0.1, 0.0)) == 0.0
+        assert ACCURACY.too_costly(comparison("prune a", won=0, lost=0), 0.0) == 1.0
 
     def test_one_example_shows_nothing(self):
-        assert comparison("grow 1", 5.0, math.nan, examples=1).no_gain == 1.0
+        assert ACCURACY.no_gain(comparison("grow 1", 5.0, math.nan, examples=1)) == 1.0
 
     def test_few_examples_refute_nothing(self):
         """If 0.5 % were lost, none of 60 would be in 0.995^60 = 74 % of the cases."""
-        assert comparison("prune a", examples=60).too_costly(0.005) >= 0.5
-        assert comparison("prune a", examples=400).too_costly(0.005) > 0.05
+        assert ACCURACY.too_costly(comparison("prune a", examples=60), 0.005) >= 0.5
+        assert ACCURACY.too_costly(comparison("prune a", examples=400), 0.005) > 0.05
         # (25 − 0) / √25
         expected = stats.norm.sf(5.0)
-        assert comparison("prune a", examples=5000).too_costly(0.005) == pytest.approx(expected)
+        assert ACCURACY.too_costly(comparison("prune a", examples=5000), 0.005) == pytest.approx(
+            expected
+        )
 
     def test_cost(self):
         """30 lost and 20 won of 5,000: 10 less, where 25 are tolerated."""
         wins = np.repeat([-1.0, 1.0, 0.0], [30, 20, 4950])
         z = (25 + wins.sum()) / (wins.std() * math.sqrt(5000))
         expected = stats.norm.sf(z)
-        actual = comparison("prune a", won=20, lost=30).too_costly(0.005)
+        actual = ACCURACY.too_costly(comparison("prune a", won=20, lost=30), 0.005)
         assert actual == pytest.approx(expected, rel=1e-6)
 
     def test_tolerance_is_a_number_of_images(self):
         """29 % of 100 are 29 images, though 0.29 · 100 is less as a float."""
         assert 0.29 * 100 < 29
         one = comparison("prune a", won=0, lost=29, examples=100)
-        assert one.too_costly(0.29) == 0.5
-        assert one.too_costly(0.28) > 0.5
+        assert ACCURACY.too_costly(one, 0.29) == 0.5
+        assert ACCURACY.too_costly(one, 0.28) > 0.5
 
 
 class TestHolm:

@@ -144,6 +144,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(training.BlockNetworkTask, "compile", lambda *_, **__: None)
     monkeypatch.setattr(keras.models, "load_model", read_network)
     monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
+    monkeypatch.setattr(trial.batch_statistics, "recalibrate", lambda *_: None)
     # Nothing is trained, so there is nothing to free, which takes most of the time otherwise.
     monkeypatch.setattr(keras.backend, "clear_session", lambda: None)
     monkeypatch.setattr(trial.gc, "collect", lambda: 0)
@@ -155,7 +156,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(report.measure, "peak_megabytes", lambda *_: 12.0)
     monkeypatch.setattr(report, "_make_classifier", lambda *_: None)
     monkeypatch.setattr(report.measure, "medians", lambda programs, _: dict.fromkeys(programs, 1))
-    monkeypatch.setattr(search, "_accuracy_at_budget", lambda *_: 0.5)
+    monkeypatch.setattr(search, "_score_at_budget", lambda *_: 0.5)
     return monkeypatch
 
 
@@ -462,7 +463,7 @@ from nas.configuration import SearchConfig
 import json
 
 search._train = lambda config, folder, summary: {"final": summary.final.name}
-search._accuracy_at_budget = lambda *_: None
+search._score_at_budget = lambda *_: None
 print(search.auto_tune(SearchConfig.from_dict(json.loads(sys.argv[1]))))
 """
 
@@ -500,7 +501,7 @@ def no_final_training():
 def leaving_out_the_final_training():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_train", lambda config, folder, summary: {})
-        patch.setattr(search, "_accuracy_at_budget", lambda *_: None)
+        patch.setattr(search, "_score_at_budget", lambda *_: None)
         yield
 
 

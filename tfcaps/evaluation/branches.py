@@ -15,11 +15,18 @@ class Verdicts(NamedTuple):
 
     Args:
         losses: cross-entropy of each, in nats, float64 (N,).
-        right: whether it is classified rightly, bool (N,).
+        predictions: the class that it decides for, integers (N,).
+        labels: the class that each has, integers (N,).
     """
 
     losses: np.ndarray
-    right: np.ndarray
+    predictions: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each is classified rightly, bool (N,)."""
+        return self.predictions == self.labels
 
 
 class BranchSwitches:
@@ -55,8 +62,7 @@ class BranchSwitches:
             keep = tf.tile(keep[tf.newaxis], [tf.shape(images)[0], 1])
             logits = lesionable({"image": images, "keep": keep}, training=False)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-            return losses, right
+            return losses, tf.argmax(logits, axis=-1), labels
 
         self._judge = judge
 
@@ -69,5 +75,5 @@ class BranchSwitches:
             )
         keep = tf.constant([0.0 if name in removed else 1.0 for name in self.names])
         parts = [self._judge(images, labels, keep) for images, labels in self._batches]
-        losses, right = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Verdicts(losses.astype("float64"), right)
+        losses, *classes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Verdicts(losses.astype("float64"), *(each.astype("int64") for each in classes))
