@@ -186,6 +186,43 @@ def for_any_batch(function, inputs):
     return keras.tree.map_structure(lambda tensor: tensor[:0], function(sample))
 
 
+def for_batches_of_unknown_size(function, inputs):
+    """As `for_any_batch`, in a graph of TensorFlow, too, whose batches may turn out to be empty.
+
+    Such a batch gets one sample more. All others are copied, which maps inside of a network are too
+    large for, and its images aren't. Exported graphs do without: their runtimes don't fail.
+
+    Args:
+        function: see `for_any_batch`.
+        inputs: see `for_any_batch`.
+    """
+    if not (is_compilation_enabled() and _are_of_unknown_size(inputs)):
+        return for_any_batch(function, inputs)
+    import tensorflow as tf
+
+    count = tf.shape(keras.tree.flatten(inputs)[0])[0]
+    missing = tf.cast(count == 0, count.dtype)
+
+    def filled(tensor):
+        shape = tf.concat([[missing], tf.shape(tensor)[1:]], axis=0)
+        return tf.concat([tensor, tf.zeros(shape, tensor.dtype)], axis=0)
+
+    outputs = function(keras.tree.map_structure(filled, inputs))
+    return keras.tree.map_structure(lambda tensor: tensor[:count], outputs)
+
+
+def _are_of_unknown_size(inputs):
+    """Whether these are tensors in a graph of TensorFlow that is for batches of several sizes."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return all(
+        tf.is_tensor(tensor) and tensor.shape.rank and tensor.shape[0] is None
+        for tensor in keras.tree.flatten(inputs)
+    )
+
+
 def outside_of_graphs():
     """A block in which TensorFlow runs at once, though a graph is being traced around it."""
     if keras.backend.backend() != "tensorflow":

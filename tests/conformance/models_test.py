@@ -93,3 +93,10 @@ def test_no_images(model):
     expected = keras.tree.map_structure(lambda tensor: (0, *tensor.shape[1:]), some)
     for outputs in (model(none), model.predict(none), model.predict_on_batch(none)):
         assert keras.tree.map_structure(lambda tensor: tuple(tensor.shape), outputs) == expected
+
+
+def test_no_images_after_some(model):
+    """The step that Keras has traced for batches of several sizes takes none, too."""
+    for count in (2, 3, 0):
+        outputs = model.predict_on_batch(np.zeros((count, *model.image_shape), "float32"))
+        assert {len(output) for output in keras.tree.flatten(outputs)} == {count}

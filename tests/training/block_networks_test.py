@@ -126,5 +126,5 @@ class TestRecipe:
 
 
 def test_an_unknown_depth():
-    with pytest.raises(UsageError, match="among 4, 10, 20, 30, 50, 76, 100, 120. Received: 7"):
+    with pytest.raises(UsageError, match=r"among 4, 10, 20, 30, 50, 76, 100, 120\. Received: 7"):
         config(num_layers=7)

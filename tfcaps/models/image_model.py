@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcaps.ops import for_any_batch, is_empty
+from tfcaps.ops import for_batches_of_unknown_size, is_empty
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -23,7 +23,7 @@ class ImageModel(keras.Model):
 
     def __call__(self, inputs, *args, **kwargs):
         call = super().__call__
-        return for_any_batch(lambda batch: call(batch, *args, **kwargs), inputs)
+        return for_batches_of_unknown_size(lambda batch: call(batch, *args, **kwargs), inputs)
 
     def predict(self, x, *args, **kwargs):
         """As Keras' `predict`, which see."""
