@@ -8,11 +8,17 @@ import shutil
 import filelock
 import pytest
 
+from tests import scoring
+
 # Before TensorFlow is imported: its notices on the machine's processor are no test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# What XLA compiles here runs a few times: the machine code need not be good.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# What XLA compiles here runs a few times: the machine code need not be good. Its plain code for
+# fused operations takes a third of the time to compile, and computes the same.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
+scoring.in_large_batches()
 
 _LONGEST = ("jax_backend_test.py", "loop_test.py", "bin_test.py", "search_test.py", "sign_test.py")
 # Importing them changes the process.
@@ -50,6 +56,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(loop, "_write_figures", lambda *_: None)
     for task in (CapsuleNetworkTask, ImageTask):
         monkeypatch.setattr(task, "figures", lambda *_, **__: ({}, {}))
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Has `tfcaps.process` fork what it otherwise starts from nothing: tests/process_test.py."""
+    import multiprocessing
+
+    from tests import forks
+
+    context = forks.context()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
 
 
 @pytest.fixture(scope="session")

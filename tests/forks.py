@@ -26,7 +26,7 @@ class Fork:
 
     def __init__(self, run: Callable[[], None], arguments: list[str]):
         self._folder = tempfile.mkdtemp()
-        self._process = _context().Process(
+        self._process = context().Process(
             target=_run,
             args=(run, arguments, os.getcwd(), dict(os.environ), self._folder),
         )
@@ -68,11 +68,12 @@ def start_code(code: str, *arguments: str | os.PathLike) -> Fork:
 
 
 @functools.cache
-def _context() -> multiprocessing.context.BaseContext:
-    context = multiprocessing.get_context("forkserver")
+def context() -> multiprocessing.context.BaseContext:
+    """That of `multiprocessing` for processes that have imported the package."""
+    found = multiprocessing.get_context("forkserver")
     # TensorFlow starts nothing that a fork could hurt before its first operation.
-    context.set_forkserver_preload(["tests.imported"])
-    return context
+    found.set_forkserver_preload(["tests.imported"])
+    return found
 
 
 def _run(run, arguments, folder, environment, streams) -> None:

@@ -450,7 +450,7 @@ class TestTraining:
             "failed": "Expected finite numbers. Received: the loss nan"
         }
 
-    def test_several_processes(self, tmp_path, capsys):
+    def test_several_processes(self, forked, tmp_path, capsys):
         config = experiment(tmp_path / "x", workers=2, networks=("lenet",))
         table = abstract_class_experiment(config)
         out = capsys.readouterr().out

@@ -172,7 +172,7 @@ class TestExperiment:
         assert runs.snapshot(tmp_path / "x") == before
         assert not (tmp_path / "y" / "cells").exists()
 
-    def test_several_processes(self, tmp_path, capsys):
+    def test_several_processes(self, forked, tmp_path, capsys):
         config = experiment(tmp_path / "x", make_skips=(False,), workers=2)
         table = depth_experiment(config)
         out = capsys.readouterr().out

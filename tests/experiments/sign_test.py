@@ -241,7 +241,7 @@ class TestExperiment:
         sign_experiment(experiment(folder, capsules=(4, 5), resume=True))
         assert self.rows(folder) == self.rows(finished)
 
-    def test_several_processes_give_the_same_files(self, finished, tmp_path, capsys):
+    def test_several_processes_give_the_same_files(self, forked, finished, tmp_path, capsys):
         sign_experiment(experiment(tmp_path / "run", capsules=(4, 5), workers=2))
         out = capsys.readouterr().out
         assert "2 processes share 2 trainings." in out

@@ -528,7 +528,9 @@ def test_killed_and_resumed(uninterrupted, no_final_training, tmp_path, capsys):
     assert history_of(folder) == history_of(uninterrupted)
 
 
-def test_trials_in_processes_of_their_own(uninterrupted, no_final_training, tmp_path, capfd):
+def test_trials_in_processes_of_their_own(
+    uninterrupted, no_final_training, forked, tmp_path, capfd
+):
     """The same numbers; one whose process is killed is tried again."""
     killed = []
 

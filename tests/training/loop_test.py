@@ -223,16 +223,16 @@ class TestResume:
         train(runs.config(run, resume=True))
         same_numbers(run, small_run)
 
-    def test_of_a_finished_run_changes_nothing(self, full_run, tmp_path):
-        run = shutil.copytree(full_run, tmp_path / "run")
+    def test_of_a_finished_run_changes_nothing(self, plain_run, tmp_path):
+        run = shutil.copytree(plain_run, tmp_path / "run")
         before = runs.snapshot(run)
-        found = train(runs.config(run, resume=True, **runs.FULL))
+        found = train(runs.plain(run, resume=True))
         after = runs.snapshot(run)
         # It tells where the run lies now.
         changed = [name for name in before if after.get(name) != before[name]]
         assert changed == ["run.json"]
         assert after.keys() == before.keys()
-        assert found == results(full_run)
+        assert found == results(plain_run)
 
     def test_of_a_finished_run_without_test_keeps_its_test_accuracy(self, small_run, tmp_path):
         run = shutil.copytree(small_run, tmp_path / "run")
@@ -331,9 +331,9 @@ def test_robust_training_learns_from_attacked_images(quick, tmp_path):
     assert losses["attacked"] > 1.0001 * losses["plain"]
 
 
-def test_the_seed_decides(quick, small_run, tmp_path):
-    train(runs.config(tmp_path, epochs=1, seed=1, test=False))
-    assert rows(tmp_path)[0] != rows(small_run)[0]
+def test_the_seed_decides(quick, plain_run, tmp_path):
+    train(runs.plain(tmp_path, epochs=1, seed=1, test=False))
+    assert rows(tmp_path)[0] != rows(plain_run)[0]
 
 
 @pytest.mark.parametrize(
@@ -361,9 +361,9 @@ def test_variants(quick, tmp_path, changes):
     assert np.isfinite(scores).all()
 
 
-def test_without_tf_function_the_numbers_are_nearly_the_same(quick, small_run, tmp_path):
-    train(runs.config(tmp_path, epochs=1, enable_tf_function=False))
-    (found,), expected = rows(tmp_path), rows(small_run)[0]
+def test_without_tf_function_the_numbers_are_nearly_the_same(quick, plain_run, tmp_path):
+    train(runs.plain(tmp_path, epochs=1, enable_tf_function=False))
+    (found,), expected = rows(tmp_path), rows(plain_run)[0]
     assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-3)
     assert float(found["val_loss"]) == pytest.approx(float(expected["val_loss"]), rel=1e-3)
 
