@@ -25,7 +25,7 @@ from nas.tuner import ControllerOracle
 # The first trials fill TensorFlow's and Keras' caches.
 SETTLED = 3
 _TINY = {
-    **{"rule": "grow_and_prune", "blocks": (2, 2, 2), "widths": (8, 16, 32), "stem": "cifar"},
+    **{"blocks": (2, 2, 2), "widths": (8, 16, 32), "stem": "cifar"},
     **{"train_examples": 200, "validation_fraction": 0.3, "steps_per_epoch": 3, "check_epochs": 1},
     **{"conflicting_samples_size": 64, "batch_size": 32},
 }
@@ -49,7 +49,7 @@ def memory_after_trials(trials: int, *, isolate_trials: bool) -> list[float]:
             log_dir=folder, max_trials=trials, isolate_trials=isolate_trials, **_TINY
         )
         search_folder = SearchFolder(folder)
-        search_folder.create(config)
+        search_folder.create(config, {})
         tuner = search.make_tuner(config, search_folder, config.task().load())
         oracle: ControllerOracle = tuner.oracle
         oracle.rule = _Repeat(config.start)

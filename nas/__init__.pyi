@@ -13,9 +13,8 @@ from .records import (
 from .rules import (
     RULES as RULES,
     Bounds as Bounds,
-    GrowAndPrune as GrowAndPrune,
-    Growing as Growing,
     GrowWhileTraining as GrowWhileTraining,
+    Lineages as Lineages,
     PruneAllStages as PruneAllStages,
     PruneConflicts as PruneConflicts,
     PruneFirstStage as PruneFirstStage,

@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nas.architecture import Architecture
 from nas.objectives import OBJECTIVES
-from nas.rules import RULES, Rule
+from nas.rules import REPLACED, RULES, Rule
 from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
 from tfcaps.options import changed, fields, of, option
@@ -26,10 +27,14 @@ class SearchConfig(BlockNetworkConfig):
 
     Example:
 
-    >>> config = SearchConfig(log_dir="runs/search", rule="grow_and_prune")
+    >>> config = SearchConfig(log_dir="runs/search", lineages=2)
     >>> config.model, config.start.counts
     ('resnet', (1, 1, 1, 1))
     """
+
+    REMOVED: ClassVar[Mapping[str, str]] = {
+        "gain_threshold": "--rule=auto, which has none and takes the place of grow_and_prune"
+    }
 
     log_dir: str = changed(
         BlockNetworkConfig,
@@ -38,8 +43,7 @@ class SearchConfig(BlockNetworkConfig):
     )
     rule: str = option(
         "What the search does: auto: it trains one resnet, which grows and loses blocks meanwhile; "
-        "first_stage, all_stages: it prunes what conflicts, there; grow_and_prune: it trains the "
-        "children of each round.",
+        "first_stage, all_stages: it prunes what conflicts, there.",
         default="auto",
         choices=RULES.names,
     )
@@ -119,17 +123,19 @@ class SearchConfig(BlockNetworkConfig):
         range=">= 0",
         may_change=True,
     )
-    max_trials: int = option("Trials at most.", default=40, range=">= 1", may_change=True)
+    lineages: int = option(
+        "Of auto: networks that grow independently of each other, with seeds that follow --seed; "
+        "the best is taken. Alone they have their turns, with --distributed each a worker.",
+        default=1,
+        range=">= 1",
+    )
+    max_trials: int = option(
+        "Trials at most, of a lineage.", default=40, range=">= 1", may_change=True
+    )
     allow_empty_stages: bool = option("Stages may lose all their blocks.", default=False)
     tolerance: float = option(
         "Of the objective, on the validation split, that a pruning may cost.",
         default=0.005,
-        range=">= 0",
-        may_change=True,
-    )
-    gain_threshold: float = option(
-        "Of grow_and_prune: validation accuracy that another block has to bring.",
-        default=0.002,
         range=">= 0",
         may_change=True,
     )
@@ -163,6 +169,7 @@ class SearchConfig(BlockNetworkConfig):
     )
 
     def __post_init__(self) -> None:
+        self.expect("rule", self.rule not in REPLACED, "to be auto, which takes its place")
         self.check("rule")
         rule = self.rule_class
         object.__setattr__(self, "model", self.model or rule.start_kind)
@@ -175,6 +182,7 @@ class SearchConfig(BlockNetworkConfig):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
+        self.expect("lineages", self.lineages == 1 or rule.is_timed, "to be 1 but with --rule=auto")
         self.expect("epochs", self.epochs > 0 or rule.is_timed, "> 0 but with --rule=auto")
         if self.model not in rule.kinds:
             raise UsageError(

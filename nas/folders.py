@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nas.rules import REPLACED
 from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions
@@ -117,6 +118,18 @@ class SearchFolder(TrialsFolder):
         self.search = self.path / "search"
         self.start = self.path / "start"
         self.tensorboard = self.path / "tensorboard"
+
+    def check(self, options: WorkOptions) -> None:
+        """As of every work; a search by a rule that isn't there any more is refused, too."""
+        if options.resume and self.marker.exists():
+            begun = files.read_json(self.marker)
+            rule = begun.get("rule") if isinstance(begun, dict) else None
+            if rule in REPLACED:
+                raise UsageError(
+                    "Expected another --log_dir, for a new search with --rule=auto. "
+                    f"Received: --log_dir={self.path}, which holds a search with --rule={rule}"
+                )
+        super().check(options)
 
     def make_best(self, trial: str, architecture: str) -> None:
         """Makes `best` the folder of the final training of a trial, see `take_best`.

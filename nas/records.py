@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 
-START, PRUNE, KEEP, TRAIN_ON = "start", "prune", "keep", "train on"
+START, PRUNE, TRAIN_ON = "start", "prune", "train on"
 GROW = "grow "
 COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
 
@@ -18,12 +18,12 @@ class Proposal:
 
     Args:
         round: from 0 on.
-        role: "start", "prune", "keep", "grow S" for stage S, "prune NAME" for a block, "train on".
+        role: "start", "prune", "grow S" for stage S, "prune NAME" for a block, "train on".
         architecture: of the network.
         parent: identity of the trial whose weights it starts from; "": from random ones.
         epochs: how long it trains; 0: as long as all trials of the search do.
-        first_epoch: number of its first epoch, on which the order of the examples depends; None: by
-            its round.
+        first_epoch: number of its first epoch, on which the order of the examples depends; None: 0.
+        lineage: of several that a search has, from 0 on.
     """
 
     round: int
@@ -32,6 +32,7 @@ class Proposal:
     parent: str = ""
     epochs: int = 0
     first_epoch: int | None = None
+    lineage: int = 0
 
     def to_values(self) -> dict[str, str | int]:
         """The proposal as a trial of keras-tuner carries it, from machine to machine if need be.
@@ -50,6 +51,7 @@ class Proposal:
             "parent": self.parent,
             **({"epochs": self.epochs} if self.epochs else {}),
             **own,
+            **({"lineage": self.lineage} if self.lineage else {}),
         }
 
     @classmethod
@@ -62,6 +64,7 @@ class Proposal:
             parent=str(values["parent"]),
             epochs=int(values.get("epochs", 0)),
             first_epoch=int(values["first_epoch"]) if "first_epoch" in values else None,
+            lineage=int(values.get("lineage", 0)),
         )
 
 
@@ -227,11 +230,13 @@ class Decision:
             others are running.
         reason: why the search is over, or None.
         final: identity of the trial that the search has come to so far; None if there is none.
+        kept: identities of others whose networks are needed yet.
     """
 
     proposals: tuple[Any, ...] = ()
     reason: str | None = None
     final: str | None = None
+    kept: tuple[str, ...] = ()
 
 
 def lineage(records: Sequence[Record], name: str) -> list[Record]:

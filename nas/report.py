@@ -2,7 +2,6 @@
 
 import concurrent.futures.process
 import dataclasses
-import itertools
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +21,11 @@ _BATCH_SIZE = 64
 _TIMED_BATCHES = 10
 
 
-def _columns(objective: str) -> dict[str, str]:
+def _columns(objective: str, lineages: int) -> dict[str, str]:
     """What report.md shows of history.csv's columns, and what it calls them."""
     return {
         "trial": "trial",
+        **({"lineage": "lineage"} if lineages > 1 else {}),
         "round": "round",
         "role": "role",
         "blocks": "blocks",
@@ -52,6 +52,7 @@ def _row(record: Record, objective: str) -> dict[str, Any]:
     return {
         "trial": record.name,
         "round": record.proposal.round,
+        "lineage": record.proposal.lineage,
         "role": record.proposal.role,
         "parent": record.proposal.parent,
         "status": record.status,
@@ -185,7 +186,7 @@ def write_report(
         ["", "before", "after"],
         _changes(config.objective, summary, start, final, results, start_results),
     )
-    columns = _columns(config.objective)
+    columns = _columns(config.objective, config.lineages)
     rows = [_row(record, config.objective) for record in summary.records]
     trials = _table(list(columns.values()), [[str(row[name]) for name in columns] for row in rows])
     failures = [
@@ -223,14 +224,10 @@ def _whose(summary: Summary) -> str:
 
 def _evidence(records: Sequence[Record], objective: str) -> str:
     """What each decision rests on; nothing where the trials were not compared with changes."""
-    followed = {
-        record.name: following.proposal.role
-        for record, following in itertools.pairwise(records)
-        if following.proposal.parent == record.name
-    }
+    followed = {record.proposal.parent: record.proposal.role for record in records}
     rows = [
         [
-            str(record.proposal.round),
+            record.name,
             each.change,
             f"{1e3 * each.gain:+.2f} ± {1e3 * each.error:.2f}",
             f"{each.won:.0f}",
@@ -244,7 +241,7 @@ def _evidence(records: Sequence[Record], objective: str) -> str:
     if not rows:
         return ""
     unit = OBJECTIVES[objective].unit
-    header = ["round", "change", f"gain, 1/1000 {unit}", "won", "lost", "ms per image", ""]
+    header = ["trial", "change", f"gain, 1/1000 {unit}", "won", "lost", "ms per image", ""]
     return f"""
 ## Evidence
 

@@ -8,7 +8,7 @@ a class here, or in another file of this package, and to register it.
 import abc
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.architecture import Architecture, grow, prune
@@ -17,7 +17,6 @@ from nas.records import (
     COMPLETED,
     FAILED,
     GROW,
-    KEEP,
     PRUNE,
     RUNNING,
     START,
@@ -29,13 +28,15 @@ from nas.records import (
     holm,
 )
 from tfcaps.errors import UsageError
-from tfcaps.models.block_names import KINDS, block_name, stage_of
+from tfcaps.models.block_names import KINDS, stage_of
 from tfcaps.registry import Registry
 
 if TYPE_CHECKING:
     from nas.configuration import SearchConfig
 
 RULES = Registry("a rule", "nas")
+# Rules that there were once; `auto` does what they did.
+REPLACED = ("grow_and_prune",)
 
 
 class Rule(abc.ABC):
@@ -186,213 +187,6 @@ class PruneAllStages(PruneConflicts):
 
 
 @dataclasses.dataclass(frozen=True)
-class _State:
-    """Where a search by `GrowAndPrune` stands between two rounds."""
-
-    round: int
-    parent: Record
-    open_stages: frozenset[int]
-    visited: frozenset[tuple[int, ...]]  # blocks per stage
-    spared: frozenset[str]  # blocks without which the network was worse
-    births: Mapping[str, int]  # the round in which a block came
-    used: Mapping[int, int]  # the highest number that a stage's blocks had in any trial
-
-
-class Growing(Rule):
-    """Base class of what grows: networks go on with the weights of others.
-
-    Raises:
-        UsageError: the architecture to begin with is not residual.
-    """
-
-    inherits = True
-    start_kind = "resnet"
-    start_layers = 10
-    kinds = ("resnet",)
-
-    def __init__(self, start: Architecture):
-        if start.kind not in self.kinds:
-            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
-        super().__init__(start)
-
-
-@RULES.register("grow_and_prune")
-class GrowAndPrune(Growing):
-    """Prunes what conflicts, and grows where a block is worth its operations.
-
-    In each round all children start from the weights of the round's parent and learn equally long
-    from the same batches: `keep` is the parent as it is; `prune` lacks the removable blocks whose
-    branch conflicts, unless they are in their grace period; `grow s` has one more block, an exact
-    identity, in stage s. Then
-
-    1. the pruned child is the next parent if its validation accuracy is at least that of `keep`
-       less the tolerance; else its blocks are spared from then on;
-    2. else stages whose gain (accuracy less that of `keep`) is below the threshold are closed, and
-       of the others the one with the best gain per additional operation is the next parent;
-    3. else the search is over, with `keep`.
-
-    It ends: a round that doesn't end the search changes the architecture; a pruning closes the
-    stages that it touched if it leads back to numbers of blocks that were there before; and a
-    stage that doesn't gain is closed for good. `max_trials` is the bound however accuracies fall.
-
-    Args:
-        start: a residual architecture.
-        tolerance: accuracy that a pruning may cost. Default 0.005.
-        gain_threshold: accuracy that a block has to bring. Default 0.002.
-        grace: rounds in which a new block is not pruned: its branch begins as a constant, which is
-            one bundle. Default 2.
-
-    Raises:
-        UsageError: the architecture is not residual.
-    """
-
-    on_accuracies = "a trial goes on with its parent's weights."
-
-    def __init__(
-        self,
-        start: Architecture,
-        *,
-        tolerance: float = 0.005,
-        gain_threshold: float = 0.002,
-        grace: int = 2,
-    ):
-        super().__init__(start)
-        self.tolerance = tolerance
-        self.gain_threshold = gain_threshold
-        self.grace = grace
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(
-            config.start,
-            tolerance=config.tolerance,
-            gain_threshold=config.gain_threshold,
-            grace=config.grace,
-        )
-
-    def decide(self, records: Sequence[Record]) -> Decision:
-        """The next step after these trials, in any order."""
-        known = {record.proposal: record for record in records}
-        begin = Proposal(0, START, self.start)
-        if begin not in known:
-            return Decision((begin,))
-        first = known[begin]
-        if first.status == RUNNING:
-            return Decision()
-        if first.status == FAILED:
-            return Decision(reason=f"training the start network failed: {first.message}")
-        state = self._first_state(first)
-        while True:
-            final = state.parent.name
-            children = self._children(state)
-            if len(children) == 1:
-                reason = "no stage gains from another block, and nothing is left to prune"
-                return Decision(reason=reason, final=final)
-            missing = tuple(child for child in children if child not in known)
-            found = {child.role: known[child] for child in children if child in known}
-            if missing or any(record.status == RUNNING for record in found.values()):
-                return Decision(missing, final=_best([state.parent, *found.values()]).name)
-            following = self._after(state, found)
-            if isinstance(following, Decision):
-                return following
-            # Blocks that were tried in vain don't give their numbers to others.
-            used = {s: n + (s in state.open_stages) for s, n in state.used.items()}
-            state = dataclasses.replace(following, used=used)
-
-    def _first_state(self, first: Record) -> _State:
-        stages = list(enumerate(self.start.blocks, start=1))
-        return _State(
-            round=1,
-            parent=first,
-            open_stages=frozenset(stage for stage, numbers in stages if numbers),
-            visited=frozenset([self.start.counts]),
-            spared=frozenset(),
-            births={},
-            used={stage: max(numbers, default=0) for stage, numbers in stages},
-        )
-
-    def _children(self, state: _State) -> list[Proposal]:
-        architecture = state.parent.proposal.architecture
-        parent = state.parent.name
-        children = [Proposal(state.round, KEEP, architecture, parent)]
-        smaller = prune(architecture, self._unwanted(state))
-        if smaller != architecture:
-            children.append(Proposal(state.round, PRUNE, smaller, parent))
-        for stage in sorted(state.open_stages):
-            grown = grow(architecture, stage, state.used[stage] + 1)
-            children.append(Proposal(state.round, f"grow {stage}", grown, parent))
-        return children
-
-    def _unwanted(self, state: _State) -> list[str]:
-        return [
-            name
-            for name in state.parent.conflicting_blocks
-            if name not in state.spared
-            and state.round - state.births.get(name, -self.grace) > self.grace
-        ]
-
-    def _after(self, state: _State, found: Mapping[str, Record]) -> "_State | Decision":
-        """The state after a round whose children are done, or the end of the search."""
-        keep, pruned = found[KEEP], found.get(PRUNE)
-        if keep.status == FAILED:
-            return Decision(
-                reason=f"training the network further failed: {keep.message}",
-                final=state.parent.name,
-            )
-        if pruned is not None:
-            if pruned.status == COMPLETED and pruned.accuracy >= keep.accuracy - self.tolerance:
-                return self._after_pruning(state, pruned)
-            gone = set(state.parent.proposal.architecture.block_names)
-            gone -= set(pruned.proposal.architecture.block_names)
-            state = dataclasses.replace(state, spared=state.spared | gone)
-        return self._after_growing(state, keep, found)
-
-    def _after_pruning(self, state: _State, pruned: Record) -> _State:
-        before, after = state.parent.proposal.architecture, pruned.proposal.architecture
-        closed = frozenset()
-        if after.counts in state.visited:
-            pairs = zip(before.counts, after.counts, strict=True)
-            closed = frozenset(stage for stage, (b, a) in enumerate(pairs, start=1) if a < b)
-        return dataclasses.replace(
-            state,
-            round=state.round + 1,
-            parent=pruned,
-            open_stages=state.open_stages - closed,
-            visited=state.visited | {after.counts},
-        )
-
-    def _after_growing(
-        self, state: _State, keep: Record, found: Mapping[str, Record]
-    ) -> "_State | Decision":
-        grown = {stage: found[f"grow {stage}"] for stage in sorted(state.open_stages)}
-        gains = {
-            stage: record.accuracy - keep.accuracy
-            for stage, record in grown.items()
-            if record.status == COMPLETED and record.accuracy - keep.accuracy >= self.gain_threshold
-        }
-        if not gains:
-            return Decision(
-                reason="neither pruning nor another block made the network better", final=keep.name
-            )
-        best = max(gains, key=lambda s: (gains[s] / max(grown[s].flops - keep.flops, 1.0), -s))
-        newest = block_name(best, state.used[best] + 1)
-        return dataclasses.replace(
-            state,
-            round=state.round + 1,
-            parent=grown[best],
-            open_stages=frozenset(gains),
-            visited=state.visited | {grown[best].proposal.architecture.counts},
-            births={**state.births, newest: state.round},
-        )
-
-
-def _best(records: Sequence[Record]) -> Record:
-    """The finished trial of the best accuracy: what a search has come to that ends here."""
-    done = [record for record in records if record.status == COMPLETED]
-    return max(done, key=lambda record: (record.accuracy, -record.flops))
-
-
-@dataclasses.dataclass(frozen=True)
 class Bounds:
     """What a network may have at most; None: any number.
 
@@ -417,7 +211,7 @@ class Bounds:
 
 
 @RULES.register("auto")
-class GrowWhileTraining(Growing):
+class GrowWhileTraining(Rule):
     """One network that is trained all the time, and grows and loses blocks meanwhile.
 
     A trial trains the network of the one before for a while, and ends with comparisons: what a
@@ -442,6 +236,7 @@ class GrowWhileTraining(Growing):
     Args:
         start: a residual architecture.
         hours: of search and final training together. Default 3.
+        share: of the search's time, that it may take. Default 1.
         objective: what is tested, see `nas.objectives`. Default "accuracy".
         tolerance: of the objective, that a pruning may cost. Default 0.005.
         significance: α. Default 0.05.
@@ -456,6 +251,10 @@ class GrowWhileTraining(Growing):
         UsageError: the architecture is not residual.
     """
 
+    inherits = True
+    start_kind = "resnet"
+    start_layers = 10
+    kinds = ("resnet",)
     recipe = "fast"
     check_epochs = 1
     warm_up = 0.5
@@ -474,6 +273,7 @@ class GrowWhileTraining(Growing):
         start: Architecture,
         *,
         hours: float = 3.0,
+        share: float = 1.0,
         objective: str = "accuracy",
         tolerance: float = 0.005,
         significance: float = 0.05,
@@ -483,8 +283,11 @@ class GrowWhileTraining(Growing):
         least_epochs: int = 10,
         check_epochs: int = 1,
     ):
+        if start.kind not in self.kinds:
+            raise UsageError(f"Expected a resnet to grow and prune. Received: {start.kind}")
         super().__init__(start)
         self.seconds = 3600.0 * hours
+        self.share = share
         self.objective = OBJECTIVES[objective]
         self.tolerance = tolerance
         self.significance = significance
@@ -496,31 +299,41 @@ class GrowWhileTraining(Growing):
 
     @classmethod
     def from_config(cls, config):
-        return cls(
+        count = config.lineages
+        rule = cls(
             config.start,
             hours=config.max_hours,
+            # Each has a worker of its own, or its turn.
+            share=1.0 if config.distributed else 1.0 / count,
             objective=config.objective,
             tolerance=config.tolerance,
-            significance=config.significance,
+            significance=config.significance / count,
             grace=config.grace,
             cost=config.cost,
             bounds=Bounds(config.max_flops, config.max_parameters, config.max_milliseconds),
             check_epochs=config.check_epochs,
         )
+        if count == 1:
+            return rule
+        return Lineages(rule, count, max_trials=config.max_trials, at_once=config.distributed)
 
     @property
     def plan(self) -> str:
-        minutes = self.seconds / 60
         return (
             f"{super().plan} It grows and loses blocks while it is trained, for about "
-            f"{self._SEARCHING * minutes:.0f} minutes, and is trained to the end in the "
-            f"{(1 - self._SEARCHING) * minutes:.0f} minutes that follow."
+            f"{self.search_seconds / 60:.0f} minutes, and is trained to the end in the "
+            f"{self.training_seconds / 60:.0f} minutes that follow."
         )
 
     @property
     def search_seconds(self) -> float:
         """After so many no trial begins any more."""
-        return self._SEARCHING * self.seconds
+        return self._SEARCHING * self.share * self.seconds
+
+    @property
+    def training_seconds(self) -> float:
+        """For the final training, if the search takes as long as it may."""
+        return (1.0 - self._SEARCHING) * self.seconds
 
     def decide(self, records: Sequence[Record]) -> Decision:
         """The next step after these trials, oldest first."""
@@ -543,7 +356,7 @@ class GrowWhileTraining(Growing):
         epochs = self._epochs(last, epoch_seconds)
         # One that would end too late by more than the search would otherwise end too early.
         half = 0.5 * (last.overhead_seconds + epochs * epoch_seconds)
-        if self._spent(done) + half > self.search_seconds:
+        if self.spent(done) + half > self.search_seconds:
             reason = "the rest of the time is for the training of what it came to"
             return Decision(reason=reason, final=final)
         proposal = Proposal(
@@ -557,15 +370,21 @@ class GrowWhileTraining(Growing):
         return Decision((proposal,), final=final)
 
     def seconds_left(self, records: Sequence[Record]) -> float:
-        done = [record for record in records if record.status == COMPLETED]
-        return max(self.seconds - self._spent(done), 0.0)
+        return max(self.seconds - self.spent(records), 0.0)
 
     def final_epochs(self, records: Sequence[Record], asked: int) -> int:
-        """As many as fit into the time that is left, at least one."""
         done = [record for record in records if record.status == COMPLETED]
-        left = self._TRAINING * self.seconds_left(records)
-        seconds = done[-1].epoch_seconds + done[-1].pause_seconds
-        return asked or max(1, math.floor(left / seconds))
+        return asked or self.epochs_within(self.seconds_left(records), done[-1])
+
+    def epochs_within(self, seconds: float, last: Record) -> int:
+        """Epochs of the final training that fit into a time, at least one.
+
+        Args:
+            seconds: the time.
+            last: the trial whose network is trained.
+        """
+        epoch = last.epoch_seconds + last.pause_seconds
+        return max(1, math.floor(self._TRAINING * seconds / epoch))
 
     def level(self, records: Sequence[Record]) -> float:
         """α of the tests of the last of these trials, as a family."""
@@ -576,8 +395,9 @@ class GrowWhileTraining(Growing):
             since += 1
         return self.significance / (since * (since + 1))
 
-    def _spent(self, records: Sequence[Record]) -> float:
-        return math.fsum(record.seconds for record in records)
+    def spent(self, records: Sequence[Record]) -> float:
+        """Seconds of the trials that came to a good end."""
+        return math.fsum(record.seconds for record in records if record.status == COMPLETED)
 
     def _epochs(self, last: Record, epoch_seconds: float) -> int:
         """Of the next trial: as many as fill its part of the time, but more than its overhead."""
@@ -648,10 +468,138 @@ class GrowWhileTraining(Growing):
             for record in records
             if record.proposal.role.startswith(PRUNE)
         }
-        left = self._TRAINING * (self.seconds - self.search_seconds)
-        epochs = left / (last.epoch_seconds * change.flops / last.flops)
+        epochs = (
+            self._TRAINING
+            * self.training_seconds
+            / (last.epoch_seconds * change.flops / last.flops)
+        )
         is_small = epochs >= self.least_epochs and not self.bounds.beyond(change)
         return is_small and stage not in shrunk
+
+
+class Lineages(Rule):
+    """Several networks, each of which grows while it is trained; the best of them is taken.
+
+    They begin with different seeds and know nothing of each other, so that each may have a worker.
+    A process alone trains them one after the other. The best one is that of the best objective on
+    the validation split at the end of its lineage; which others can't be told from it is said: by
+    one-sided z tests of the differences, as if the errors were independent, which those on the same
+    images aren't. So it is rather said once too often.
+
+    Args:
+        rule: of each lineage.
+        count: how many there are.
+        max_trials: of a lineage. Default: any number.
+        at_once: whether each has a worker, so that they take no longer than one. Default False.
+    """
+
+    def __init__(
+        self,
+        rule: GrowWhileTraining,
+        count: int,
+        *,
+        max_trials: int | None = None,
+        at_once: bool = False,
+    ):
+        super().__init__(rule.start)
+        self.rule = rule
+        self.count = count
+        self.max_trials = max_trials
+        self.at_once = at_once
+
+    @classmethod
+    def from_config(cls, config):
+        return GrowWhileTraining.from_config(config)
+
+    @property
+    def plan(self) -> str:
+        turns = 1 if self.at_once else self.count
+        return (
+            f"{super().plan} {self.count} lineages grow and lose blocks while they are trained, "
+            f"{'each by a worker' if self.at_once else 'one after the other'}, for about "
+            f"{turns * self.rule.search_seconds / 60:.0f} minutes, and the best one is trained to "
+            f"the end in the {self.rule.training_seconds / 60:.0f} minutes that follow."
+        )
+
+    def decide(self, records: Sequence[Record]) -> Decision:
+        """The next step of each lineage after these trials, of each lineage oldest first."""
+        decisions = [self._of_lineage(own) for own in self._divided(records)]
+        finals = self._finals(records, decisions)
+        reason = None
+        if all(decision.reason is not None for decision in decisions):
+            reason = f"{_joined(decisions)}{self._comparison(finals)}"
+        return Decision(
+            tuple(
+                dataclasses.replace(proposal, lineage=number)
+                for number, decision in enumerate(decisions)
+                for proposal in decision.proposals
+            ),
+            reason,
+            final=finals[0].name if finals else None,
+            kept=tuple(final.name for final in finals),
+        )
+
+    def seconds_left(self, records: Sequence[Record]) -> float:
+        spent = [self.rule.spent(own) for own in self._divided(records)]
+        return max(self.rule.seconds - (max(spent) if self.at_once else math.fsum(spent)), 0.0)
+
+    def final_epochs(self, records: Sequence[Record], asked: int) -> int:
+        best = next(each for each in records if each.name == self.decide(records).final)
+        return asked or self.rule.epochs_within(self.seconds_left(records), best)
+
+    def _divided(self, records: Sequence[Record]) -> list[list[Record]]:
+        """The trials of each lineage."""
+        return [
+            [record for record in records if record.proposal.lineage == number]
+            for number in range(self.count)
+        ]
+
+    def _of_lineage(self, records: Sequence[Record]) -> Decision:
+        decision = self.rule.decide(records)
+        if decision.proposals and self.max_trials and len(records) >= self.max_trials:
+            reason = f"there were --max_trials={self.max_trials} trials"
+            return Decision(reason=reason, final=decision.final)
+        return decision
+
+    def _finals(self, records: Sequence[Record], decisions: Sequence[Decision]) -> list[Record]:
+        """The trials that the lineages came to so far, the best one first."""
+        names = {decision.final for decision in decisions}
+        finals = [record for record in records if record.name in names]
+        return sorted(finals, key=lambda record: (-record.score, record.proposal.lineage))
+
+    def _comparison(self, finals: Sequence[Record]) -> str:
+        """A sentence's part on which lineage was taken, and how sure that is."""
+        from scipy import stats
+
+        if not finals:
+            return ""
+        best, *others = finals
+        doubts = {}
+        for record in others:
+            difference = best.score - record.score
+            error = math.hypot(best.score_error, record.score_error)
+            # Where an error isn't known, nothing is.
+            doubts[record.name] = float(stats.norm.sf(difference / error)) if error > 0 else 1.0
+        worse = holm(doubts, self.rule.significance * self.count)
+        told = [
+            f"{_scored(record)}{'' if record.name in worse else ', which is not distinguishable'}"
+            for record in others
+        ]
+        return "; ".join([f"; of {self.count} lineages {_scored(best)} was taken", *told])
+
+
+def _scored(record: Record) -> str:
+    """A lineage with its objective."""
+    number, error = record.proposal.lineage, 100 * record.score_error
+    return f"lineage {number} with {record.score:.2%} ± {error:.2f}"
+
+
+def _joined(decisions: Sequence[Decision]) -> str:
+    """Why each lineage ended; once, where all did for the same reason."""
+    reasons = [decision.reason or "" for decision in decisions]
+    if len(set(reasons)) == 1:
+        return reasons[0]
+    return "; ".join(f"of lineage {number} {reason}" for number, reason in enumerate(reasons))
 
 
 # A change may seem to cost nothing, where milliseconds are measured.

@@ -93,7 +93,7 @@ def make_tuner(config: SearchConfig, folder: SearchFolder, data: ImageDataset) -
     oracle = ControllerOracle(
         _rule(config),
         folder=folder.search,
-        max_trials=config.max_trials,
+        max_trials=config.max_trials * config.lineages,
         worker_timeout=config.worker_timeout,
         on_end=on_end,
     )
@@ -110,20 +110,16 @@ def _rule(config: SearchConfig) -> Rule:
 
 
 def _drop_networks(oracle: ControllerOracle) -> None:
-    """Deletes the networks that no trial starts from any more: they are the most of what is kept.
-
-    A round's networks are needed until the next parent is chosen among them.
-    """
+    """Deletes the networks that no trial starts from any more, most of what would be kept."""
     known = oracle.records()
     decision = oracle.decision()
     if decision.final is None:
         return
     kept = {record.proposal.parent for record in known if record.status == records.RUNNING}
-    kept |= {decision.final, *(proposal.parent for proposal in decision.proposals)}
-    last_round = max(record.proposal.round for record in known)
+    kept |= {decision.final, *decision.kept, *(each.parent for each in decision.proposals)}
     for record in known:
-        is_over = record.proposal.round < last_round or decision.reason is not None
-        if is_over and record.name not in kept:
+        # A trial that is running has written its network, perhaps.
+        if record.status != records.RUNNING and record.name not in kept:
             TrialFolder(oracle.folder, record.name).network.unlink(missing_ok=True)
 
 

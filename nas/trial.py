@@ -28,7 +28,6 @@ SCORE, SCORE_ERROR = "val_score", "val_score_error"  # of the search's objective
 ENTROPY = "entropy/"
 COMPARISON = "comparison/"
 _TIMED_BATCHES = 5
-_LINEAGE = "lineage"  # what TensorBoard calls the run of trials that go on from each other
 
 
 class LostNetworkError(UsageError):
@@ -241,12 +240,10 @@ class TrialRunner:
         """
         proposal = Proposal.from_values(values)
         counts = ",".join(map(str, proposal.architecture.counts))
-        print(f"Round {proposal.round}, {proposal.role}: blocks {counts}", flush=True)
+        of = f", lineage {proposal.lineage}" if self.config.lineages > 1 else ""
+        print(f"Round {proposal.round}{of}, {proposal.role}: blocks {counts}", flush=True)
         rule, epochs = self.config.rule_class, proposal.epochs or self.config.check_epochs
-        first_epoch = proposal.first_epoch
-        if first_epoch is None:
-            # Children of a round see the same examples, and others than their parent.
-            first_epoch = proposal.round * epochs if proposal.parent else 0
+        first_epoch = proposal.first_epoch or 0
         session, objective = self.session(proposal), OBJECTIVES[self.config.objective]
         outcome = train_and_check(
             session,
@@ -266,9 +263,10 @@ class TrialRunner:
         if rule.compares and proposal.role != START:
             comparisons = tuple(candidates.compare(session, proposal.architecture, objective))
         tensorboard.write_trial(
-            self.tensorboard / (_LINEAGE if rule.compares else f"trial_{name}"),
+            self.tensorboard
+            / (f"lineage_{proposal.lineage}" if rule.compares else f"trial_{name}"),
             name,
-            dataclasses.replace(proposal, first_epoch=first_epoch),
+            proposal,
             outcome,
             results,
             comparisons,
@@ -282,20 +280,21 @@ class TrialRunner:
     def session(self, proposal: Proposal) -> loop.Session:
         """The network of a proposal as it is before its first step.
 
-        The same architecture gets the same weights, whenever and wherever it is built.
+        The same architecture gets the same weights in a lineage, whenever and wherever it is built.
+        Another lineage has another seed; its data are the same, with the same examples held out.
         """
-        devices.seed_generators(self.config.seed)
+        seed = self.config.seed + proposal.lineage
+        task = dataclasses.replace(self.config, seed=seed).task()
+        devices.seed_generators(seed)
         shape = self.task.preprocessing.output_shape(self.data.image_shape)
         model = proposal.architecture.build(shape, len(self.data.class_names))
-        session = loop.start(self.task, self.data, model)
+        session = loop.start(task, self.data, model)
         if proposal.parent:
             try:
                 parent = TrialFolder(self.folder, proposal.parent).read_network()
             except UsageError as error:
                 raise LostNetworkError(str(error)) from error
-            new = weight_transfer.inherit(
-                model, parent, init=self.config.init, seed=self.config.seed
-            )
+            new = weight_transfer.inherit(model, parent, init=self.config.init, seed=seed)
             if model.block_names != parent.block_names:
                 # What a block that is gone took from the statistics; of those that came, there
                 # are none yet, and no other layer notices them.

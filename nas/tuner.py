@@ -229,7 +229,8 @@ class FinishedTrial:
 
         So are numbers that come over the network: decisions are the same everywhere.
         """
-        return _single(self.numbers.get(name, math.nan))
+        # One and the same NaN, so that records of the same trial are equal.
+        return _single(self.numbers[name]) if name in self.numbers else math.nan
 
 
 def _block_record(trial: FinishedTrial) -> Record:

@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 from nas import SearchConfig, search
-from nas.folders import SearchFolder
 from tfcaps import datasets, program, training
+from tfcaps.errors import UsageError
 
 STORED = sorted(pathlib.Path(__file__).with_name("stored").iterdir())
 # keras-tuner uses threading.currentThread.
@@ -70,17 +70,10 @@ def test_saved_model(stored):
     np.testing.assert_allclose(served(images=tf.constant(images))["scores"], scores, atol=1e-5)
 
 
-def test_search_goes_on(stored):
-    """Its trials are known, and the rule decides as it did."""
+def test_search_by_a_rule_that_is_not_there_any_more(stored):
+    """Its folder and its flag file say what to use."""
+    with pytest.raises(UsageError, match=r"Expected another --log_dir, .* with --rule=auto. "):
+        search.auto_tune(SearchConfig(log_dir=str(stored / "search"), resume=True))
     flags = [f"--flagfile={stored / 'search' / 'flags.txt'}", f"--log_dir={stored / 'search'}"]
-    config = program.parse(SearchConfig, [*flags, "--resume"])
-    folder = SearchFolder(config.log_dir)
-    folder.check(config)
-    tuner = search.make_tuner(config, folder, data=None)
-    tuner.reload()
-    known = tuner.oracle.records()
-    assert [record.proposal.role for record in known] == ["start", "keep", "grow 1", "grow 2"]
-    assert {record.status for record in known} == {"completed"}
-    decision = tuner.oracle.decision()
-    assert decision.final == "1"
-    assert decision.reason == "neither pruning nor another block made the network better"
+    with pytest.raises(UsageError, match=r"--gain_threshold=0.002: expected --rule=auto"):
+        program.parse(SearchConfig, [*flags, "--resume"])

@@ -13,7 +13,7 @@ import time
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from tfcaps.errors import UsageError
 
@@ -130,6 +130,9 @@ class Options:
     Raises:
         UsageError: a value is out of its range; the message names it and says what is allowed.
     """
+
+    # Options that there were once, in flag files perhaps, and what is to be used instead.
+    REMOVED: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         for name in fields(self):

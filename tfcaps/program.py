@@ -191,6 +191,8 @@ def _left_over(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
 def define_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for each option; of several classes' common ones, the first class'."""
     for cls in asked.classes if isinstance(asked, OneOf) else (asked,):
+        for name, instead in cls.REMOVED.items():
+            flags.DEFINE(_Removed(instead), name, None, "", values, allow_override=True)
         for name, field in options.fields(cls).items():
             # absl's own flag of this name, of its logging, gives way.
             if name not in values or name == "log_dir":
@@ -224,6 +226,17 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
         )
     found = cls(**{**given, "log_dir": ""})
     return dataclasses.replace(found, log_dir=found.new_folder)
+
+
+class _Removed(flags.ArgumentParser):
+    """Reads no value of a flag that there was once: its text says what to use instead."""
+
+    def __init__(self, instead: str):
+        super().__init__()
+        self._instead = instead
+
+    def parse(self, argument: str) -> str:
+        raise ValueError(f"expected {self._instead}")
 
 
 def _define_flag(

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 
-from nas import report, search, trial, tuner, weight_transfer
+from nas import report, rules, search, trial, tuner, weight_transfer
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
@@ -33,7 +34,7 @@ from tfcaps.training import loop
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:keras_tuner")
 
 TINY = {
-    "rule": "grow_and_prune",
+    "rule": "auto",
     "blocks": (2, 1),
     "widths": (2, 3),
     "stem": "cifar",
@@ -89,10 +90,12 @@ def read_network(path, **_):
         return Network(Architecture.from_json(archive.read("architecture.json").decode()))
 
 
-def pretend(session, *, first_epoch=0, **_):
-    """A trial that nobody trains: its numbers depend on the architecture and the round."""
+def pretend(session, **_):
+    """A trial that nobody trains: its numbers depend on architecture and seed."""
     model = session.model
-    numbers = random.Random(zlib.crc32(f"{model.architecture.blocks} {first_epoch}".encode()))
+    numbers = random.Random(
+        zlib.crc32(f"{model.architecture.blocks} {session.config.seed}".encode())
+    )
     taps = [f"{name}/{tap}" for name in model.block_names for tap in ("branch", "output")]
     entropies = {tap: (float(numbers.random() < 0.2),) for tap in taps}
     print("  made up")
@@ -108,7 +111,7 @@ def pretend(session, *, first_epoch=0, **_):
     )
 
 
-def pretend_to_compare(session, architecture):
+def pretend_to_compare(session, architecture, objective):
     """The second stage gains by blocks 2 and 3, and one of the first stage is never missed."""
     gain = 0.1 if architecture.counts[1] < 3 else 0.0
     numbers = {"examples": 6000.0, "flops": 70.0, "parameters": 70.0, "milliseconds": 0.6}
@@ -124,7 +127,12 @@ def pretend_training(run, *, initial_model=None):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "saved_model.pb").write_text(f"{run.blocks}")
     trained_before = initial_model is not None
-    return {"test_accuracy": 0.75, "epochs": run.epochs, "trained_before": trained_before}
+    return {
+        "test_accuracy": 0.75,
+        "test_macro_f1": 0.6,
+        "epochs": run.epochs,
+        "trained_before": trained_before,
+    }
 
 
 @pytest.fixture
@@ -150,6 +158,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(trial.gc, "collect", lambda: 0)
     monkeypatch.setattr(trial, "count_flops", lambda model: 100 * model.count_params())
     monkeypatch.setattr(trial, "train_and_check", pretend)
+    monkeypatch.setattr(trial.candidates, "compare", pretend_to_compare)
     monkeypatch.setattr(trial.measure, "milliseconds_per_image", lambda *_, **__: 0.5)
     monkeypatch.setattr(tuner, "_POLLING_SECONDS", 0.0)
     monkeypatch.setattr(search.training, "train", pretend_training)
@@ -172,7 +181,7 @@ class TestMadeUp:
         output = capsys.readouterr().out
         rows = history_of(tmp_path)
         assert [row["trial"] for row in rows] == [str(number) for number in range(len(rows))]
-        assert [row["role"] for row in rows[:2]] == ["start", "keep"]
+        assert [row["role"] for row in rows[:2]] == ["start", "train on"]
         assert {row["status"] for row in rows} == {"completed"}
         assert rows[0]["blocks"] == "2,1"
         assert found["results"]["trained_before"]
@@ -187,16 +196,16 @@ class TestMadeUp:
         assert f"The search ended, as {found['reason']}." in text
         assert f"| blocks | 2,1 | {','.join(map(str, architecture.counts))} |" in text
         assert "| test accuracy | – | 75.00% |" in text
+        assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["lineage_0"]
         # A network is kept as long as one may start from it.
         kept = [p.parent.name for p in (tmp_path / "search").rglob("network.keras")]
         assert 1 <= len(kept) < len(rows)
         repeated = (tmp_path / "flags.txt").read_text()
-        assert "--rule=grow_and_prune\n" in repeated
+        assert "--rule=auto\n" in repeated
         assert "log_dir" not in repeated
 
     def test_growing(self, made_up, no_figures, tmp_path, capsys):
-        made_up.setattr(trial.candidates, "compare", pretend_to_compare)
-        auto = {"rule": "auto", "grace": 0, "epochs": 0, "max_hours": 2.0}
+        auto = {"grace": 0, "epochs": 0, "max_hours": 2.0}
         found = search.auto_tune(config(tmp_path, **auto))
         roles = [row["role"] for row in history_of(tmp_path)]
         assert roles == [
@@ -216,6 +225,31 @@ class TestMadeUp:
         more = config(tmp_path, **{**auto, "max_trials": 8, "tolerance": 0.01}, resume=True)
         search.auto_tune(more)
         assert [row["role"] for row in history_of(tmp_path)] == [*roles, "train on", "train on"]
+
+    def test_lineages(self, made_up, no_figures, tmp_path, capsys):
+        """One after the other; the better one is taken, and all is there for more trials."""
+        both = {"lineages": 2, "max_trials": 3, "objective": "macro_f1"}
+        found = search.auto_tune(config(tmp_path, **both))
+        rows = history_of(tmp_path)
+        assert [(row["lineage"], row["role"]) for row in rows] == [
+            (lineage, role) for lineage in "01" for role in ("start", "train on", "grow 2")
+        ]
+        first, second = (float(rows[number]["val_macro_f1"]) for number in (2, 5))
+        best, other = (0, 1) if first > second else (1, 0)
+        assert re.fullmatch(
+            rf"there were --max_trials=3 trials; of 2 lineages lineage {best} with .* was taken; "
+            rf"lineage {other} with \d\d\.\d\d% ± \d\.\d\d",
+            found["reason"],
+        )
+        assert files.read_json(tmp_path / "best" / "trial.json") == {"trial": str(3 * best + 2)}
+        text = (tmp_path / "report.md").read_text()
+        assert "| trial | lineage | round |" in text
+        assert "| test macro F1 | – | 60.00% |" in text
+        assert "Round 1, lineage 1, train on" in capsys.readouterr().out
+        kept = {path.parent.name for path in (tmp_path / "search").rglob("network.keras")}
+        assert kept == {"trial_2", "trial_5"}
+        search.auto_tune(config(tmp_path, **{**both, "max_trials": 4}, resume=True))
+        assert [row["lineage"] for row in history_of(tmp_path)] == [*"000111", "0", "1"]
 
     def test_cut_off_at_each_file(self, made_up, no_figures, tmp_path):
         """Each session ends at its third file, before or after it is written."""
@@ -306,7 +340,7 @@ class TestMadeUp:
         assert history_of(tmp_path / "parts") == history_of(tmp_path / "whole")
 
     def test_trials_that_diverge(self, made_up, no_figures, tmp_path, capsys):
-        """Growth does, training on doesn't."""
+        """The search ends with the network that it had."""
 
         def diverging(session, **named):
             if sum(session.model.architecture.counts) > 3:
@@ -315,10 +349,10 @@ class TestMadeUp:
 
         made_up.setattr(trial, "train_and_check", diverging)
         found = search.auto_tune(config(tmp_path))
-        assert max(found["architecture"].counts) <= 2
+        assert found["architecture"].counts == (1, 2)
         assert "Traceback" not in capsys.readouterr().err
         failed = [row for row in history_of(tmp_path) if row["status"] == "failed"]
-        assert {row["role"] for row in failed} == {"grow 1", "grow 2"}
+        assert [row["role"] for row in failed] == ["grow 2"]
         assert {row["val_accuracy"] for row in failed} == {""}
         text = (tmp_path / "report.md").read_text()
         name = failed[0]["trial"]
@@ -332,8 +366,8 @@ class TestMadeUp:
         with pytest.raises(UsageError) as caught:
             search.auto_tune(config(tmp_path))
         assert str(caught.value) == (
-            "Expected a search that comes to a network. Received: none, as training the start "
-            "network failed: Expected a finite loss. Received: nan in epoch 1"
+            "Expected a search that comes to a network. Received: none, as the trial of round 0 "
+            "failed: Expected a finite loss. Received: nan in epoch 1"
         )
         assert history_of(tmp_path)[0]["status"] == "failed"
 
@@ -356,7 +390,7 @@ class TestMadeUp:
 
     def test_network_that_is_lost(self, made_up, no_figures, tmp_path):
         search.auto_tune(config(tmp_path, max_trials=2))
-        (network,) = [TrialFolder(tmp_path / "search", "0").network]
+        (network,) = [TrialFolder(tmp_path / "search", "1").network]
         network.write_bytes(network.read_bytes()[:20])
         with pytest.raises(UsageError) as caught:
             search.auto_tune(config(tmp_path, max_trials=3, resume=True))
@@ -379,9 +413,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("changes", "parts"),
         [
-            ({"rule": "shrink"}, ["--rule", "first_stage, all_stages, grow_and_prune", "shrink"]),
+            ({"rule": "shrink"}, ["--rule", "first_stage, all_stages, auto", "shrink"]),
             ({"init": "ones"}, ["--init", "zero, gaussian", "Received: ones"]),
-            ({"model": "vgg"}, ["--model=resnet", "--rule=grow_and_prune", "--model=vgg"]),
+            ({"model": "vgg"}, ["--model=resnet", "--rule=auto", "--model=vgg"]),
             ({"blocks": (0, 0)}, ["--blocks with at least one block", "Received: 0,0"]),
             ({"blocks": (1, -1)}, ["--blocks", "Received: 1,-1"]),
             ({"widths": (2, -3)}, ["--widths", "Received: 2,-3"]),
@@ -397,7 +431,11 @@ class TestBadInput:
             ({"validation_fraction": 1.0}, ["--validation_fraction in (0, 1)", "1.0"]),
             ({"grace": -1}, ["--grace >= 0", "-1"]),
             ({"tolerance": -0.1}, ["--tolerance >= 0", "-0.1"]),
-            ({"gain_threshold": math.nan}, ["--gain_threshold", "nan"]),
+            ({"max_hours": math.nan}, ["--max_hours", "nan"]),
+            ({"lineages": 0}, ["--lineages >= 1", "Received: 0"]),
+            ({"rule": "all_stages", "lineages": 2}, ["--lineages to be 1 but with --rule=auto"]),
+            ({"rule": "grow_and_prune"}, ["--rule to be auto, which", "grow_and_prune"]),
+            ({"objective": "f1"}, ["--objective", "balanced_accuracy, macro_f1", "f1"]),
             ({"worker_timeout": 0.0}, ["--worker_timeout > 0", "0.0"]),
             ({"dataset": "cifar11"}, ["cifar10", "cifar11"]),
         ],
@@ -417,6 +455,14 @@ class TestBadInput:
         assert sentence == (
             f"Expected --check_epochs=1, as the search in {tmp_path} was started with, "
             "to go on with it. Received: --check_epochs=3"
+        )
+
+    def test_rule_that_is_not_there_any_more(self, tmp_path):
+        (tmp_path / "search").mkdir()
+        files.write_json(tmp_path / "search" / "search.json", {"rule": "grow_and_prune"})
+        assert sentence_of(tmp_path, resume=True) == (
+            "Expected another --log_dir, for a new search with --rule=auto. "
+            f"Received: --log_dir={tmp_path}, which holds a search with --rule=grow_and_prune"
         )
 
     @pytest.mark.parametrize("name", ["search.json", "state.json"])
@@ -458,9 +504,13 @@ def sentence_of_config(log_dir, **changes):
 # Searches as bin/auto_tune does, but without the final training.
 SEARCH = """
 import sys
-from nas import search
+from nas import rules, search, trial
 from nas.configuration import SearchConfig
+from tests.nas.search_test import pretend_to_compare
 import json
+
+trial.candidates.compare = pretend_to_compare
+rules.GrowWhileTraining._epochs = lambda *_: 1
 
 search._train = lambda config, folder, summary: {"final": summary.final.name}
 search._score_at_budget = lambda *_: None
@@ -472,8 +522,8 @@ def start(log_dir, **changes):
     return forks.start_code(SEARCH, json.dumps(config(log_dir, **changes).to_dict()))
 
 
-# Real trials, in the second round of which somebody has decided about the first one.
-SMALL = {"blocks": (1, 1), "max_trials": 5}
+# Real trials, of an epoch each, however long that takes.
+SMALL = {"blocks": (1, 1), "max_trials": 2, "lineages": 2}
 
 
 def trials_done(folder):
@@ -501,6 +551,8 @@ def no_final_training():
 def leaving_out_the_final_training():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_train", lambda config, folder, summary: {})
+        patch.setattr(trial.candidates, "compare", pretend_to_compare)
+        patch.setattr(rules.GrowWhileTraining, "_epochs", lambda *_: 1)
         patch.setattr(search, "_score_at_budget", lambda *_: None)
         yield
 
@@ -510,7 +562,11 @@ def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "whole"
     with leaving_out_the_final_training():
         search.auto_tune(config(folder, **SMALL))
-    assert len(history_of(folder)) >= 4
+    rows = history_of(folder)
+    assert [(row["lineage"], row["role"]) for row in rows] == [
+        (lineage, role) for lineage in "01" for role in ("start", "train on")
+    ]
+    assert rows[0]["val_accuracy"] != rows[2]["val_accuracy"]  # of another seed
     return folder
 
 
@@ -542,7 +598,7 @@ def test_trials_in_processes_of_their_own(
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    search.auto_tune(config(tmp_path, **{**SMALL, "max_trials": 2}, isolate_trials=True))
+    search.auto_tune(config(tmp_path, **{**SMALL, "lineages": 1}, isolate_trials=True))
     killer.join()
     assert len(killed) == 1
     assert "  failed: RuntimeError: Expected a result. Received: the end of its process" in (
@@ -570,8 +626,8 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
             return {}
         return state["oracle"]["ongoing_trials"]
 
-    # Both have a trial of the first round: the start network's is over.
-    wait_until(lambda: len(ongoing()) == 2 and trials_done(folder) >= 1, *processes.values())
+    # Each has a lineage.
+    wait_until(lambda: len(ongoing()) == 2, *processes.values())
     processes["worker-1"].kill()
     codes = {name: runs.finish(process) for name, process in processes.items()}
     assert codes["worker-1"][0] == -signal.SIGKILL
@@ -581,8 +637,10 @@ def test_chief_and_two_workers_of_which_one_dies(uninterrupted, tmp_path, monkey
     assert "The search is over." in codes["worker-2"][1]
 
     def results(path):
-        rows = [{n: v for n, v in row.items() if n != "trial"} for row in history_of(path)]
-        return sorted(rows, key=lambda row: (int(row["round"]), row["role"]))
+        # Trials have their numbers in the order in which they began.
+        numbered = ("trial", "parent")
+        rows = [{n: v for n, v in row.items() if n not in numbered} for row in history_of(path)]
+        return sorted(rows, key=lambda row: (row["lineage"], int(row["round"])))
 
     # Numbers went over the network in single precision; they are written with six decimals.
     assert results(folder) == results(uninterrupted)

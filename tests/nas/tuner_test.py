@@ -12,7 +12,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from nas.architecture import Architecture
 from nas.folders import TrialFolder
 from nas.records import COMPLETED, FAILED, RUNNING
-from nas.rules import GrowAndPrune, PruneAllStages
+from nas.rules import GrowWhileTraining, Lineages, PruneAllStages
 from nas.tuner import ControllerOracle
 from tfcaps.errors import UsageError
 
@@ -22,8 +22,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:keras_tune
 START = Architecture("resnet", (2, 1), (4, 6), "cifar")
 
 
+def lineages(count, max_trials=3):
+    return Lineages(GrowWhileTraining(START), count, max_trials=max_trials)
+
+
 def make_oracle(folder, rule=None, **arguments):
-    rule = rule or GrowAndPrune(START)
+    rule = rule or lineages(3)
     oracle = ControllerOracle(rule, folder=folder / "search", **{"max_trials": 30, **arguments})
     oracle._set_project_dir(str(folder), "search")  # the tuner does
     return oracle
@@ -39,6 +43,7 @@ def metrics(trial, accuracy=0.5, conflicting=()):
     names = [f"stage{s}_block{n}" for s, numbers in enumerate(blocks, 1) for n in numbers]
     entropies = {f"entropy/{name}/branch": float(name in conflicting) for name in names}
     costs = {"flops": 100.0 * len(names), "parameters": 1e3, "seconds": 1.0, "milliseconds": 0.1}
+    costs |= {"epoch_seconds": 1.0, "pause_seconds": 0.1}
     return {"val_accuracy": accuracy, **costs, **entropies}
 
 
@@ -82,7 +87,7 @@ class TestState:
 
         whole.save = save
         run_to_the_end(whole)
-        assert len(whole.records()) > 6
+        assert len(whole.records()) == 9
         assert whole.decision().reason
         assert len(states) == 3 * len(whole.records())  # at the begin, at the end, and after it
         for number, state in enumerate(states[::4]):
@@ -127,17 +132,19 @@ class TestState:
 
 
 class TestWorkers:
-    def test_children_of_a_round_at_the_same_time(self, oracle):
+    def test_lineages_at_the_same_time(self, oracle):
         finish(oracle, oracle.create_trial("one"))
         trials = [oracle.create_trial(name) for name in ("one", "two", "three")]
-        roles = [trial.hyperparameters.values["role"] for trial in trials]
-        assert roles == ["keep", "grow 1", "grow 2"]
-        assert {t.hyperparameters.values["parent"] for t in trials} == {oracle.start_order[0]}
+        found = [trial.hyperparameters.values for trial in trials]
+        assert [values["role"] for values in found] == ["train on", "start", "start"]
+        assert [values["parent"] for values in found] == [oracle.start_order[0], "", ""]
+        assert [values.get("lineage", 0) for values in found] == [0, 1, 2]
         assert oracle.create_trial("four").status == TrialStatus.IDLE
         # Who asks again has lost its trial and gets it once more.
         assert oracle.create_trial("two").trial_id == trials[1].trial_id
 
-    def test_worker_that_is_gone(self, oracle, capsys):
+    def test_worker_that_is_gone(self, tmp_path, capsys):
+        oracle = make_oracle(tmp_path, lineages(1))
         trial = oracle.create_trial("one")
         assert oracle.create_trial("two").status == TrialStatus.IDLE
         long_ago = time.time() - 61
@@ -148,7 +155,8 @@ class TestWorkers:
         assert oracle.create_trial("three").status == TrialStatus.IDLE
         assert oracle.tuner_ids == {"two", "three"}
 
-    def test_worker_that_was_only_slow(self, oracle):
+    def test_worker_that_was_only_slow(self, tmp_path):
+        oracle = make_oracle(tmp_path, lineages(2))
         trial = oracle.create_trial("one")
         TrialFolder(oracle.folder, trial.trial_id).abandon()
         oracle.create_trial("two")
@@ -194,18 +202,15 @@ class TestFailures:
         assert [record.status for record in oracle.records()] == [COMPLETED]
         assert oracle.records()[0].accuracy == pytest.approx(0.6)
 
-    def test_search_goes_on(self, oracle):
-        finish(oracle, oracle.create_trial("one"), accuracy=0.5)
-        finish(oracle, oracle.create_trial("one"), accuracy=0.5)  # keep
+    def test_other_lineages_go_on(self, oracle):
         grown = oracle.create_trial("one")
         TrialFolder(oracle.folder, grown.trial_id).write_failure("It was too large.")
         for _ in range(2):
             fail(oracle, oracle.create_trial("one"))
         assert oracle.records()[-1].status == FAILED
         assert oracle.records()[-1].message == "It was too large."
-        finish(oracle, oracle.create_trial("one"), accuracy=0.6)  # the other stage
         following = oracle.create_trial("one").hyperparameters.values
-        assert (following["round"], following["parent"]) == (2, oracle.start_order[3])
+        assert (following["role"], following["lineage"]) == ("start", 1)
 
     def test_failure_without_a_second_try(self, tmp_path):
         oracle = make_oracle(tmp_path, PruneAllStages(START))
@@ -218,12 +223,12 @@ class TestFailures:
         assert decision.final is None
 
     def test_many_in_a_row(self, tmp_path):
-        """All children of a round fail: the rule ends the search, not an error of keras-tuner's."""
-        oracle = make_oracle(tmp_path)
+        """All lineages fail: the rule ends the search, not an error of keras-tuner's."""
+        oracle = make_oracle(tmp_path, lineages(4))
         finish(oracle, oracle.create_trial("one"))
         while (trial := oracle.create_trial("one")).status == TrialStatus.RUNNING:
             fail(oracle, trial, TrialStatus.FAILED)
-        assert [record.status for record in oracle.records()] == [COMPLETED, *[FAILED] * 3]
+        assert [record.status for record in oracle.records()] == [COMPLETED, *[FAILED] * 4]
         assert oracle.decision().final == oracle.start_order[0]
 
 
