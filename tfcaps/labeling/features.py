@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfcaps.errors import UsageError
+from tfcaps.labeling.threads import one_thread
 
 if TYPE_CHECKING:
     import keras
 
 _COMPONENTS = 50
 _BATCH = 256
+_LEARNED = 20_000  # images that components are learned from, at most
 
 
 def pixel_features(images: np.ndarray, *, components: int = _COMPONENTS) -> np.ndarray:
     """Principal components of pixels in [0, 1], `(N, min(components, N, pixels))`, float32.
+
+    Of more than 20,000 images they are learned from every second, third, … one.
 
     Args:
         images: uint8, `(N, H, W, C)`.
@@ -28,11 +32,23 @@ def pixel_features(images: np.ndarray, *, components: int = _COMPONENTS) -> np.n
     """
     from sklearn.decomposition import PCA
 
-    pixels = images.reshape(len(images), -1).astype(np.float32) / 255.0
-    if not pixels.std():
-        return np.zeros((len(pixels), min(components, *pixels.shape)), np.float32)
-    fitted = PCA(min(components, *pixels.shape), svd_solver="randomized", random_state=0)
-    return fitted.fit_transform(pixels).astype(np.float32)
+    count = min(components, len(images), int(np.prod(images.shape[1:])))
+    # Of more than so many images these tell enough of what all have in common.
+    learned = _flat(images[:: -(-len(images) // _LEARNED)])
+    if not learned.std():
+        return np.zeros((len(images), count), np.float32)
+    fitted = PCA(count, svd_solver="randomized", random_state=0)
+    with one_thread():
+        fitted.fit(learned)
+        parts = [
+            fitted.transform(_flat(images[start : start + _LEARNED]))
+            for start in range(0, len(images), _LEARNED)
+        ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32) / 255.0
 
 
 def network_features(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
