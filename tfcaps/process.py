@@ -16,6 +16,9 @@ from tfcaps import quiet, registry
 
 Result = TypeVar("Result")
 
+# One thread at a time starts processes: each has to know its own, and the real main module.
+_STARTING = threading.Lock()
+
 
 def run_alone(function: Callable[..., Result], *arguments: object) -> Result:
     """Calls a function in a new process, which ends with the call.
@@ -58,14 +61,16 @@ def run_all(
     """
     # A forked process would inherit TensorFlow's locks without the threads that hold them.
     context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    calls = list(calls)
+    calls, own = list(calls), set()
     with concurrent.futures.ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin
     ) as pool:
         try:
-            with without_main(function, calls):
-                futures = {pool.submit(function, *call): call for call in calls}
+            with _STARTING:
+                others = set(multiprocessing.active_children())
+                with without_main(function, calls):
+                    futures = {pool.submit(function, *call): call for call in calls}
+                own = set(multiprocessing.active_children()) - others
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         except concurrent.futures.process.BrokenProcessPool:
@@ -75,7 +80,7 @@ def run_all(
         except BaseException:
             # The pool would wait for the end of the calls.
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in set(multiprocessing.active_children()) - others:
+            for child in own:
                 child.terminate()
             raise
 

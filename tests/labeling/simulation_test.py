@@ -55,6 +55,14 @@ def test_goes_on_where_it_was_stopped(config, monkeypatch):
 
     assert without_time(table(config)) == without_time(table(whole))
     assert len(table(config)) == 5
+    rounds = runs.pathlib.Path(config.log_dir, "cells", "guided-0", "rounds.json")
+    written = rounds.read_text()
+    rounds.write_text(written.replace("accuracy", "acc"))
+    with pytest.raises(UsageError, match=r"Received: .*rounds.json, which is damaged"):
+        simulate(dataclasses.replace(config, resume=True))
+    rounds.unlink()
+    simulate(dataclasses.replace(config, resume=True))
+    assert without_time(table(config)) == without_time(table(whole))
     assert (runs.pathlib.Path(config.log_dir) / "figures" / "accuracy.png").exists()
     # A fifth of the labels is wrong, the same whoever asks.
     images = simulation._load(config)

@@ -6,7 +6,7 @@ import os
 
 from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import Experiment
-from tfcaps.labeling import strategies
+from tfcaps.labeling import networks, strategies
 from tfcaps.options import WorkOptions, changed, option
 from tfcaps.training.configuration import RunConfig
 
@@ -14,7 +14,7 @@ from tfcaps.training.configuration import RunConfig
 _STORE = ".guided_labeling"
 # Keys 1 to 9.
 _MOST_CLASSES = 9
-NETWORKS = ("svm", "convnet", "resnet", "capsnet")
+_SVM = "svm"
 _PACKAGES = {"sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn",
              "PIL": "pillow"}  # fmt: skip
 
@@ -47,7 +47,8 @@ class LabelingOptions(WorkOptions):
         may_change=True,
     )
     features: str | None = option(
-        "Keras model whose features images are compared by; none: pixels, by PCA.",
+        "Keras model (.keras) or run whose last features images are compared by; none: those of "
+        "the network that was trained here, and before that pixels, by PCA.",
         default=None,
         may_change=True,
     )
@@ -78,6 +79,18 @@ class LabelingOptions(WorkOptions):
     export: str | None = option(
         "Folder that labels are written to, labels.csv and class folders, instead of a page.",
         default=None,
+        may_change=True,
+    )
+
+    train: bool = option(
+        "Train a network on the labels, as the page's button does, instead of a page.",
+        default=False,
+        may_change=True,
+    )
+    final_network: str = option(
+        "The network that is trained on the labels.",
+        default=networks.NAMES[0],
+        choices=networks.NAMES,
         may_change=True,
     )
 
@@ -133,8 +146,8 @@ class SimulationOptions(Experiment):
     )
     network: str = option(
         "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
-        default="svm",
-        choices=NETWORKS,
+        default=_SVM,
+        choices=(_SVM, *networks.NAMES),
     )
     epochs: int = changed(RunConfig, "epochs", default=10, may_change=False)
     steps_per_epoch: int = changed(RunConfig, "steps_per_epoch", default=40, range=">= 1")

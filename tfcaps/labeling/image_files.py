@@ -10,7 +10,7 @@ from tfcaps.errors import UsageError
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _THUMBNAIL = 160  # pixels: twice what the grid shows, for sharp screens
-_COMPARED = 32  # side that images are compared in
+COMPARED = 32  # side that images are compared in
 _HASH_SIDE = 8
 _NEAR = 2  # bits of 64 that may differ
 _NEAR_PIXELS = 8.0  # of 255, in the mean: simple drawings share their hashes
@@ -69,12 +69,12 @@ def _is_there(path: pathlib.Path) -> bool:
         return False
 
 
-def read_compared(path: str | os.PathLike) -> np.ndarray:
-    """A thumbnail in the size that images are compared in, uint8, `(32, 32, 3)`."""
+def read_stretched(path: str | os.PathLike, height: int, width: int) -> np.ndarray:
+    """A thumbnail in another size, uint8, `(height, width, 3)`."""
     from PIL import Image
 
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB").resize((_COMPARED, _COMPARED)), np.uint8)
+        return np.asarray(image.convert("RGB").resize((width, height)), np.uint8)
 
 
 def difference_hash(image: np.ndarray) -> int:

@@ -11,8 +11,14 @@ from tfcaps import files
 from tfcaps.labeling import strategies
 from tfcaps.labeling.candidates import NO_LABEL, Candidates
 from tfcaps.labeling.classifiers import class_scores, suspicious
-from tfcaps.labeling.features import file_features, pixel_features
-from tfcaps.labeling.image_files import difference_hash, near_duplicates, read_compared, thumbnail
+from tfcaps.labeling.features import Extractor, pixel_features
+from tfcaps.labeling.image_files import (
+    COMPARED,
+    difference_hash,
+    near_duplicates,
+    read_stretched,
+    thumbnail,
+)
 from tfcaps.labeling.stopping import accuracy_bounds
 
 _QUEUE = 500  # images that are put in order; the others follow as they are
@@ -70,22 +76,39 @@ def give_way(function: Callable[..., Result], *arguments: object) -> Result:
     return function(*arguments)
 
 
-def prepare(folder: str, root: str, names: dict[int, str], features_file: str | None) -> Prepared:
-    """Scales all images, finds near-duplicates, and writes the features that ranking reads."""
+def prepare(folder: str, root: str, names: dict[int, str], features_path: str | None) -> Prepared:
+    """Scales all images, finds near-duplicates, and writes the features that ranking reads.
+
+    Args:
+        folder: of the labeling.
+        root: of the images.
+        names: of the images, by number.
+        features_path: see `Extractor`; None: principal components of pixels.
+    """
     numbers, unreadable = sorted(names), []
-    images = np.zeros((len(numbers), 32, 32, 3), np.uint8)
+    images = np.zeros((len(numbers), COMPARED, COMPARED, 3), np.uint8)
     for place, number in enumerate(numbers):
         target = thumbnail(pathlib.Path(root, names[number]), thumbnail_file(folder, number))
         if target is None:
             unreadable.append(number)
         else:
-            images[place] = read_compared(target)
-    features = file_features(features_file, images) if features_file else pixel_features(images)
+            images[place] = read_stretched(target, COMPARED, COMPARED)
+    lost = set(unreadable)
+
+    if features_path is None:
+        features = pixel_features(images)
+    else:
+        extractor = Extractor(features_path)
+        missing = np.zeros((*extractor.size, 3), np.uint8)
+        features = extractor.features(
+            missing if n in lost else read_stretched(thumbnail_file(folder, n), *extractor.size)
+            for n in numbers
+        )
     with files.replacing(_features_file(folder)) as temporary:
         np.savez(temporary, numbers=np.array(numbers), features=features)
     hashes = np.array([difference_hash(image) for image in images], np.uint64)
     groups = [[numbers[place] for place in group] for group in near_duplicates(hashes, images)]
-    groups = [[n for n in group if n not in set(unreadable)] for group in groups]
+    groups = [[n for n in group if n not in lost] for group in groups]
     return Prepared(unreadable, [group for group in groups if len(group) > 1])
 
 

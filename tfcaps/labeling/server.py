@@ -10,9 +10,9 @@ import webbrowser
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfcaps import files
+from tfcaps import files, process
 from tfcaps.errors import UsageError
-from tfcaps.labeling import exchange, image_files, strategies
+from tfcaps.labeling import exchange, features, final_network, image_files, strategies
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.pool import Click, Pool, pool_file
 from tfcaps.labeling.session import LabelingSession
@@ -27,15 +27,18 @@ _LARGEST_BODY = 2**20
 
 
 def label_images(config: LabelingOptions) -> None:
-    """Shows the page until Ctrl-C; or, with `export`, writes the labels.
+    """Shows the page until Ctrl-C; or writes the labels (`export`), or trains on them (`train`).
 
     Raises:
         UsageError: there are no images, another process works on the labeling, it was begun with
-            other classes or images, its folder can't be written, or the port is in use.
+            other classes or images, its folder can't be written, the port is in use, or there are
+            too few labels to train on.
     """
     config.expect("images", config.images, "with a folder, or --simulate")
     names = image_files.find_images(config.images)
     strategies.warn(config.strategy)
+    if config.features is not None and not (config.export or config.train):
+        process.run_alone(features.check, config.features)
     folder = files.WorkFolder(config.log_dir, files.LABELING)
     try:
         pathlib.Path(config.log_dir).mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,12 @@ def label_images(config: LabelingOptions) -> None:
             if config.export:
                 count = exchange.export_labels(pool, config.images, config.export)
                 print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
+                return
+            if config.train:
+                trained = final_network.begin(config, pool)
+                final_network.train(trained, config.final_network)
+                where = final_network.run_folder(trained)
+                print(f"The network is in {where}: figures/, results.json, serving/1/")
                 return
             _serve(config, LabelingSession(config, pool))
         finally:
@@ -177,6 +186,10 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
         found = await run_in_threadpool(session.state)
         return JSONResponse({**found, "classes": session.pool.classes})
 
+    async def training(request: Any) -> Response:
+        await run_in_threadpool(session.train)
+        return JSONResponse({})
+
     return Starlette(
         routes=[
             Route("/", guarded(page)),
@@ -186,6 +199,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
             Route("/images", guarded(images), methods=["POST"]),
             Route("/clicks", guarded(clicks), methods=["POST"]),
             Route("/state", guarded(state)),
+            Route("/training", guarded(training), methods=["POST"]),
         ]
     )
 

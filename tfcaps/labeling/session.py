@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tfcaps import files, process
-from tfcaps.labeling import image_files, ranking, stopping
+from tfcaps.labeling import final_network, image_files, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.image_queue import ImageQueue
 from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool
 from tfcaps.labeling.ranking import Prepared, Ranking
+from tfcaps.labeling.rounds import read_rounds
 
 # Of each so many images one is drawn at random: these tell the accuracy without bias.
 _DRAWN = 10
 _PACE_SECONDS = 300.0  # of work that the time left is reckoned from
 _PACE_CLICKS = 1000  # at most
+_COLUMNS = ("labels", "accuracy", "low", "high", "changed")  # of a round
 _FEW_CLICKS = 5  # tell nothing of the pace
 _AT_A_TIME = 200  # images that one tab may hold
 
@@ -53,9 +55,9 @@ class LabelingSession:
         random.Random(0).shuffle(self._random)
         # By whether the images in it are drawn.
         self._queues = {False: ImageQueue(self._order()), True: ImageQueue(self._random)}
-        stored = files.read_json(self._curve_file) or []
-        self.rounds: list[dict[str, Any]] = stored
+        self.rounds = read_rounds(self._curve_file, _COLUMNS)
         self._learned_from = -1
+        self._training: _Training | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_PACE_CLICKS)
 
     @property
@@ -72,6 +74,26 @@ class LabelingSession:
         self._wake.set()
         for child in multiprocessing.active_children():
             child.terminate()
+
+    def train(self) -> None:
+        """Starts the training of the final network in a process beside, unless there is one.
+
+        Raises:
+            UsageError: there are too few labels.
+        """
+        with self._lock:
+            if self._training is not None and self._training.is_running:
+                return
+            folder = final_network.begin(self.config, self.pool)
+            self._training = _Training(folder)
+        threading.Thread(target=self._train, args=(self._training,), daemon=True).start()
+
+    def _train(self, training: "_Training") -> None:
+        try:
+            _beside(final_network.train, str(training.folder), self.config.final_network)
+        except Exception as error:  # labels go on being taken
+            training.error = str(error)
+        training.is_running = False
 
     def next_images(self, by: str, count: int, held: list[int]) -> dict[str, Any]:
         """Further images for a tab, beside those that it holds, and which it has lost."""
@@ -163,6 +185,7 @@ class LabelingSession:
                 "suspicious": [
                     self.describe(n) for n in (self._ranking.suspicious if self._ranking else ())
                 ],
+                "training": self._training and self._training.describe(),
                 "duplicates": [[self.describe(n) for n in group] for group in self.duplicates[:60]],
             }
 
@@ -204,23 +227,32 @@ class LabelingSession:
 
     def _work(self) -> None:
         """Prepares the images, and learns anew whenever there are enough new labels."""
-        config, pool = self.config, self.pool
+        config = self.config
         try:
-            names = {image: pool.names[image] for image in pool.present}
-            prepared: Prepared = _beside(
-                ranking.prepare, config.log_dir, config.images, names, config.features
-            )
-            with self._lock:
-                self.unreadable |= set(prepared.unreadable)
-                self.duplicates = prepared.duplicates
-                self._reorder()
+            features = None
             while not self._ended:
+                # Of a network that was trained meanwhile.
+                newest = config.features or final_network.newest_run(config)
+                if self._ranking is None or newest != features:
+                    features = newest
+                    self._prepare(features)
                 self._round()
                 self._wake.wait(timeout=1.0)
                 self._wake.clear()
         except Exception as error:  # the page goes on without a model, and says why
             self.error = f"Learning has stopped: {error}"
         self.activity = ""
+
+    def _prepare(self, features: str | None) -> None:
+        names = {image: self.pool.names[image] for image in self.pool.present}
+        prepared: Prepared = _beside(
+            ranking.prepare, self.config.log_dir, self.config.images, names, features
+        )
+        with self._lock:
+            self.unreadable |= set(prepared.unreadable)
+            self.duplicates = prepared.duplicates
+            self._learned_from = -1
+            self._reorder()
 
     def _round(self) -> None:
         with self._lock:
@@ -264,6 +296,24 @@ class LabelingSession:
             return found
         by_number = dict(zip(sorted(self.pool.present), found.guesses, strict=True))
         return found._replace(guesses=[by_number.get(number, 0) for number in self._numbers])
+
+
+@dataclasses.dataclass
+class _Training:
+    """A training of the final network, and how it goes."""
+
+    folder: pathlib.Path
+    is_running: bool = True
+    error: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        return {
+            "run": str(final_network.run_folder(self.folder)),
+            "is_running": self.is_running,
+            "error": self.error,
+            **final_network.progress(self.folder),
+        }
 
 
 def _beside(function: Callable[..., Any], *arguments: Any) -> Any:

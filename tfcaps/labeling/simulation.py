@@ -17,10 +17,13 @@ from tfcaps.labeling.candidates import NO_LABEL, Candidates
 from tfcaps.labeling.classifiers import class_scores
 from tfcaps.labeling.configuration import SimulationOptions
 from tfcaps.labeling.features import network_features, pixel_features
+from tfcaps.labeling.networks import network_config
 from tfcaps.labeling.pool import LABEL, Click, Pool, pool_file
+from tfcaps.labeling.rounds import read_rounds
 
 _SHARES = (0.95, 0.98)  # of the accuracy that all labels give
 _FULL = "full_pool"
+_COLUMNS = ("strategy", "seed", "labels", "accuracy", "seconds")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +89,7 @@ def _simulate_one(
         return
     names = [str(number) for number in range(len(images.pool))]
     pool = Pool(pool_file(cell), names, images.class_names)
-    rows = files.read_json(cell / "rounds.json") or []
+    rows = _rows(cell)
     learned = None
     # The model of the last round that was written is needed again, to choose what comes next.
     budgets = config.budgets[max(len(rows) - 1, 0) :]
@@ -168,7 +171,18 @@ def _train(
         None,
         images.test,
     )
-    run_config = _network(config, str(run), seed)
+    run_config = network_config(
+        config.network,
+        len(images.class_names),
+        log_dir=str(run),
+        dataset=config.dataset,
+        epochs=config.epochs,
+        steps_per_epoch=config.steps_per_epoch,
+        validation_fraction=0.0,
+        batch_size=32,
+        seed=seed,
+        test=False,
+    )
     initial = before.model if before is not None and config.warm_start else None
     training.train(run_config, data, initial_model=initial)
     loaded = training.load_run(run)
@@ -181,28 +195,6 @@ def _train(
         if inner is None:
             inner = network_features(loaded.model.classifier, inputs)
     return _Learned(scores[0], scores[1], inner, loaded.model)
-
-
-def _network(config: SimulationOptions, log_dir: str, seed: int) -> Any:
-    from tfcaps import training
-
-    common: dict[str, Any] = {
-        "log_dir": log_dir,
-        "dataset": config.dataset,
-        "epochs": config.epochs,
-        "steps_per_epoch": config.steps_per_epoch,
-        "validation_fraction": 0.0,
-        "batch_size": 32,
-        "seed": seed,
-        "test": False,
-    }
-    if config.network == "convnet":
-        return training.ImageClassifierConfig(**common, filters=(16, 32, 64))
-    if config.network == "resnet":
-        small: dict[str, Any] = {"blocks": (1, 1, 1), "widths": (16, 32, 64), "stem": "cifar"}
-        return training.BlockNetworkConfig(**common, **small, conflicting_samples_size=0)
-    common |= {"layers": (8, 8, 10), "dimensions": (8, 8, 8), "use_reconstruction": False}
-    return training.CapsuleNetworkConfig(**common)
 
 
 def _probabilities(scores: np.ndarray, network: str) -> np.ndarray:
@@ -283,8 +275,12 @@ def _cell(folder: pathlib.Path, strategy: str, seed: int) -> pathlib.Path:
     return folder / "cells" / f"{strategy}-{seed}"
 
 
+def _rows(cell: pathlib.Path) -> list[dict[str, Any]]:
+    return read_rounds(cell / "rounds.json", _COLUMNS)
+
+
 def _is_done(config: SimulationOptions, folder: pathlib.Path, strategy: str, seed: int) -> bool:
-    rows = files.read_json(_cell(folder, strategy, seed) / "rounds.json") or []
+    rows = _rows(_cell(folder, strategy, seed))
     return len(rows) == (1 if strategy == _FULL else len(config.budgets))
 
 
@@ -310,7 +306,7 @@ def labels_needed(budgets: np.ndarray, accuracies: np.ndarray, target: float) ->
 def _write_results(
     config: SimulationOptions, folder: pathlib.Path, cells: list[tuple[str, int]]
 ) -> list[dict[str, Any]]:
-    rows = [row for cell in cells for row in files.read_json(_cell(folder, *cell) / "rounds.json")]
+    rows = [row for cell in cells for row in _rows(_cell(folder, *cell))]
     files.write_csv(folder / "rounds.csv", rows)
     full = rows[0]["accuracy"]
     curves = {

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfcaps.errors import UsageError
 from tfcaps.labeling.candidates import Candidates
+from tfcaps.labeling.threads import one_thread
 
 Strategy = Callable[[Candidates, int, int], np.ndarray]
 
@@ -131,9 +132,9 @@ def _typiclust(candidates: Candidates, count: int, seed: int) -> np.ndarray:
     is_known = np.isin(usable, known)
     sizes = np.bincount(assigned, minlength=clusters)
     labels = np.bincount(assigned[is_known], minlength=clusters)
-    ranked = [
-        _by_typicality(features, usable[assigned == c], candidates.open) for c in range(clusters)
-    ]
+    open_ = candidates.open
+    with one_thread():
+        ranked = [_by_typicality(features, usable[assigned == c], open_) for c in range(clusters)]
     chosen: list[int] = []
     while len(chosen) < min(count, len(candidates.open)):
         left = [c for c in range(clusters) if ranked[c]]
@@ -293,7 +294,7 @@ def _k_means(features: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray
         fitted = KMeans(clusters, n_init=1, random_state=seed)
     else:
         fitted = MiniBatchKMeans(clusters, n_init=1, batch_size=_BATCH, random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_thread():
         # Of equal images there are fewer clusters; callers go on with those.
         warnings.simplefilter("ignore", ConvergenceWarning)
         assigned = fitted.fit_predict(features.astype(np.float64))

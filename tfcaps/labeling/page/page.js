@@ -176,9 +176,29 @@ function count() {
     (last.activity ? ` · ${last.activity}` : "");
 }
 
+function drawTraining(training) {
+  const at = training && (training.epochs ? `epoch ${training.epochs_done} of ${training.epochs}` : "it begins");
+  element("train").disabled = Boolean(training && training.is_running);
+  element("training").textContent =
+    !training ? "" : training.error ? `The training has stopped: ${training.error}`
+    : training.is_running ? `Training: ${at}.` : `Trained. Figures and serving/1 are in ${training.run}`;
+}
+
+element("train").onclick = async () => {
+  element("train").disabled = true;
+  try {
+    await ask("/training", {});
+    await refresh();
+  } catch (error) {
+    element("train").disabled = false;
+    element("training").textContent = error.message;
+  }
+};
+
 async function refresh() {
   try {
     last = await ask("/state");
+    if (last.training) drawTraining(last.training);
     if (!classes.length) { classes = last.classes; drawClasses(); }
     if (last.error) tell(last.error);
     count();

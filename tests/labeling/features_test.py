@@ -1,0 +1,105 @@
+"""What images are compared by: any Keras model by its file, and one sentence where it is none."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.labeling import pages
+from tfcaps import files
+from tfcaps.errors import UsageError
+from tfcaps.labeling import file_features, pixel_features, ranking
+from tfcaps.labeling.features import Extractor
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory, weights):
+    """A network of images (6, 8, 1) whose last features are a product with weights."""
+    inputs = keras.Input((6, 8, 1))
+    inner = keras.layers.Dense(5, use_bias=False, name="inner")
+    outputs = keras.layers.Dense(2)(inner(keras.layers.Flatten()(inputs)))
+    model = keras.Model(inputs, outputs)
+    inner.set_weights([weights])
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model.save(path)
+    return path
+
+
+def test_a_network_of_another_size_and_of_grey_images(tmp_path, model_file, weights):
+    folder = pages.pictures(tmp_path / "pictures", 4)
+    (folder / "00002.png").write_bytes(b"no picture")
+    store = tmp_path / "store"
+    (store / "thumbnails").mkdir(parents=True)
+    names = {number: f"{number:05}.png" for number in range(4)}
+    prepared = ranking.prepare(str(store), str(folder), names, str(model_file))
+    assert prepared.unreadable == [2]
+    found = files.read_arrays(store / "features.npz", ("numbers", "features"))
+    assert found["features"].shape == (4, 5)
+    assert not found["features"][2].any()
+    thumbnail = ranking.read_stretched(ranking.thumbnail_file(store, 1), 6, 8)
+    grey = np.floor(thumbnail.astype(float).mean(axis=-1)) / 255
+    np.testing.assert_allclose(found["features"][1], grey.reshape(-1) @ weights, rtol=1e-4)
+
+
+def test_images_of_the_networks_size(model_file, weights):
+    images = np.random.default_rng(1).integers(0, 256, (3, 6, 8, 1)).astype(np.uint8)
+    expected = images.reshape(3, -1) / 255 @ weights
+    np.testing.assert_allclose(file_features(model_file, images), expected, rtol=1e-4)
+    with pytest.raises(UsageError, match=r"Expected images as the network takes them, \(6, 8, 1\)"):
+        file_features(model_file, images[:, :5])
+
+
+def of_two_inputs(path):
+    inputs = [keras.Input((2, 2, 1)), keras.Input((2, 2, 1))]
+    joined = keras.layers.Flatten()(keras.layers.Concatenate()(inputs))
+    keras.Model(inputs, keras.layers.Dense(2)(joined)).save(path)
+
+
+def of_one_layer(path):
+    inputs = keras.Input((2, 2, 1))
+    keras.Model(inputs, keras.layers.Flatten()(inputs)).save(path)
+
+
+def of_numbers(path):
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(2)(inputs))).save(path)
+
+
+@pytest.mark.parametrize(
+    "write, sentence",
+    [
+        (lambda path: None, "Expected --features with a Keras model (.keras). Received: {}"),
+        (lambda path: path.write_text("a letter"),
+         "Expected --features with a Keras model (.keras). Received: {}"),
+        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
+         "Expected --features with a Keras model (.keras). Received: {}"),
+        (lambda path: path.mkdir(),
+         "Expected --log_dir to be the directory of a run. Received: {}, which has no run.json"),
+        (of_one_layer, "Expected a network with a layer before its last one. Received: 1 layers"),
+        (of_two_inputs, "Expected --features with a network of one input, images (height, width, "
+                        "1 or 3). Received: {}, whose inputs have the shapes (2, 2, 1), (2, 2, 1)"),
+        (of_numbers, "Expected --features with a network of one input, images (height, width, "
+                     "1 or 3). Received: {}, whose inputs have the shapes (3,)"),
+    ],
+)  # fmt: skip
+def test_wrong_file(tmp_path, write, sentence):
+    path = tmp_path / "file.keras"
+    write(path)
+    with pytest.raises(UsageError) as caught:
+        Extractor(path)
+    assert str(caught.value) == sentence.format(path)
+
+
+def test_components_of_many_images_are_learned_from_some(monkeypatch):
+    """Images on a line have one component, whichever of them it is learned from."""
+    monkeypatch.setattr("tfcaps.labeling.features._LEARNED", 7)
+    steps = np.arange(20)
+    images = (np.arange(4).reshape(1, 2, 2, 1) * steps[:, None, None, None]).astype(np.uint8)
+    found = pixel_features(images, components=2)
+    assert found.shape == (20, 2)
+    along = found[:, 0] * np.sign(found[-1, 0])
+    np.testing.assert_allclose(np.diff(along), np.sqrt(14) / 255, rtol=1e-4)

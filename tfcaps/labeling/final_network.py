@@ -1,0 +1,130 @@
+"""The network that the labels are for, trained by the loop that all trainings go through."""
+
+import os
+import pathlib
+from typing import Any
+
+from tfcaps.errors import UsageError
+from tfcaps.labeling.configuration import LabelingOptions
+from tfcaps.labeling.exchange import export_labels
+from tfcaps.labeling.networks import network_config
+from tfcaps.labeling.pool import Pool
+
+_FOLDER = "networks"
+_LABELS, _RUN = "labels", "run"
+# A fifth of the labels are test images, and a tenth of the others is held out.
+_LEAST = 5
+_BATCH = 32
+# Few labels are gone through more often: an epoch of them has few steps.
+_STEPS = 1000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 100
+
+
+def expect_labels(config: LabelingOptions, pool: Pool) -> None:
+    """Checks that there is something to learn from.
+
+    Raises:
+        UsageError: fewer than two classes have labels, or one of those has fewer than five.
+    """
+    labels = list(pool.labels().values())
+    counts = {name: labels.count(name) for name in config.classes if name in labels}
+    found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+    if len(counts) < 2 or min(counts.values()) < _LEAST:
+        raise UsageError(
+            f"Expected labels of at least two classes, and at least {_LEAST} of each, to train a "
+            f"network. Received: {found}"
+        )
+
+
+def begin(config: LabelingOptions, pool: Pool) -> pathlib.Path:
+    """The folder of a training: the last one, if that was stopped, or a new one with the labels.
+
+    It comes to lie in `LOG_DIR/networks/` under a number and the network's name, and has labels/,
+    as `--export` writes them, and run/.
+
+    Raises:
+        UsageError: as `expect_labels`.
+    """
+    root = pathlib.Path(config.log_dir, _FOLDER)
+    stopped = [path for path in _trainings(root, config.final_network) if not is_done(path)]
+    if stopped:
+        return stopped[-1]
+    expect_labels(config, pool)
+    root.mkdir(exist_ok=True)
+    number = 1 + max((_number(path) for path in root.iterdir()), default=0)
+    folder = root / f"{number}-{config.final_network}"
+    folder.mkdir()
+    export_labels(pool, config.images, folder / _LABELS)
+    return folder
+
+
+def train(folder: str | os.PathLike, network: str) -> dict[str, Any]:
+    """Trains from where it was stopped; figures and `serving/1` come to lie in `run/`.
+
+    Args:
+        folder: see `begin`.
+        network: `convnet`, `resnet` or `capsnet`.
+
+    Returns:
+        The content of results.json.
+    """
+    from tfcaps import training
+
+    images = pathlib.Path(folder, _LABELS, "images")
+    classes = [path for path in images.iterdir() if path.is_dir()]
+    config = network_config(
+        network,
+        len(classes),
+        log_dir=str(run_folder(folder)),
+        dataset=f"images:{images}",
+        batch_size=_BATCH,
+        epochs=_epochs(sum(len(list(path.iterdir())) for path in classes)),
+        resume=True,
+    )
+    return training.train(config)
+
+
+def run_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """The run directory of a training."""
+    return pathlib.Path(folder, _RUN)
+
+
+def is_done(folder: str | os.PathLike) -> bool:
+    """Whether a training is over."""
+    return (run_folder(folder) / "results.json").exists()
+
+
+def newest_run(config: LabelingOptions) -> str | None:
+    """The run directory of the last training that is over; None: there is none."""
+    root = pathlib.Path(config.log_dir, _FOLDER)
+    done = [path for path in _trainings(root, "*") if is_done(path)]
+    return str(run_folder(done[-1])) if done else None
+
+
+def progress(folder: str | os.PathLike) -> dict[str, int]:
+    """Epochs that are done, and epochs in all: 0 as long as the run hasn't begun."""
+    try:
+        rows = (run_folder(folder) / "metrics.csv").read_text(encoding="utf-8").splitlines()
+        flags = (run_folder(folder) / "flags.txt").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {"epochs_done": 0, "epochs": 0}
+    return {
+        "epochs_done": max(0, len(rows) - 1),
+        "epochs": next(int(f.split("=")[1]) for f in flags if f.startswith("--epochs=")),
+    }
+
+
+def _epochs(images: int) -> int:
+    """Enough for so many labelled images."""
+    return min(max(_STEPS * _BATCH // max(images, 1), _FEWEST_EPOCHS), _MOST_EPOCHS)
+
+
+def _trainings(root: pathlib.Path, network: str) -> list[pathlib.Path]:
+    """Those of a network whose labels are written, by number."""
+    found = root.glob(f"[0-9]*-{network}")
+    return sorted((path for path in found if (path / _LABELS).is_dir()), key=_number)
+
+
+def _number(path: pathlib.Path) -> int:
+    number = path.name.split("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else 0
