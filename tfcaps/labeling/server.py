@@ -14,6 +14,7 @@ from tfcaps.labeling import exchange, image_files, strategies
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.pool import Click, Pool, pool_file
 from tfcaps.labeling.session import LabelingSession
+from tfcaps.training import cluster
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -32,6 +33,7 @@ def label_images(config: LabelingOptions) -> None:
             other classes or images, its folder can't be written, or the port is in use.
     """
     config.expect("images", config.images, "with a folder, or --simulate")
+    cluster.expect_one_machine("a labeling")
     names = image_files.find_images(config.images)
     strategies.warn(config.strategy)
     folder = files.WorkFolder(config.log_dir, files.LABELING)
