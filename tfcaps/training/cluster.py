@@ -46,7 +46,7 @@ def of_environment() -> Cluster:
         content = json.loads(text)
         tasks = {kind: list(found) for kind, found in (content.get("cluster") or {}).items()}
         task = content.get("task") or {}
-        kind, index = task.get("type"), task.get("index", 0)
+        kind, index = str(task.get("type")), task.get("index", 0)
         known = all(isinstance(address, str) for found in tasks.values() for address in found)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise _wrong("to be JSON with a cluster and a task", text) from None
