@@ -23,7 +23,7 @@ from nas.tuner import (
 from tfcaps import files, process, training
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
-from tfcaps.training import devices
+from tfcaps.training import cluster, devices
 
 
 def auto_tune(config: SearchConfig) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def auto_tune(config: SearchConfig) -> dict[str, Any]:
 
     Sources: Peer et al., arXiv 2011.02956 and 2103.04331, for the pruning.
     """
+    cluster.expect_one_machine("a search")
     config = devices.with_precision(config)
     folder = SearchFolder(config.log_dir)
     if is_worker(distributed=config.distributed):

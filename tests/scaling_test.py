@@ -1,5 +1,6 @@
 """The files of docs/scaling are what their readers accept: shells, Kubernetes and our programs."""
 
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import yaml
 
 from benchmarks import communication
 from tests import docs_test, runs
+from tfcaps.training import cluster
 
 FOLDER = runs.ROOT / "docs/scaling"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.slurm"))
@@ -24,8 +26,11 @@ printf '%s\\n' "$(printf '%q ' "$@")" >> "$WRITTEN"
 """
 SCONTROL = "#!/bin/sh\nprintf 'first\\nsecond\\n'\n"
 PROGRAM = """#!/usr/bin/env bash
-echo "$KERASTUNER_TUNER_ID@$KERASTUNER_ORACLE_IP" >> "$WRITTEN"
+echo "${KERASTUNER_TUNER_ID:-}@${KERASTUNER_ORACLE_IP:-}" ${TF_CONFIG:-} >> "$WRITTEN"
 printf '%s\\n' "$(printf '%q ' "$0" "$@")" >> "$WRITTEN"
+[ -e fails ] || exit 0
+[ -d fails ] || rm fails
+exit 1
 """
 
 
@@ -39,7 +44,8 @@ def project(tmp_path, monkeypatch):
 def started(script: str, project, **variables: str) -> list[str]:
     """What a script would have Slurm start."""
     (project / "bin").mkdir(exist_ok=True)
-    for name, code in (("srun", SRUN), ("scontrol", SCONTROL), ("auto_tune", PROGRAM)):
+    programs = dict.fromkeys(("auto_tune", "train_network"), PROGRAM)
+    for name, code in {"srun": SRUN, "scontrol": SCONTROL, **programs}.items():
         (project / "bin" / name).write_text(code)
         (project / "bin" / name).chmod(0o755)
     written = project / "written"
@@ -106,6 +112,33 @@ def test_search_has_one_chief(project):
     assert "--distributed" in command
 
 
+def test_machines_of_a_job_share_a_training(project, monkeypatch):
+    job = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "first,second"}
+    commands = set()
+    for task in range(2):
+        said, command = started("machines.slurm", project, **job, SLURM_PROCID=str(task))
+        monkeypatch.setenv("TF_CONFIG", said.partition(" ")[2])
+        assert json.loads(os.environ["TF_CONFIG"])["cluster"] == {
+            "worker": ["first:23456", "second:23456"]
+        }
+        assert cluster.of_environment() == cluster.Cluster(size=2, index=task)
+        commands.add(command)
+    (command,) = commands
+    parse(command)
+    asked = (FOLDER / "machines.slurm").read_text()
+    nodes, gpus = (re.search(rf"--{name}=(\d+)", asked)[1] for name in ("nodes", "gpus-per-task"))
+    assert int(re.search(r"--batch_size=(\d+)", command)[1]) % (int(nodes) * int(gpus)) == 0
+
+
+def test_a_job_whose_worker_is_lost_begins_again(project):
+    job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "first,second", "SLURM_PROCID": "0"}
+    (project / "fails").touch()  # the first time
+    assert len(started("machines.slurm", project, **job)) == 4
+    (project / "fails").mkdir()  # always
+    with pytest.raises(subprocess.CalledProcessError):
+        started("machines.slurm", project, **job)
+
+
 @pytest.mark.parametrize("file", JOB_SETS)
 def test_kubernetes_accepts(file, tmp_path):
     content = yaml.safe_load((FOLDER / file).read_text())
@@ -138,6 +171,25 @@ def test_workers_call_the_chief():
     assert of_worker["KERASTUNER_ORACLE_IP"] == f"{name}-chief-0-0.{name}"
     assert of_chief["KERASTUNER_ORACLE_PORT"] == of_worker["KERASTUNER_ORACLE_PORT"]
     assert chief["args"] == worker["args"]
+
+
+def test_pods_share_a_training(monkeypatch):
+    content = yaml.safe_load((FOLDER / "machines.yaml").read_text())
+    (job,) = content["spec"]["replicatedJobs"]
+    pods = job["template"]["spec"]["completions"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    index, asked = container["env"]
+    assert index["name"] == "INDEX"  # is known where what stands behind it is put together
+    for pod in range(pods):
+        monkeypatch.setenv("TF_CONFIG", asked["value"].replace("$(INDEX)", str(pod)))
+        assert cluster.of_environment() == cluster.Cluster(size=pods, index=pod)
+    name = content["metadata"]["name"]
+    assert json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"] == [
+        f"{name}-{job['name']}-0-{pod}.{name}:2222" for pod in range(pods)
+    ]
+    devices = pods * container["resources"]["limits"]["nvidia.com/gpu"]
+    (batch_size,) = (arg for arg in container["args"] if arg.startswith("--batch_size="))
+    assert int(batch_size.partition("=")[2]) % devices == 0
 
 
 def test_a_wrong_job_is_refused():

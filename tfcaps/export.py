@@ -324,6 +324,11 @@ def read_description(folder: str | os.PathLike) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def descriptions(directory: str | os.PathLike) -> list[pathlib.Path]:
+    """The files in which the versions below a folder say what they are."""
+    return sorted(pathlib.Path(directory).glob(f"[0-9]*/{_EXTRA}/{_DESCRIPTION}"))
+
+
 def _write_warm_up(path: pathlib.Path, requests: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """A record file of `tensorflow.serving.PredictionLog` with a request to each signature.
 

@@ -18,7 +18,7 @@ from nas.layer_pruning.trial import RemovalRunner
 from nas.tuner import ControllerOracle, ControllerTuner, is_worker, run_trials, wait_for_chief
 from tfcaps import files, training
 from tfcaps.errors import UsageError
-from tfcaps.training import devices
+from tfcaps.training import cluster, devices
 
 _MOST_TRIALS = 1_000_000  # the method ends by itself
 
@@ -41,6 +41,7 @@ def prune_transformer(config: PruningConfig) -> dict[str, Any]:
     Source: Peer et al., Greedy-layer pruning: Speeding up transformer models for natural language
     processing, arXiv 2105.14839.
     """
+    cluster.expect_one_machine("a pruning")
     config = devices.with_precision(for_model(config))
     folder = PruningFolder(config.log_dir)
     if is_worker(distributed=config.distributed):

@@ -11,7 +11,7 @@ from typing import Any
 from tfcaps import files, process
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions, changed, flag_value, option
-from tfcaps.training import CapsuleNetworkConfig
+from tfcaps.training import CapsuleNetworkConfig, cluster
 
 
 def em_cost() -> Any:
@@ -54,6 +54,7 @@ class Experiment(WorkOptions):
             UsageError: `log_dir` has an experiment and `resume` isn't set, or one with other
                 settings or on something else, or another process is at work there.
         """
+        cluster.expect_one_machine("an experiment")
         folder = files.WorkFolder(self.log_dir, files.EXPERIMENT)
         with folder.locked():
             self._check_kind(folder)

@@ -16,6 +16,7 @@ from tfcaps.labeling import exchange, features, final_network, image_files, stra
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.pool import Click, Pool, pool_file
 from tfcaps.labeling.session import LabelingSession
+from tfcaps.training import cluster
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -35,6 +36,7 @@ def label_images(config: LabelingOptions) -> None:
             too few labels to train on.
     """
     config.expect("images", config.images, "with a folder, or --simulate")
+    cluster.expect_one_machine("a labeling")
     names = image_files.find_images(config.images)
     strategies.warn(config.strategy)
     if config.features is not None and not (config.export or config.train):

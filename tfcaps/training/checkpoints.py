@@ -74,6 +74,11 @@ def newest(folder: pathlib.Path) -> pathlib.Path | None:
     return max(_epochs(folder), default=None, key=_epoch_of)
 
 
+def needed(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What a training goes on with, and chooses from: the newest checkpoints and the best one."""
+    return [*_epochs(folder)[-_KEPT:], *folder.glob(_BEST)]
+
+
 def _epoch_of(path: pathlib.Path) -> int:
     """How many epochs a checkpoint's model was trained."""
     return int(path.stem.removeprefix("epoch-"))

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import TypeVar
@@ -14,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config as tensorflow_config
 
 from tfcaps.errors import UsageError
+from tfcaps.training import cluster
 from tfcaps.training.configuration import RunConfig
 
 _Config = TypeVar("_Config", bound=RunConfig)
@@ -25,42 +24,40 @@ _BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 _AMPERE = (8, 0)
 
 
-@functools.cache  # of several strategies in one process, one waits for another's sums
 def strategy() -> tf.distribute.Strategy:
-    """All GPUs of this machine where there are several, else the one device that there is."""
+    """All GPUs of this machine where there are several, else the one device that there is.
+
+    Those of several machines where the environment says so, see `cluster`; then it waits for all.
+
+    Raises:
+        UsageError: something was computed before, so that other machines can't take part.
+    """
+    return _strategy(cluster.of_environment())
+
+
+@functools.cache  # of several strategies in one process, one waits for another's sums
+def _strategy(here: cluster.Cluster) -> tf.distribute.Strategy:
+    if here.size > 1:
+        return _of_several_machines(here)
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+
+
+def _of_several_machines(here: cluster.Cluster) -> tf.distribute.Strategy:
+    if here.is_chief:
+        print(f"Waiting for all {here.size} workers.", flush=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise UsageError(
+            "Expected a training on several machines, as TF_CONFIG asks for, to be the first that "
+            f"its process computes. Received: {here.size} workers, after something else"
+        ) from error
 
 
 def count() -> int:
     """How many devices share a batch, of those in whose scope this is called."""
     return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def check_one_machine() -> None:
-    """Checks that the environment doesn't ask for one training on several machines.
-
-    TensorFlow's `TF_CONFIG` does so: each process would train the whole network by itself.
-
-    Raises:
-        UsageError: it names more than one task, or can't be read.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    if not text.strip():
-        return
-    try:
-        cluster = json.loads(text).get("cluster") or {}
-        tasks = sum(len(addresses) for addresses in cluster.values())
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise UsageError(
-            "Expected the environment variable TF_CONFIG to be unset, or to be JSON with a cluster "
-            f"of one task. Received: {text[:80]!r}"
-        ) from None
-    if tasks > 1:
-        raise UsageError(
-            "Expected the environment variable TF_CONFIG to be unset, or to have a cluster of one "
-            f"task: a training runs on one machine. Received: {tasks} tasks"
-        )
 
 
 def share_gpus() -> None:
@@ -115,11 +112,27 @@ def evaluation_batch_size(examples: int, batch_size: int, devices: int) -> int:
     return batch_size
 
 
+def check_jit(choice: str) -> None:
+    """Checks that a step doesn't have to go through XLA where it can't.
+
+    Raises:
+        UsageError: several machines share it.
+    """
+    if choice == "on" and cluster.of_environment().size > 1:
+        raise UsageError(
+            "Expected --jit to be auto or off where several machines share a training. "
+            "Received: --jit=on"
+        )
+
+
 def use_jit(choice: str) -> bool:
     """Whether the whole train step goes through XLA.
 
     "auto" means on a GPU only: on a CPU the backward 9×9 convolution is 25 times slower with XLA.
+    Sums over several machines are no part of what XLA compiles.
     """
+    if cluster.of_environment().size > 1:
+        return False
     return choice == "on" or (choice == "auto" and bool(tf.config.list_logical_devices("GPU")))
 
 

@@ -16,7 +16,16 @@ import tfcaps
 from tfcaps import datasets, export, files, plots
 from tfcaps.datasets.image_names import GIVEN
 from tfcaps.errors import UsageError
-from tfcaps.training import checkpoints, devices, early_stopping, memory, probe, schedules
+from tfcaps.training import (
+    checkpoints,
+    cluster,
+    devices,
+    early_stopping,
+    memory,
+    probe,
+    schedules,
+    workers,
+)
 from tfcaps.training.bundles import BundleRecorder, entropy_figure
 from tfcaps.training.callbacks import Progress, Recorder, SeedEpochs, StopAtNaN
 from tfcaps.training.configuration import Repetitions, RunConfig
@@ -36,10 +45,9 @@ def surroundings(config: RunConfig) -> Iterator[None]:
     """Dtype policy, devices and random numbers of a training inside the block.
 
     Raises:
-        UsageError: the batches can't be divided among the devices, or several machines are asked
-            for.
+        UsageError: the batches can't be divided among the devices.
     """
-    devices.check_one_machine()
+    devices.check_jit(config.jit)
     devices.seed_generators(config.seed)
     with devices.precision(config.precision), devices.strategy().scope():
         devices.check_batch_size(config.batch_size)
@@ -107,14 +115,18 @@ class Session:
         batches = self.task.training_batches(
             self.model, self.data, epochs=orders or epochs, devices=devices.count()
         )
-        held_out = self.data.validation if validate else None
+        held_out = None
+        if validate and self.data.validation is not None:
+            held_out = self.evaluation_batches(self.data.validation)
         if not self.model.optimizer.built:
             # Or else the step, which would make the optimizer's variables, is traced twice.
             self.model.optimizer.build(self.model.trainable_variables)
+        workers.adapt(self.model)
         with devices.deterministic():
             self.model.fit(
-                batches,
-                validation_data=held_out and self.evaluation_batches(held_out),
+                workers.share_out(batches),
+                validation_data=held_out and workers.share_out(held_out),
+                validation_steps=held_out and _steps(held_out),
                 initial_epoch=epochs.start,
                 epochs=epochs.stop,
                 steps_per_epoch=self.steps,
@@ -135,9 +147,14 @@ class Session:
             model: another network of the same kind, compiled. Default: the session's.
         """
         model = model or self.model
+        batches = self.evaluation_batches(examples, model)
+        workers.adapt(model)
         with devices.deterministic():
             found = model.evaluate(
-                self.evaluation_batches(examples, model), verbose=0, return_dict=True
+                workers.share_out(batches),
+                steps=_steps(batches),
+                verbose=0,
+                return_dict=True,
             )
         return readable(found)
 
@@ -160,6 +177,12 @@ class Session:
         """
         examples = self.task.arrays(self.data, _bundle_examples(self.config, self.data))
         return self.task.network_input(examples), examples["label"]
+
+
+def _steps(batches: tf.data.Dataset) -> int | None:
+    """How many batches there are, where that is known; what is shared out doesn't say so."""
+    count = int(batches.cardinality())
+    return count if count >= 0 else None
 
 
 def _bundle_examples(config: RunConfig, data: Data) -> Examples:
@@ -228,18 +251,18 @@ def train(
     """
     if data is not None:
         config = dataclasses.replace(config, dataset=GIVEN + data.name.removeprefix(GIVEN))
-    directory = RunDirectory(config.log_dir)
-    with directory.locked():
-        config = devices.with_precision(directory.as_begun(config))
-        directory.check(config)
-        with surroundings(config):
-            data = config.task().load() if data is None else data
-            task = config.with_classes(len(data.class_names)).task()
-            with memory.told(functools.partial(task.input_too_large, data)):
-                run = _prepare(task, data, directory, initial_model)
-                # From here on: Keras compiles no step with XLA while operations are deterministic.
-                with devices.deterministic():
-                    return _finish(run, _fit(run))
+    with (
+        workers.losses_told(),
+        workers.opened(config) as (config, directory),
+        surroundings(config),
+    ):
+        data = config.task().load() if data is None else data
+        task = config.with_classes(len(data.class_names)).task()
+        with memory.told(functools.partial(task.input_too_large, data)):
+            run = _prepare(task, data, directory, initial_model)
+            # From here on: Keras compiles no step with XLA while operations are deterministic.
+            with devices.deterministic():
+                return _finish(run, _fit(run))
 
 
 def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dict[str, Any]:
@@ -262,8 +285,8 @@ def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dic
     if Repetitions(runs=runs).runs == 1:
         return train(config, data)
     folder = files.WorkFolder(config.log_dir, files.SERIES)
-    with folder.locked():
-        folder.check_others()  # what belongs to a run that is there, the run itself checks
+    with workers.losses_told(), contextlib.ExitStack() as stack:
+        workers.from_chief(lambda: stack.enter_context(_series(folder)))
         results = [
             train(
                 dataclasses.replace(
@@ -279,8 +302,16 @@ def train_several(config: RunConfig, runs: int, data: Data | None = None) -> dic
             "standard_deviation": float(np.std(accuracies)) if config.test else None,
             "test_accuracies": accuracies,
         }
-        files.write_json(folder.path / "results.json", summary)
+        workers.from_chief(lambda: files.write_json(folder.path / "results.json", summary))
     return summary
+
+
+@contextlib.contextmanager
+def _series(folder: files.WorkFolder) -> Iterator[None]:
+    """A folder of several runs, in which nobody else works."""
+    with folder.locked():
+        folder.check_others()  # what belongs to a run that is there, the run itself checks
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,10 +354,12 @@ def _prepare(
         model.set_weights(initial_model.get_weights())
     else:
         task.initialize(model)
+    workers.expect_alike(model, description)
     jit = devices.use_jit(config.jit)
     task.compile(model, jit=jit, optimizer=restored and restored.optimizer)
     if epochs_done < config.epochs:
-        memory.check(model, config.batch_size, functools.partial(task.input_too_large, data))
+        share = config.batch_size // cluster.of_environment().size
+        memory.check(model, share, functools.partial(task.input_too_large, data))
     directory.create(config, description)
     return _Run(task, data, model, directory, rows)
 
