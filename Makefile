@@ -12,7 +12,7 @@ LOG_DIR ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 
-.PHONY: demo check test lint types bench fuzz docs lock licences format clean help
+.PHONY: demo check test lint types bench fuzz chaos docs lock licences format clean help
 
 help:
 	@echo "make demo    learn handwritten digits with EM routing, into runs/demo-TIME (LOG_DIR=... elsewhere)"
@@ -22,6 +22,7 @@ help:
 	@echo "make types   check the types of arguments and results"
 	@echo "make bench   measure speed and memory against a plain reference"
 	@echo "make fuzz    read odd command lines and damaged files, CASES=1000 of each kind"
+	@echo "make chaos   end programs at random moments, MOMENTS=20 of each, and compare what comes out"
 	@echo "make docs    build the site into build/site, strictly; docs/flags.md is written first, from the options"
 	@echo "make lock    write requirements.lock: the exact versions of all that setup.py asks for"
 	@echo "make licences  write the licences of all packages into docs/dependencies.md"
@@ -55,6 +56,9 @@ bench: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed-test
 	$(RUN) python -m tests.fuzz --cases=$(or $(CASES),1000) $(ARGS)
+
+chaos: $(VENV)/.installed-test
+	$(RUN) python -m tests.chaos $(or $(FOLDER),runs/chaos) --moments=$(or $(MOMENTS),20) $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	$(RUN) python docs/flags.py
