@@ -3,7 +3,10 @@
 import gc
 import os
 import pathlib
+import pickle
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import filelock
 import pytest
@@ -20,7 +23,10 @@ os.environ.setdefault(
 
 scoring.in_large_batches()
 
-_LONGEST = ("jax_backend_test.py", "loop_test.py", "bin_test.py", "search_test.py", "sign_test.py")
+_LONGEST = (
+    *("jax_backend_test.py", "loop_test.py", "bin_test.py", "search_test.py", "sign_test.py"),
+    *("images_test.py", "pruning_test.py", "docs_test.py"),
+)
 # Importing them changes the process.
 collect_ignore = ["daily.py", "imported.py"]
 
@@ -91,6 +97,28 @@ def plain_run(tmp_path_factory) -> pathlib.Path:
     from tests import runs
 
     return _train(runs.plain(_shared(tmp_path_factory) / "plain" / "run"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[pathlib.Path], Any]], Any]:
+    """Calls `once(name, make)` make a folder in the first worker that asks; the others wait for it.
+
+    The result is the folder, and what `make` returned.
+    """
+
+    def call(name, make):
+        place = _shared(tmp_path_factory) / name
+        place.mkdir(exist_ok=True)
+        folder, returned = place / "made", place / "returned"
+        with filelock.FileLock(place / "lock"):
+            if not returned.exists():
+                # Another worker's, which failed.
+                shutil.rmtree(folder, ignore_errors=True)
+                result = make(folder)
+                returned.write_bytes(pickle.dumps(result))
+        return folder, pickle.loads(returned.read_bytes())
+
+    return call
 
 
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:

@@ -37,9 +37,10 @@ def train(folder, **changes):
     return folder
 
 
-@pytest.fixture(scope="module")
-def resnet(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("resnet") / "run")
+# The classes below may be tested in several processes.
+@pytest.fixture(scope="session")
+def resnet(once):
+    return once("resnet_with_lesions", train)[0]
 
 
 @pytest.fixture

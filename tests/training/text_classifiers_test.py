@@ -17,10 +17,14 @@ from tfcaps.training.text_classifiers import _epoch_order
 LEARNING = {"learning_rate": 0.03, "batch_size": 8, "pooling": "mean", "save_ckpts": True}
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("texts")
+def written(folder):
     return encoders.tiny_bert(folder / "bert", num_layers=2), encoders.write_sst2(folder / "sst2")
+
+
+# The classes below may be tested in several processes.
+@pytest.fixture(scope="session")
+def places(once):
+    return once("encoder_and_texts", written)[1]
 
 
 def config(places, log_dir, **changes):
@@ -29,10 +33,15 @@ def config(places, log_dir, **changes):
     return TextClassifierConfig(log_dir=str(log_dir), model=str(places[0]), **{**known, **changes})
 
 
-@pytest.fixture(scope="module")
-def run(places, tmp_path_factory):
-    asked = config(places, tmp_path_factory.mktemp("run") / "run", epochs=3, **LEARNING)
+def trained(asked):
     return asked, training.train(asked)
+
+
+@pytest.fixture(scope="session")
+def run(places, once):
+    return once(
+        "run_on_texts", lambda folder: trained(config(places, folder, epochs=3, **LEARNING))
+    )[1]
 
 
 class TestOrder:

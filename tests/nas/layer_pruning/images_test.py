@@ -50,14 +50,15 @@ def tiny_vit(folder):
     return folder
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("trained") / "resnet")
+# The classes below may be tested in several processes.
+@pytest.fixture(scope="session")
+def run(once):
+    return once("resnet_to_prune", trained)[0]
 
 
-@pytest.fixture(scope="module")
-def vit(tmp_path_factory):
-    return tiny_vit(tmp_path_factory.mktemp("encoder") / "vit")
+@pytest.fixture(scope="session")
+def vit(once):
+    return once("vit_to_prune", tiny_vit)[0]
 
 
 def config(model, log_dir, **changes):
@@ -80,16 +81,14 @@ def history(folder):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-@pytest.fixture(scope="module")
-def of_run(run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("done") / "pruning"
-    return folder, prune(config(run, folder))
+@pytest.fixture(scope="session")
+def of_run(run, once):
+    return once("pruning_of_resnet", lambda folder: prune(config(run, folder)))
 
 
-@pytest.fixture(scope="module")
-def of_vit(vit, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("done") / "pruning"
-    return folder, prune(config(vit, folder, train_examples=120))
+@pytest.fixture(scope="session")
+def of_vit(vit, once):
+    return once("pruning_of_vit", lambda folder: prune(config(vit, folder, train_examples=120)))
 
 
 @pytest.mark.parametrize(("pruned", "count"), [("of_run", 3), ("of_vit", 3)])
