@@ -29,9 +29,11 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     found = []
     for parent, below, names in os.walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
+        inside = os.path.relpath(parent, root)
+        prefix = "" if inside == os.curdir else os.path.join(inside, "")
         for name in names:
             if name.lower().endswith(_ENDINGS) and not name.startswith("."):
-                found.append(str(pathlib.Path(parent, name).relative_to(root)))
+                found.append(prefix + name)
     if not found:
         raise UsageError(
             f"Expected --images with images ({' '.join(_ENDINGS)}). Received: {folder}, with none"
