@@ -50,6 +50,7 @@ setup(
             "pillow>=11,<14",
             "scikit-learn>=1.6,<1.11",
             "starlette>=0.45,<2",
+            "threadpoolctl>=3.5,<4",
             "uvicorn>=0.34,<1",
         ],
         "test": [
@@ -84,6 +85,7 @@ setup(
             "starlette>=0.45,<2",
             "tensorflow-text>=2.21.1,<2.22",
             "tf2onnx>=1.17,<1.18",
+            "threadpoolctl>=3.5,<4",
             "uvicorn>=0.34,<1",
         ],
         "release": ["uv>=0.9,<0.14"],

@@ -55,6 +55,7 @@ def served(folder: pathlib.Path, store: pathlib.Path, *flags: str) -> Iterator[t
             *(f"--classes={','.join(CLASSES)}", f"--log_dir={store}", "--noopen_browser", *flags),
         ],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         cwd=REPOSITORY,
     )

@@ -77,7 +77,8 @@ def test_imports_of_the_library_are_declared(metadata):
     modules = imported_modules("tfcaps", "nas", "bin")
     assert {"keras", "keras_tuner", "numpy", "tensorflow"} <= modules
     # Keras' other backend, for those who chose it, and what the extra of the name brings.
-    optional = {"jax", "foolbox", "keras_hub", "PIL", "sklearn", "starlette", "uvicorn"}
+    optional = {"jax", "foolbox", "keras_hub"}
+    optional |= {"PIL", "sklearn", "starlette", "threadpoolctl", "uvicorn"}
     assert undeclared(modules - optional, metadata["install_requires"]) == set()
 
 

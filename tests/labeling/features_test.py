@@ -9,6 +9,7 @@ from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.labeling import file_features, pixel_features, ranking
 from tfcaps.labeling.features import Extractor
+from tfcaps.labeling.image_files import near_duplicates
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,50 @@ def test_components_of_many_images_are_learned_from_some(monkeypatch):
     assert found.shape == (20, 2)
     along = found[:, 0] * np.sign(found[-1, 0])
     np.testing.assert_allclose(np.diff(along), np.sqrt(14) / 255, rtol=1e-4)
+
+
+def test_near_duplicates_by_a_plain_loop():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 30, (40, 8, 8, 3)).astype(np.uint8)
+    images[20:] = images[:20] + generator.integers(0, 2, (20, 1, 1, 1)).astype(np.uint8) * 7
+    hashes = generator.integers(0, 4, 40).astype(np.uint64)
+    expected, taken = [], set()
+    for first in range(40):
+        group = [
+            second
+            for second in range(40)
+            if second not in taken
+            and first not in taken
+            and bin(int(hashes[first]) ^ int(hashes[second])).count("1") <= 2
+            and np.mean(np.abs(images[first].astype(float) - images[second])) <= 8
+        ]
+        taken |= set(group)
+        expected += [group] if len(group) > 1 else []
+    assert near_duplicates(hashes, images) == expected
+    assert len(expected) > 5
+
+
+def test_images_are_looked_at_once(tmp_path, monkeypatch, model_file):
+    folder = pages.pictures(tmp_path / "pictures", 4)
+    (folder / "00003.png").write_bytes((folder / "00001.png").read_bytes())
+    store = tmp_path / "store"
+    (store / "thumbnails").mkdir(parents=True)
+    names = {number: f"{number:05}.png" for number in range(4)}
+    first = ranking.prepare(str(store), str(folder), names, None)
+    assert first.duplicates == [[1, 3]]
+    features = (store / "features.npz").read_bytes()
+
+    def never(*arguments):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ranking, "read_stretched", never)
+        assert ranking.prepare(str(store), str(folder), names, None) == first
+        assert (store / "features.npz").read_bytes() == features
+    # Other images, or another network, are looked at.
+    assert ranking.prepare(str(store), str(folder), {0: "00000.png"}, None).duplicates == []
+    ranking.prepare(str(store), str(folder), names, str(model_file))
+    assert files.read_arrays(store / "features.npz", ("numbers", "features"))["features"].shape == (
+        4,
+        5,
+    )

@@ -15,8 +15,8 @@ _STORE = ".guided_labeling"
 # Keys 1 to 9.
 _MOST_CLASSES = 9
 _SVM = "svm"
-_PACKAGES = {"sklearn": "scikit-learn", "starlette": "starlette", "uvicorn": "uvicorn",
-             "PIL": "pillow"}  # fmt: skip
+_PACKAGES = {"sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
+             "starlette": "starlette", "uvicorn": "uvicorn", "PIL": "pillow"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

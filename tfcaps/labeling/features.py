@@ -38,7 +38,7 @@ def pixel_features(images: np.ndarray, *, components: int = _COMPONENTS) -> np.n
     count = min(components, len(images), int(np.prod(images.shape[1:])))
     # Of more than so many images these tell enough of what all have in common.
     learned = _flat(images[:: -(-len(images) // _LEARNED)])
-    if not learned.std():
+    if len(learned) < 2 or not learned.std():
         return np.zeros((len(images), count), np.float32)
     fitted = PCA(count, svd_solver="randomized", random_state=0)
     with one_thread():

@@ -1,5 +1,7 @@
 """What happens in the process beside the page: images are prepared, models learn, a queue comes."""
 
+import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -79,6 +81,8 @@ def give_way(function: Callable[..., Result], *arguments: object) -> Result:
 def prepare(folder: str, root: str, names: dict[int, str], features_path: str | None) -> Prepared:
     """Scales all images, finds near-duplicates, and writes the features that ranking reads.
 
+    What an earlier call found of the same images is taken as it is, unless some couldn't be read.
+
     Args:
         folder: of the labeling.
         root: of the images.
@@ -86,6 +90,10 @@ def prepare(folder: str, root: str, names: dict[int, str], features_path: str | 
         features_path: see `Extractor`; None: principal components of pixels.
     """
     numbers, unreadable = sorted(names), []
+    key = _key(names, features_path)
+    earlier = files.read_json(_prepared_file(folder))
+    if isinstance(earlier, dict) and earlier.get("key") == key and _features_file(folder).exists():
+        return Prepared([], earlier["duplicates"])
     images = np.zeros((len(numbers), COMPARED, COMPARED, 3), np.uint8)
     for place, number in enumerate(numbers):
         target = thumbnail(pathlib.Path(root, names[number]), thumbnail_file(folder, number))
@@ -104,12 +112,16 @@ def prepare(folder: str, root: str, names: dict[int, str], features_path: str | 
             missing if n in lost else read_stretched(thumbnail_file(folder, n), *extractor.size)
             for n in numbers
         )
+    _prepared_file(folder).unlink(missing_ok=True)  # it goes with the features
     with files.replacing(_features_file(folder)) as temporary:
         np.savez(temporary, numbers=np.array(numbers), features=features)
     hashes = np.array([difference_hash(image) for image in images], np.uint64)
     groups = [[numbers[place] for place in group] for group in near_duplicates(hashes, images)]
     groups = [[n for n in group if n not in lost] for group in groups]
-    return Prepared(unreadable, [group for group in groups if len(group) > 1])
+    groups = [group for group in groups if len(group) > 1]
+    if not unreadable:
+        files.write_json(_prepared_file(folder), {"key": key, "duplicates": groups})
+    return Prepared(unreadable, groups)
 
 
 def rank(
@@ -170,3 +182,14 @@ def _checked(
 
 def _features_file(folder: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(folder) / "features.npz"
+
+
+def _prepared_file(folder: str | os.PathLike) -> pathlib.Path:
+    return pathlib.Path(folder) / "prepared.json"
+
+
+def _key(names: dict[int, str], features_path: str | None) -> str:
+    """What features depend on: images by their names, as their thumbnails are kept, too."""
+    changed = os.stat(features_path).st_mtime_ns if features_path else None
+    asked = json.dumps([sorted(names.items()), features_path, changed])
+    return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()

@@ -216,7 +216,7 @@ class _Images(NamedTuple):
     """Further images that a tab asks for, see `LabelingSession.next_images`."""
 
     by: str
-    count: int
+    wanted: int
     held: list[int]
 
 

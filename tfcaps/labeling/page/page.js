@@ -12,6 +12,7 @@ let current = 0;
 let again = null;        // a labelled image that was chosen to be looked at again
 let isSending = false;
 let isAsking = false;
+let asksAgain = false;   // images were labelled while others were asked for
 let failing = "";        // why clicks can't be sent at the moment
 
 const unsent = () => JSON.parse(localStorage.getItem(store) || "[]");
@@ -96,7 +97,7 @@ function bringBack(item) {
 }
 
 async function fill() {
-  if (isAsking) return;
+  if (isAsking) { asksAgain = true; return; }
   isAsking = true;
   try {
     // What was labelled just now may arrive after this: without it, it would come again.
@@ -109,11 +110,13 @@ async function fill() {
     shown.push(...found.images.filter((item) => !waiting.has(item.image)));
     current = Math.min(current, Math.max(shown.length - 1, 0));
     draw();
+    element("none").hidden = shown.length > 0;
   } catch (error) {
     // What is shown can be labelled, whether or not the server answers.
   } finally {
     isAsking = false;
   }
+  if (asksAgain) { asksAgain = false; fill(); }
 }
 
 function card(item) {
@@ -275,6 +278,7 @@ document.addEventListener("keydown", (event) => {
     current = Math.min(Math.max(current + step, 0), Math.max(shown.length - 1, 0));
     again = null;
     draw();
+    document.querySelector("#grid [aria-current]")?.scrollIntoView({ block: "nearest" });
   } else return;
   event.preventDefault();
 });
