@@ -16,7 +16,7 @@ import os
 import tempfile
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,8 +27,6 @@ from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, cluster, devices
 from tfcaps.training.configuration import RunConfig
 from tfcaps.training.run_directory import RunDirectory
-
-_Config = TypeVar("_Config", bound=RunConfig)
 
 # Numbers that are sent at a time. Each holds two bytes, which float32 does exactly.
 _CHUNK = 2**20
@@ -65,7 +63,7 @@ def losses_told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(config: _Config) -> Iterator[tuple[_Config, RunDirectory]]:
+def opened(config: RunConfig) -> Iterator[tuple[RunConfig, RunDirectory]]:
     """The folder of a run, in which nobody else works, and the configuration with its precision.
 
     Of a process that isn't the chief it is a copy of what a training goes on with, which the
@@ -83,8 +81,10 @@ def opened(config: _Config) -> Iterator[tuple[_Config, RunDirectory]]:
         from_chief(lambda: None)  # whoever ended before would be missed by the others
 
 
-def _opened_together(config: _Config, stack: contextlib.ExitStack) -> tuple[_Config, RunDirectory]:
-    mine: list[tuple[_Config, RunDirectory]] = []
+def _opened_together(
+    config: RunConfig, stack: contextlib.ExitStack
+) -> tuple[RunConfig, RunDirectory]:
+    mine: list[tuple[RunConfig, RunDirectory]] = []
 
     def begin() -> str:
         mine.append(stack.enter_context(_own(config)))
@@ -110,7 +110,7 @@ def _silence() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own(config: _Config) -> Iterator[tuple[_Config, RunDirectory]]:
+def _own(config: RunConfig) -> Iterator[tuple[RunConfig, RunDirectory]]:
     directory = RunDirectory(config.log_dir)
     with directory.locked():
         config = devices.with_precision(directory.as_begun(config))
@@ -132,8 +132,8 @@ def _send(directory: RunDirectory) -> None:
 
 
 def _receive(
-    config: _Config, directory: RunDirectory, precision: str
-) -> tuple[_Config, RunDirectory]:
+    config: RunConfig, directory: RunDirectory, precision: str
+) -> tuple[RunConfig, RunDirectory]:
     """What the chief sends, and the configuration with the precision that the chief came to."""
     for name in from_chief():
         path = directory.path / name
