@@ -75,7 +75,7 @@ class _Judge:
 
     def __call__(self, removed: Collection[str]) -> Verdicts:
         """The verdicts without the branches of these blocks."""
-        keep = np.float32([name not in removed for name in self._switches.names])
+        keep = np.array([name not in removed for name in self._switches.names], "float32")
         self._recalibrate(
             {"image": images, "keep": np.tile(keep, (len(images), 1))} for images in self._seen
         )

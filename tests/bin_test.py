@@ -222,7 +222,7 @@ class TestAutoTune:
             "--isolate_trials=false",
         ]
         process = forks.start("auto_tune", *arguments)
-        wait_for(folder / "search" / "trial_0", process)
+        wait_for(folder / "search" / "trial_0" / "alive", process)
         process.kill()
         code, _, _ = runs.finish(process)
         assert code == -signal.SIGKILL
