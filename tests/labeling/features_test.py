@@ -24,6 +24,7 @@ def model_file(tmp_path_factory, weights):
     inner = keras.layers.Dense(5, use_bias=False, name="inner")
     outputs = keras.layers.Dense(2)(inner(keras.layers.Flatten()(inputs)))
     model = keras.Model(inputs, outputs)
+    outputs = keras.layers.Softmax()(outputs)
     inner.set_weights([weights])
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model.save(path)

@@ -3,6 +3,7 @@
 import asyncio
 import pathlib
 
+import numpy as np
 import pytest
 
 from tests.labeling import pages, server_test
@@ -54,6 +55,7 @@ def test_a_run_with_figures_and_an_export(config, monkeypatch, capsys):
     # Its last features are what images are compared by from now on.
     extractor = Extractor(run)
     assert extractor.size == (32, 32)
+    assert extractor.features([np.zeros((32, 32, 3), np.uint8)] * 2).shape == (2, 64)
     again = labelled(config, [])
     assert final_network.begin(config, again).name == "2-convnet"
 

@@ -55,7 +55,7 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 
 def network_features(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
-    """What the last layer of a network gets for its scores, `(N, D)`, float32.
+    """What the last layer of a network that has weights gets, `(N, D)`, float32.
 
     Args:
         model: from images to scores. Of several branches to one output the last layer counts.
@@ -159,7 +159,9 @@ def _without_last_layer(model: "keras.Model") -> "keras.Model":
         raise UsageError(
             f"Expected a network with a layer before its last one. Received: {len(layers)} layers"
         )
-    return keras.Model(model.inputs, layers[-1].input)
+    # What has no weights, as a softmax, only says the scores in another way.
+    learned = [layer for layer in layers[1:] if layer.weights] or layers
+    return keras.Model(model.inputs, learned[-1].input)
 
 
 def _image_shape(model: "keras.Model", path: str | os.PathLike) -> tuple[int, int, int]:
