@@ -1,5 +1,10 @@
 from . import layer_pruning as layer_pruning
-from .architecture import Architecture as Architecture, grow as grow, prune as prune
+from .architecture import (
+    Architecture as Architecture,
+    grow as grow,
+    prune as prune,
+    widen as widen,
+)
 from .configuration import SearchConfig as SearchConfig
 from .folders import SearchFolder as SearchFolder
 from .records import (

@@ -26,7 +26,9 @@ class Architecture:
         kind: "fnn", "vgg" or "resnet".
         blocks: for each stage the numbers of its blocks, or how many there are.
         widths: filters, or units, of each stage.
-        stem: "imagenet" or "cifar".
+        stem: "imagenet", "cifar" or "pooled".
+        hidden: filters between the two convolutions of a block, of each stage. Default: () for
+            those of the stage, which is also what the same numbers become.
 
     Raises:
         UsageError: a value is out of its range, or there is no block.
@@ -44,6 +46,7 @@ class Architecture:
     blocks: tuple[tuple[int, ...], ...]
     widths: tuple[int, ...]
     stem: str
+    hidden: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, allowed in (("kind", self.kind, KINDS), ("stem", self.stem, STEMS)):
@@ -59,6 +62,13 @@ class Architecture:
             raise UsageError(f"Expected at least one block. Received: {list(self.blocks)}")
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)
+        hidden = tuple(self.hidden)
+        expected = 0 if self.kind == "fnn" else len(widths)
+        if not all(_is_positive(width) for width in hidden) or len(hidden) not in (0, expected):
+            raise UsageError(
+                f"Expected no hidden widths, or {expected} of at least 1. Received: {list(hidden)}"
+            )
+        object.__setattr__(self, "hidden", () if hidden == widths else hidden)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -104,11 +114,13 @@ class Architecture:
             blocks=self.blocks,
             widths=self.widths,
             stem=self.stem,
+            hidden=self.hidden or None,
         )
 
     def to_json(self) -> str:
         """The architecture as text, always the same for the same architecture."""
-        return json.dumps({name: getattr(self, name) for name in _FIELDS})
+        known = {name: getattr(self, name) for name in _FIELDS}
+        return json.dumps({**known, **({"hidden": self.hidden} if self.hidden else {})})
 
     @classmethod
     def from_json(cls, text: str) -> "Architecture":
@@ -119,10 +131,11 @@ class Architecture:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            return cls(**{name: fields[name] for name in _FIELDS})
+            hidden = fields.get("hidden", ())
+            return cls(**{name: fields[name] for name in _FIELDS}, hidden=hidden)
         except UsageError:
             raise
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UsageError(
                 f"Expected an architecture with {', '.join(_FIELDS)} as JSON. Received: {text!r}"
             ) from None
@@ -187,6 +200,30 @@ def grow(architecture: Architecture, stage: int, number: int) -> Architecture:
     stages = list(architecture.blocks)
     stages[stage - 1] = (*stages[stage - 1], number)
     return dataclasses.replace(architecture, blocks=tuple(stages))
+
+
+def widen(architecture: Architecture, stage: int) -> Architecture:
+    """Gives a stage's blocks half as many filters more as the stage has, between convolutions.
+
+    Args:
+        architecture: the one to change, of a convolutional kind.
+        stage: which one, from 1 on.
+
+    Raises:
+        UsageError: there is no such stage, or it is empty; or the network has no convolutions.
+
+    Example:
+
+    >>> widen(Architecture("resnet", (2, 1), (8, 16), "cifar"), 2).hidden
+    (8, 24)
+    """
+    if not 1 <= stage <= len(architecture.blocks) or not architecture.blocks[stage - 1]:
+        raise UsageError(
+            f"Expected a stage with blocks, of {list(architecture.counts)}. Received: {stage}"
+        )
+    hidden = list(architecture.hidden or architecture.widths)
+    hidden[stage - 1] += max(1, architecture.widths[stage - 1] // 2)
+    return dataclasses.replace(architecture, hidden=tuple(hidden))
 
 
 def _is_positive(number: Any) -> bool:

@@ -203,7 +203,7 @@ class SearchConfig(BlockNetworkConfig):
     def start(self) -> Architecture:
         """The architecture to begin with."""
         blocks: Any = self.blocks  # how many there are, of which it makes their numbers
-        return Architecture(self.model, blocks, self.widths, self.stem)
+        return Architecture(self.model, blocks, self.widths, self.stem, self.hidden_widths)
 
     def training(
         self, log_dir: str | os.PathLike, architecture: Architecture, epochs: int
@@ -215,6 +215,7 @@ class SearchConfig(BlockNetworkConfig):
             "model": architecture.kind,
             "blocks": architecture.counts,
             "widths": architecture.widths,
+            "hidden_widths": architecture.hidden,
             "stem": architecture.stem,
             "epochs": epochs,
             "steps_per_epoch": self.final_steps_per_epoch,

@@ -8,7 +8,7 @@ from typing import Any
 from nas.architecture import Architecture
 
 START, PRUNE, TRAIN_ON = "start", "prune", "train on"
-GROW = "grow "
+GROW, WIDEN = "grow ", "widen "
 COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
 
 
@@ -18,7 +18,8 @@ class Proposal:
 
     Args:
         round: from 0 on.
-        role: "start", "prune", "grow S" for stage S, "prune NAME" for a block, "train on".
+        role: "start", "prune", "grow S" or "widen S" for stage S, "prune NAME" for a block, "train
+            on".
         architecture: of the network.
         parent: identity of the trial whose weights it starts from; "": from random ones.
         epochs: how long it trains; 0: as long as all trials of the search do.
@@ -73,7 +74,8 @@ class Comparison:
     """What a change does to a network, by the examples of the validation split, one by one.
 
     Args:
-        change: "grow S" for a block more in stage S, or "prune NAME" for a block less.
+        change: "grow S" for a block more in stage S, "widen S" for wider blocks there, or "prune
+            NAME" for a block less.
         gain: what the examples gain by it, as the search's objective has it, in nats mostly: see
             `nas.objectives`; below 0 it makes it worse.
         error: standard error of the gain.
@@ -121,8 +123,13 @@ class Comparison:
 
     @property
     def is_growth(self) -> bool:
-        """Whether a block comes; else one goes."""
-        return self.change.startswith(GROW)
+        """Whether something comes; else a block goes."""
+        return self.change.startswith((GROW, WIDEN))
+
+    @property
+    def stage(self) -> int:
+        """Where something comes."""
+        return int(self.change.split(" ")[1])
 
 
 def holm(values: Mapping[str, float], level: float) -> list[str]:

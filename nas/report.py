@@ -57,6 +57,7 @@ def _row(record: Record, objective: str) -> dict[str, Any]:
         "parent": record.proposal.parent,
         "status": record.status,
         "blocks": ",".join(map(str, architecture.counts)),
+        "hidden_widths": ",".join(map(str, architecture.hidden)),
         "layers": architecture.num_layers,
         "last_entropy": _number(record.last_entropy, 6),
         "sum_of_entropies": _number(math.fsum(entropies), 6) if is_known else "",
@@ -263,6 +264,11 @@ def _changes(objective, summary, start, final, results, start_results) -> list[l
     tests = [each and each[f"test_{objective}"] for each in (start_results, results)]
     return [
         ["blocks", _counts(start), _counts(final)],
+        *(
+            [["hidden widths", *(_hidden(each) for each in (start, final))]]
+            if start.hidden or final.hidden
+            else []
+        ),
         ["layers", str(start.num_layers), str(final.num_layers)],
         ["parameters", *(f"{record.parameters:,.0f}" for record in records)],
         ["MFLOPs per image", *(f"{record.flops / 1e6:,.1f}" for record in records)],
@@ -305,6 +311,10 @@ def _name(architecture: Architecture) -> str:
 
 def _counts(architecture: Architecture) -> str:
     return ",".join(map(str, architecture.counts))
+
+
+def _hidden(architecture: Architecture) -> str:
+    return ",".join(map(str, architecture.hidden or architecture.widths))
 
 
 def _share(accuracy: float | None) -> str:

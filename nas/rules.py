@@ -11,16 +11,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from nas.architecture import Architecture, grow, prune
+from nas.architecture import Architecture, grow, prune, widen
 from nas.objectives import OBJECTIVES
 from nas.records import (
     COMPLETED,
     FAILED,
-    GROW,
     PRUNE,
     RUNNING,
     START,
     TRAIN_ON,
+    WIDEN,
     Comparison,
     Decision,
     Proposal,
@@ -215,15 +215,16 @@ class GrowWhileTraining(Rule):
     """One network that is trained all the time, and grows and loses blocks meanwhile.
 
     A trial trains the network of the one before for a while, and ends with comparisons: what a
-    block more at the end of each stage would gain, and what each block is worth (`candidates`).
+    block more at the end of each stage would gain, or more filters in its blocks, and what each
+    block is worth (`candidates`).
     No other network is trained, so that a search takes as long as one training. Then
 
     1. after the first trial, which shows how long an epoch takes, it is trained on;
     2. a block goes whose absence costs less of the objective than tolerated, by a paired test,
        unless it is new: of those the one that costs least. Its stage doesn't grow any more;
-    3. else a block comes whose gain is above 0, by a paired test: of those the one with the best
-       gain per additional cost, within the bounds, and not so large that the final training would
-       have fewer than `least_epochs` epochs;
+    3. else a block comes, or a stage's blocks get wider, whose gain is above 0, by a paired test:
+       of those the one with the best gain per additional cost, within the bounds, and not so large
+       that the final training would have fewer than `least_epochs` epochs;
     4. else the network is trained on as it is.
 
     All tests of a trial are a family (`holm`). The n-th trial after a change has the level
@@ -419,12 +420,13 @@ class GrowWhileTraining(Rule):
             return pruned.change, prune(architecture, [name]), pruned.flops
         grown = self._grown(records, level)
         if grown is not None:
-            stage = int(grown.change.removeprefix(GROW))
-            return (
-                grown.change,
-                grow(architecture, stage, _next_number(records, stage)),
-                grown.flops,
+            stage = grown.stage
+            larger = (
+                widen(architecture, stage)
+                if grown.change.startswith(WIDEN)
+                else grow(architecture, stage, _next_number(records, stage))
             )
+            return grown.change, larger, grown.flops
         return TRAIN_ON, architecture, last.flops
 
     def _pruned(self, records: Sequence[Record], level: float) -> Comparison | None:
@@ -441,7 +443,7 @@ class GrowWhileTraining(Rule):
         return min(accepted, key=lambda each: (judge.cost(each), each.flops), default=None)
 
     def _grown(self, records: Sequence[Record], level: float) -> Comparison | None:
-        """The block that comes; None: no one."""
+        """The block that comes, or the stage that gets wider; None: nothing."""
         last = records[-1]
         known = {each.change: each for each in last.comparisons if each.is_growth}
         doubts = {change: self.objective.no_gain(each) for change, each in known.items()}
@@ -462,7 +464,6 @@ class GrowWhileTraining(Rule):
     def _may_grow(self, records: Sequence[Record], change: Comparison) -> bool:
         """Whether a stage may, and its network isn't too large."""
         last = records[-1]
-        stage = int(change.change.removeprefix(GROW))
         shrunk = {
             stage_of(record.proposal.role.removeprefix(f"{PRUNE} "))
             for record in records
@@ -474,7 +475,7 @@ class GrowWhileTraining(Rule):
             / (last.epoch_seconds * change.flops / last.flops)
         )
         is_small = epochs >= self.least_epochs and not self.bounds.beyond(change)
-        return is_small and stage not in shrunk
+        return is_small and change.stage not in shrunk
 
 
 class Lineages(Rule):

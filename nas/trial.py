@@ -14,7 +14,7 @@ from nas import candidates, tensorboard, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES, Objective
-from nas.records import START, Comparison, Proposal
+from nas.records import PRUNE, START, TRAIN_ON, Comparison, Proposal
 from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
@@ -240,6 +240,8 @@ class TrialRunner:
         """
         proposal = Proposal.from_values(values)
         counts = ",".join(map(str, proposal.architecture.counts))
+        if proposal.architecture.hidden:
+            counts += f" with hidden widths {','.join(map(str, proposal.architecture.hidden))}"
         of = f", lineage {proposal.lineage}" if self.config.lineages > 1 else ""
         print(f"Round {proposal.round}{of}, {proposal.role}: blocks {counts}", flush=True)
         rule, epochs = self.config.rule_class, proposal.epochs or self.config.check_epochs
@@ -294,12 +296,12 @@ class TrialRunner:
                 parent = TrialFolder(self.folder, proposal.parent).read_network()
             except UsageError as error:
                 raise LostNetworkError(str(error)) from error
-            new = weight_transfer.inherit(model, parent, init=self.config.init, seed=seed)
-            if model.block_names != parent.block_names:
-                # What a block that is gone took from the statistics; of those that came, there
-                # are none yet, and no other layer notices them.
-                within = new if set(parent.block_names) < set(model.block_names) else None
-                batch_statistics.recalibrate(session, within)
+            weight_transfer.inherit(model, parent, init=self.config.init, seed=seed)
+            if proposal.role != TRAIN_ON:
+                batch_statistics.recalibrate(session)
+                if not proposal.role.startswith(PRUNE):
+                    # Of what came there were none, and nothing that was there notices it yet.
+                    weight_transfer.keep_statistics(model, parent)
         return session
 
     def _results(self, model: BlockNetwork, outcome: Outcome) -> dict[str, float]:

@@ -408,7 +408,7 @@ def open_subject(config: PruningConfig) -> Subject:
 
 
 def _architecture(network: Any) -> Architecture:
-    return Architecture(network.kind, network.blocks, network.widths, network.stem)
+    return Architecture(network.kind, network.blocks, network.widths, network.stem, network.hidden)
 
 
 def _pruned(whole: Architecture, removed: Sequence[int]) -> Architecture:

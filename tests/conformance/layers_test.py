@@ -68,6 +68,9 @@ CASES = {
         (2, 3, 2, 1),
     ),
     "plain block": Case(lambda **k: layers.PlainBlock(4, strides=2, **k), (5, 4, 3), (3, 2, 4)),
+    "wide residual block": Case(
+        lambda **k: layers.ResidualBlock(3, hidden=5, **k), (5, 4, 3), (5, 4, 3)
+    ),
     "residual block": Case(lambda **k: layers.ResidualBlock(3, **k), (5, 4, 3), (5, 4, 3)),
     "projection block": Case(
         lambda **k: layers.ResidualBlock(4, strides=2, **k), (5, 4, 3), (3, 2, 4)

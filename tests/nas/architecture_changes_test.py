@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from nas.architecture import Architecture, grow, prune
+from nas.architecture import Architecture, grow, prune, widen
 from tests.nas.architecture_test import architectures
 from tfcaps.errors import UsageError
 
@@ -80,3 +80,30 @@ class TestGrow:
         assert new == f"stage{stage}_block10"
         assert new in grown.removable_blocks
         assert prune(grown, [new]) == architecture
+
+
+def test_widen():
+    start = Architecture("resnet", (2, 1, 0), (8, 16, 3), "cifar")
+    wider = widen(start, 1)
+    assert wider.hidden == (12, 16, 3)
+    assert widen(wider, 1).hidden == (16, 16, 3)
+    assert (wider.blocks, wider.widths) == (start.blocks, start.widths)
+    assert grow(wider, 1, 7).hidden == wider.hidden
+    with pytest.raises(UsageError, match=r"Expected a stage with blocks, of .* Received: 3"):
+        widen(start, 3)
+    with pytest.raises(UsageError, match="Expected no hidden widths"):
+        widen(Architecture("fnn", (2,), (8,), "cifar"), 1)
+
+
+def test_hidden_widths_as_text():
+    plain = Architecture("resnet", (1, 1), (8, 16), "cifar")
+    assert "hidden" not in plain.to_json()
+    assert Architecture("resnet", (1, 1), (8, 16), "cifar", (8, 16)) == plain
+    wider = widen(plain, 2)
+    assert Architecture.from_json(wider.to_json()) == wider
+    network = wider.build((8, 8, 1), 3)
+    assert network.hidden == (8, 24)
+    assert network.get_layer("stage2_block1").conv1.kernel.shape == (3, 3, 8, 24)
+    for text in ("[1]", "[0, 8]", '"8"', "[1, 2, 3]"):
+        with pytest.raises(UsageError):
+            Architecture.from_json(wider.to_json().replace("[8, 24]", text))

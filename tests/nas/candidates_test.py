@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nas import candidates, weight_transfer
-from nas.architecture import Architecture, prune
+from nas.architecture import Architecture, prune, widen
 from nas.configuration import SearchConfig
 from tests import reference
 from tfcaps import datasets
@@ -62,7 +62,10 @@ def recalibrated(session, architecture):
 
 def test_what_is_compared(compared):
     found, *_ = compared
-    assert list(found) == ["grow 1", "grow 2", "prune stage1_block1", "prune stage1_block2"]
+    assert list(found) == [
+        *("grow 1", "grow 2", "widen 1", "widen 2"),
+        *("prune stage1_block1", "prune stage1_block2"),
+    ]
     assert {each.examples for each in found.values()} == {120.0}
 
 
@@ -103,7 +106,13 @@ def test_new_blocks_alone_have_learnt(session, monkeypatch):
     old = {variable.path: variable.numpy() for variable in session.model.trainable_variables}
     for variable in network.variables:
         if variable.path in old:
-            np.testing.assert_array_equal(variable.numpy(), old[variable.path])
+            known = old[variable.path]
+            np.testing.assert_array_equal(variable.numpy()[tuple(map(slice, known.shape))], known)
+    # Of the last comparison, of a pruning: nothing comes of new filters.
+    for name, filters in (("stage1_block2", 4), ("stage1_block3", 4), ("stage2_block1", 6)):
+        added = np.array(network.get_layer(name).conv2.kernel)[:, :, filters:]
+        assert added.shape[2] == filters // 2
+        assert not added.any()
     gammas = [network.get_layer(f"stage{s}_block{b}").bn2.gamma for s, b in ((1, 3), (2, 2))]
     assert all(np.abs(keras.ops.convert_to_numpy(gamma)).min() > 0 for gamma in gammas)
     losses, _ = judged(session, recalibrated(session, ARCHITECTURE))
@@ -121,3 +130,32 @@ def test_new_blocks_alone_have_learnt(session, monkeypatch):
     only_second = -np.log(shares[np.arange(120), labels])
     gain = {each.change: each.gain for each in found}["grow 2"]
     assert gain == pytest.approx((losses - only_second).mean(), abs=1e-5)
+
+
+def test_widening_as_the_widened_network(session, monkeypatch):
+    """With the new filters as they were learnt; old ones are the network's."""
+    made = []
+    fitted = candidates._fitted
+    monkeypatch.setattr(candidates, "_fitted", lambda *args: made.append(fitted(*args)) or made[-1])
+    learnt = {}
+    switches = candidates._Judge
+
+    def noting(network, *arguments):
+        learnt.update({v.path: v.numpy() for v in network.variables})
+        return switches(network, *arguments)
+
+    monkeypatch.setattr(candidates, "_Judge", noting)
+    found = {each.change: each for each in candidates.compare(session, ARCHITECTURE)}["widen 2"]
+    wider = widen(ARCHITECTURE, 2)
+    network = wider.build((8, 8, 1), 10)
+    weight_transfer.inherit(network, session.model)
+    for variable in network.variables:
+        if variable.path.startswith("stage2_block1/"):
+            variable.assign(learnt[variable.path])
+    assert np.abs(learnt["stage2_block1/conv2/kernel"][:, :, 6:]).min() > 0
+    Recalibration(network)(training_inputs(session))
+    losses, right = judged(session, recalibrated(session, ARCHITECTURE))
+    wider_losses, wider_right = judged(session, network)
+    assert found.gain == pytest.approx((losses - wider_losses).mean(), abs=1e-5)
+    assert found.won == np.sum(wider_right > right)
+    assert (found.flops, found.parameters) == (count_flops(network), network.count_params())

@@ -135,6 +135,17 @@ class TestCourse:
         by_flops = GrowWhileTraining(RESNET, cost="flops")
         assert only(by_flops.decide(records)).role == "grow 1"
 
+    def test_a_stage_gets_wider(self):
+        rule = GrowWhileTraining(RESNET)
+        gains = comparison("grow 1", 0.1), comparison("widen 2", 0.1, milliseconds=1.05)
+        records = begun(rule, *gains)
+        third = only(rule.decide(records))
+        assert (third.role, third.architecture.hidden) == ("widen 2", (4, 12, 8))
+        assert third.architecture.blocks == RESNET.blocks
+        records.append(record(third, comparison("widen 2", 0.1), comparison("grow 2", 0.2)))
+        fourth = only(rule.decide(records))
+        assert (fourth.role, fourth.architecture.hidden) == ("grow 2", (4, 12, 8))
+
     def test_undecided_is_trained_on(self):
         rule = GrowWhileTraining(RESNET)
         records = begun(rule, comparison("grow 1", 0.015, error=0.01))

@@ -152,6 +152,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(training.BlockNetworkTask, "compile", lambda *_, **__: None)
     monkeypatch.setattr(keras.models, "load_model", read_network)
     monkeypatch.setattr(weight_transfer, "inherit", lambda *_, **__: [])
+    monkeypatch.setattr(weight_transfer, "keep_statistics", lambda *_: None)
     monkeypatch.setattr(trial.batch_statistics, "recalibrate", lambda *_: None)
     # Nothing is trained, so there is nothing to free, which takes most of the time otherwise.
     monkeypatch.setattr(keras.backend, "clear_session", lambda: None)

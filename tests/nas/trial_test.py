@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nas.architecture import Architecture, grow, prune
+from nas.architecture import Architecture, grow, prune, widen
 from nas.configuration import SearchConfig
 from nas.folders import TrialFolder
 from nas.records import Comparison, Proposal
@@ -43,7 +43,9 @@ def runner(tmp_path_factory):
 
 
 def session(runner, architecture):
-    return runner.session(Proposal(1, "change", architecture, parent="0"))
+    is_smaller = sum(architecture.counts) < sum(PARENT.counts)
+    role = "prune" if is_smaller else "train on" if architecture == PARENT else "grow"
+    return runner.session(Proposal(1, role, architecture, parent="0"))
 
 
 def statistics(model):
@@ -75,6 +77,21 @@ def test_growth_changes_no_logit_and_brings_statistics(runner):
     expected = recalibrated(after)
     for path, value in new.items():
         np.testing.assert_array_equal(value, expected[path] if path not in old else old[path])
+
+
+def test_widening_changes_no_logit_and_brings_statistics(runner):
+    before = session(runner, PARENT)
+    after = session(runner, widen(PARENT, 2))
+    images = training_inputs(before)[0]
+    one, two = (each.model(images, training=False).numpy() for each in (before, after))
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+    old, new = statistics(before.model), statistics(after.model)
+    expected = recalibrated(after)["stage2_block1/bn1/moving_mean"]
+    found = new.pop("stage2_block1/bn1/moving_mean")
+    np.testing.assert_array_equal(found[:4], old["stage2_block1/bn1/moving_mean"])
+    np.testing.assert_array_equal(found[4:], expected[4:])
+    for path in new.keys() - {"stage2_block1/bn1/moving_variance"}:
+        np.testing.assert_array_equal(new[path], old[path])
 
 
 def test_after_a_pruning_all_statistics_are_of_training_images(runner):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from nas.architecture import Architecture, grow, prune
+from nas.architecture import Architecture, grow, prune, widen
 from nas.weight_transfer import inherit
 from tfcaps.training import BlockNetworkConfig
 
@@ -115,3 +115,64 @@ def test_random_branches(parent):
     np.testing.assert_array_equal(gammas[0], gammas[1])
     assert np.abs(gammas[0] - gammas[2]).min() > 0
     assert np.abs(logits(children[0]) - logits(parent)).max() > 1e-3
+
+
+NARROW = Architecture("resnet", (1, 2), (4, 8), "cifar")
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    keras.utils.set_random_seed(1)
+    model = build(NARROW)
+    for step in range(8):
+        model.train_on_batch(*batch(step))
+    return model
+
+
+class TestWidening:
+    """Of the second stage, from 8 to 12 filters between its convolutions."""
+
+    @pytest.fixture
+    def child(self, narrow):
+        model = build(widen(NARROW, 2))
+        assert inherit(model, narrow) == []
+        return model
+
+    def test_no_logit_changes(self, child, narrow):
+        np.testing.assert_allclose(logits(child), logits(narrow), rtol=0, atol=3e-7)
+        block = child.get_layer("stage2_block2")
+        kernel = block.conv2.kernel.numpy()
+        assert kernel.shape == (3, 3, 12, 8)
+        assert (kernel[:, :, 8:] == 0).all()
+        assert np.abs(block.conv1.kernel.numpy()[..., 8:]).min() > 0  # drawn, so that it can learn
+        known = narrow.get_layer("stage2_block2").conv1.kernel.numpy()
+        np.testing.assert_array_equal(block.conv1.kernel.numpy()[..., :8], known)
+
+    def test_steps_of_the_larger_weights_begin_anew(self, child, narrow):
+        found = {v.path.split("/")[-1]: v.numpy() for v in child.optimizer.variables}
+        assert found["stage2_block1_conv2_kernel_steps"] == 0
+        assert not found["stage2_block1_conv2_kernel_mean"].any()
+        assert found["stage2_block1_bn2_gamma_steps"] == 8
+        assert found["stage1_block1_conv2_kernel_steps"] == 8
+        assert found["stage1_block1_conv2_kernel_mean"].any()
+
+    def test_momentum_of_old_filters_stays(self, narrow):
+        models = [build(each) for each in (NARROW, widen(NARROW, 2))]
+        for model in models:
+            model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss=model.loss)
+        models[0].optimizer.build(models[0].trainable_variables)
+        models[0].fit(*batch(0), verbose=0)
+        inherit(models[1], models[0])
+        old, new = (
+            {v.path.split("/")[-1]: v.numpy() for v in model.optimizer.variables}
+            for model in models
+        )
+        name = next(name for name in old if name.startswith("stage2_block1_conv1_kernel"))
+        np.testing.assert_array_equal(new[name][..., :8], old[name])
+        assert np.abs(old[name]).max() > 0
+        assert not new[name][..., 8:].any()
+
+    def test_new_filters_learn(self, child):
+        for step in range(4):
+            child.train_on_batch(*batch(step))
+        assert child.get_layer("stage2_block1").conv2.kernel.numpy()[:, :, 8:].any()

@@ -22,9 +22,10 @@ class PlainBlock(keras.layers.Layer):
     normalisation would subtract it again.
 
     Args:
-        filters: channels F of both convolutions.
+        filters: channels F of the second convolution, and of the output.
         strides: stride of the first one in pixels. Default 1.
         kernel_initializer: Default "he_normal".
+        hidden: channels of the first convolution. Default: F.
 
     Input shape: `(B, H, W, C)`. Output shape: `(B, ⌈H/strides⌉, ⌈W/strides⌉, F)`.
 
@@ -40,28 +41,30 @@ class PlainBlock(keras.layers.Layer):
     Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
     """
 
-    def __init__(self, filters, strides=1, kernel_initializer="he_normal", **kwargs):
+    def __init__(self, filters, strides=1, kernel_initializer="he_normal", hidden=None, **kwargs):
         super().__init__(**kwargs)
         self.filters = positive_int("filters", filters)
+        self.hidden = self.filters if hidden is None else positive_int("hidden", hidden)
         self.strides = positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.conv1 = self._convolution("conv1", size=3, strides=self.strides)
+        self.conv1 = self._convolution("conv1", self.hidden, size=3, strides=self.strides)
         self.bn1 = self._normalization("bn1")
-        self.conv2 = self._convolution("conv2", size=3)
+        self.conv2 = self._convolution("conv2", self.filters, size=3)
         self.bn2 = self._normalization("bn2")
 
     def build(self, input_shape):
         checks.rank("feature maps", input_shape, expected="(B, H, W, C)")
-        output_shape = self.compute_output_shape(input_shape)
+        hidden_shape = self.conv1.compute_output_shape(input_shape)
         self.conv1.build(input_shape)
-        for layer in (self.bn1, self.conv2, self.bn2):
-            layer.build(output_shape)
+        for layer in (self.bn1, self.conv2):
+            layer.build(hidden_shape)
+        self.bn2.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
         return ops.relu(self._branch(inputs, training))
 
     def compute_output_shape(self, input_shape):
-        return self.conv1.compute_output_shape(input_shape)
+        return (*self.conv1.compute_output_shape(input_shape)[:-1], self.filters)
 
     def multiply_accumulates(self, input_shape):
         """Number of multiply-accumulates of the convolutions for one feature map (H, W, C)."""
@@ -75,6 +78,7 @@ class PlainBlock(keras.layers.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "hidden": self.hidden,
         }
 
     def _branch(self, inputs, training):
@@ -87,9 +91,9 @@ class PlainBlock(keras.layers.Layer):
     def _convolutions(self):
         return [self.conv1, self.conv2]
 
-    def _convolution(self, name, *, size, strides=1):
+    def _convolution(self, name, filters, *, size, strides=1):
         return keras.layers.Conv2D(
-            self.filters,
+            filters,
             size,
             strides=strides,
             padding="same",

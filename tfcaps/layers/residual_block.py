@@ -19,12 +19,14 @@ class ResidualBlock(PlainBlock):
     with batch normalisation.
 
     As a tap, the branch is `branch(x) / √((var1 + 1e-6)(var2 + 1e-6))` with the moving variances
-    of the two batch normalisations, per channel, in the dtype of the variables.
+    of the two batch normalisations, per channel, in the dtype of the variables. Where they have
+    other numbers of channels, var1 is the mean over its channels.
 
     Args:
-        filters: channels F of the convolutions.
+        filters: channels F of the second convolution, of the shortcut and of the output.
         strides: stride of the first one and of the shortcut in pixels. Default 1.
         kernel_initializer: Default "he_normal".
+        hidden: channels of the first convolution. Default: F.
 
     Call arguments:
         inputs: feature maps `(B, H, W, C)`.
@@ -52,8 +54,8 @@ class ResidualBlock(PlainBlock):
     Source: Peer et al., Conflicting bundles, arXiv 2011.02956.
     """
 
-    def __init__(self, filters, strides=1, kernel_initializer="he_normal", **kwargs):
-        super().__init__(filters, strides, kernel_initializer, **kwargs)
+    def __init__(self, filters, strides=1, kernel_initializer="he_normal", hidden=None, **kwargs):
+        super().__init__(filters, strides, kernel_initializer, hidden, **kwargs)
         self.shortcut_conv = None
         self.shortcut_bn = None
 
@@ -61,7 +63,9 @@ class ResidualBlock(PlainBlock):
         super().build(input_shape)
         if self.strides == 1 and input_shape[-1] == self.filters:
             return
-        self.shortcut_conv = self._convolution("shortcut_conv", size=1, strides=self.strides)
+        self.shortcut_conv = self._convolution(
+            "shortcut_conv", self.filters, size=1, strides=self.strides
+        )
         self.shortcut_bn = self._normalization("shortcut_bn")
         self.shortcut_conv.build(input_shape)
         self.shortcut_bn.build(self.compute_output_shape(input_shape))
@@ -98,6 +102,8 @@ class ResidualBlock(PlainBlock):
         branch = ops.cast(branch, self.variable_dtype)
         for layer in (self.bn1, self.bn2):
             variance = ops.convert_to_tensor(layer.moving_variance)
+            if variance.shape[0] != self.filters:
+                variance = ops.mean(variance)
             branch = branch * ops.rsqrt(variance + _VARIANCE_EPSILON)
         return branch
 

@@ -37,6 +37,8 @@ class BlockNetwork(ImageClassifier):
             the same when others are removed or added. Default (3, 4, 6, 3).
         widths: for each stage the filters of a convolution, or the units of a dense layer. The
             stem has those of the first stage. Default (64, 128, 256, 512).
+        hidden: for each stage the filters of its blocks' first convolutions, of the convolutional
+            kinds. Default: as `widths`.
         stem: "imagenet": 7×7, stride 2, and 3×3 max pooling, stride 2, for images wider than 50
             pixels; "cifar": 3×3, stride 1, for small images; "pooled": the same and 2×2 max
             pooling, so that wider stages cost as much. Default "imagenet".
@@ -71,6 +73,7 @@ class BlockNetwork(ImageClassifier):
         stem="imagenet",
         dtype=None,
         name=None,
+        hidden=None,
     ):
         config = {
             "input_shape": check_image_shape(input_shape),
@@ -79,6 +82,7 @@ class BlockNetwork(ImageClassifier):
             **check_trunk(blocks, widths, stem),
             "dtype": policy_name(dtype),
         }
+        config["hidden"] = _check_hidden(hidden, config["widths"], config["kind"])
         parts = _Parts(config)
         super().__init__(parts.images, parts.logits, config, name)
         self._parts = parts
@@ -86,6 +90,7 @@ class BlockNetwork(ImageClassifier):
     kind = argument("kind", '"fnn", "vgg" or "resnet".')
     blocks = argument("blocks", "The blocks' numbers, for each stage.")
     widths = argument("widths", "Filters, or units, of each stage.")
+    hidden = argument("hidden", "Filters of the blocks' first convolutions, of each stage.")
     stem = argument("stem", '"imagenet", "cifar" or "pooled".')
 
     @property
@@ -226,6 +231,7 @@ def trunk(
         "input_shape": images.shape[1:],
         "blocks": blocks,
         "widths": widths,
+        "hidden": widths,
         "stem": stem,
         "dtype": dtype,
     }
@@ -270,23 +276,26 @@ def _blocks(config):
         _block(
             config["kind"],
             width,
+            hidden,
             strides=2 if stage > 1 and position == 0 else 1,
             dtype=config["dtype"],
             name=block_name(stage, number),
         )
-        for stage, (numbers, width) in enumerate(
-            zip(config["blocks"], config["widths"], strict=True), start=1
+        for stage, (numbers, width, hidden) in enumerate(
+            zip(config["blocks"], config["widths"], config["hidden"], strict=True), start=1
         )
         for position, number in enumerate(numbers)
     ]
 
 
-def _block(kind, width, *, strides, **common):
+def _block(kind, width, hidden, *, strides, **common):
     if kind == "fnn":
         return keras.layers.Dense(
             width, activation="relu", kernel_initializer="he_uniform", **common
         )
-    return {"vgg": PlainBlock, "resnet": ResidualBlock}[kind](width, strides, **common)
+    return {"vgg": PlainBlock, "resnet": ResidualBlock}[kind](
+        width, strides, hidden=hidden, **common
+    )
 
 
 def _head(config):
@@ -378,6 +387,16 @@ def _check_choice(name, value, choices):
     if value not in choices:
         raise UsageError(f"Expected {name} to be one of {', '.join(choices)}. Received: {value!r}")
     return value
+
+
+def _check_hidden(hidden, widths, kind):
+    if hidden is None:
+        return widths
+    hidden = tuple(positive_int("every entry of hidden", width) for width in hidden)
+    if len(hidden) != len(widths) or (kind == "fnn" and hidden != widths):
+        allowed = "no hidden of an fnn" if kind == "fnn" else "as many entries of hidden as stages"
+        raise UsageError(f"Expected {allowed}. Received: hidden={','.join(map(str, hidden))}")
+    return hidden
 
 
 def _check_stages(blocks, widths):

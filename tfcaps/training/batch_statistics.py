@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -23,8 +23,6 @@ class Recalibration:
 
     Args:
         model: the network. Its normalisations have to be trainable, as frozen ones use no batch.
-        within: names of the layers of `model` whose normalisations it is about; those of others
-            keep what they have. Default: all.
 
     Example:
 
@@ -38,13 +36,7 @@ class Recalibration:
     Source: Izmailov et al., Averaging weights leads to wider optima, arXiv 1803.05407, section 3.2.
     """
 
-    def __init__(self, model: keras.Model, within: Collection[str] | None = None):
-        names = [layer.name for layer in model.layers]
-        meant = {
-            id(part)
-            for name in (names if within is None else within)
-            for part in model.get_layer(name)._flatten_layers()
-        }
+    def __init__(self, model: keras.Model):
         layers = [
             layer
             for layer in model._flatten_layers(include_self=False)
@@ -56,9 +48,7 @@ class Recalibration:
             momenta = [layer.momentum for layer in layers]
             try:
                 for layer in layers:
-                    layer.momentum = (
-                        tf.cast(kept, layer.moving_mean.dtype) if id(layer) in meant else 1.0
-                    )
+                    layer.momentum = tf.cast(kept, layer.moving_mean.dtype)
                 model(inputs, training=True)
             finally:
                 for layer, momentum in zip(layers, momenta, strict=True):
@@ -87,11 +77,10 @@ def training_inputs(session: Session) -> list[Any]:
     return [batch[0] for batch in itertools.islice(batches, count)]
 
 
-def recalibrate(session: Session, within: Collection[str] | None = None) -> None:
+def recalibrate(session: Session) -> None:
     """Gives a session's network the statistics of its `training_inputs`, see `Recalibration`.
 
     Args:
         session: the network, and what it learns from; inside of `loop.surroundings`.
-        within: names of the layers whose normalisations it is about. Default: all.
     """
-    Recalibration(session.model, within)(training_inputs(session))
+    Recalibration(session.model)(training_inputs(session))

@@ -143,6 +143,11 @@ class BlockNetworkConfig(RunConfig):
     widths: tuple[int, ...] = option(
         "Filters per stage, instead of --width_layers.", default=(), range=">= 1"
     )
+    hidden_widths: tuple[int, ...] = option(
+        "Filters between the two convolutions of a block, per stage; none: those of the stage.",
+        default=(),
+        range=">= 1",
+    )
     stem: str = option(
         "imagenet: 7×7, stride 2, as published; cifar: 3×3, stride 1; pooled: the same, and 2×2 "
         f"max pooling ({_defaults('stem')}).",
@@ -162,6 +167,10 @@ class BlockNetworkConfig(RunConfig):
         check_stages(blocks, widths)
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "widths", widths)
+        allowed = 0 if self.model == "fnn" else len(widths)
+        self.expect(
+            "hidden_widths", len(self.hidden_widths) in (0, allowed), f"with {allowed} entries"
+        )
 
     def _settle_recipe(self) -> None:
         """What isn't given is as the recipe has it."""
@@ -212,6 +221,7 @@ class BlockNetworkTask(ImageTask[BlockNetworkConfig]):
             blocks=config.blocks,
             widths=config.widths,
             stem=config.stem,
+            hidden=config.hidden_widths or None,
         )
 
     def compile(self, model, *, jit, optimizer=None):

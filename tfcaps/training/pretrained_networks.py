@@ -164,6 +164,7 @@ class PretrainedResidualNetwork(PretrainedNetwork):
             blocks=trained.blocks,
             widths=trained.widths,
             stem=trained.stem,
+            hidden=trained.hidden,
         )
         keeps_head = tuple(class_names) == self.run.class_names
         for layer in found.layers:
