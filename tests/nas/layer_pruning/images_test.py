@@ -64,6 +64,8 @@ def vit(once):
 def config(model, log_dir, **changes):
     known = {"dataset": "mnist5k", "epochs": 1, "batch_size": 30, "steps_per_epoch": 2}
     known |= {"prune_n_layers": 1, "seeds": 1, "baselines": ("top",), "learning_rate": 1e-3}
+    # Tracing two steps takes longer than they do; of texts they are traced: pruning_test.py.
+    known |= {"enable_tf_function": False}
     return PruningConfig(log_dir=str(log_dir), model=str(model), **{**known, **changes})
 
 
@@ -208,7 +210,7 @@ class TestResidualNetwork:
 
     def test_one_graph_for_networks_of_one_form(self, run, tmp_path):
         """A trial has the same outputs as the first of a process and after another one."""
-        asked = subjects.for_model(config(run, tmp_path))
+        asked = subjects.for_model(config(run, tmp_path, enable_tf_function=True))
         outputs = []
         with training.surroundings(asked):
             subject = subjects.open_subject(asked)
