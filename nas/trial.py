@@ -70,6 +70,7 @@ def train_and_check(
     epochs: int,
     objective: Objective = OBJECTIVES["accuracy"],
     first_epoch: int = 0,
+    recalibrated: bool = False,
     warm_up: float = 0.0,
     check_before: bool = False,
     stop_at_conflict: bool = False,
@@ -82,6 +83,8 @@ def train_and_check(
         objective: what is measured at the end, beside accuracy. Default: accuracy.
         first_epoch: number of the first epoch, which decides about the order of the examples.
             Default 0.
+        recalibrated: whether batch statistics are estimated anew before the end's evaluation: at a
+            high learning rate moving ones lag behind the weights. Default False.
         warm_up: epochs in which the learning rate rises to its value, below `epochs`. Default 0.
         check_before: whether there is a check before the first step, too. Default False.
         stop_at_conflict: whether a conflict at the last block is the end of it. Default False.
@@ -101,6 +104,8 @@ def train_and_check(
             )
         held_out: Any = session.data.validation  # a search always has some
         evaluated = time.monotonic()
+        if recalibrated:
+            batch_statistics.recalibrate(session)
         labels, outputs = probe.scores(
             session.model.classifier, (batch[:2] for batch in session.evaluation_batches(held_out))
         )
@@ -252,6 +257,7 @@ class TrialRunner:
             epochs=epochs,
             objective=objective,
             first_epoch=first_epoch,
+            recalibrated=rule.compares,
             warm_up=rule.warm_up if proposal.role == START else 0.0,
             check_before=rule.checks_before,
             stop_at_conflict=not rule.inherits,
