@@ -97,7 +97,7 @@ class TestRecipe:
         assert (found.precision, found.augmentation) == ("auto", "fast")
         optimizer = found.task()._optimizer().get_config()
         assert (optimizer["momentum"], optimizer["nesterov"]) == (0.9, True)
-        assert optimizer["weight_decay"] == 5e-4
+        assert optimizer["weight_decay"] == pytest.approx(5e-3)
 
     @pytest.mark.parametrize("batch_size, rate", [(128, 0.1), (256, 0.2), ("512", 0.4)])
     def test_rate_grows_with_the_batch(self, batch_size, rate):

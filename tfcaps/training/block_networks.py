@@ -73,7 +73,7 @@ class BlockNetworkConfig(RunConfig):
 
     What isn't given, the recipe says. `paper`: rectified Adam at 1e-3 inside Lookahead, batches of
     64 and 120 epochs, the defaults of arXiv 2011.02956. `fast`: Nesterov's momentum of 0.9, weight
-    decay of 5e-4, one cycle of the learning rate up to 0.1 for 128 examples of a batch, smoothed
+    decay of 5e-3, one cycle of the learning rate up to 0.1 for 128 examples of a batch, smoothed
     labels, crops and flips, bfloat16 where the processor has it, and a stem that halves the maps.
 
     Raises:

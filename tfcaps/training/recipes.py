@@ -25,7 +25,10 @@ FAST: Mapping[str, Any] = {
 }
 # The rate grows with the batch, so that an epoch goes as far.
 _RATE_PER_EXAMPLE = 0.1 / 128
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 5e-4
+_MOMENTUM = 0.9
+# Keras takes λ η w off a weight w in each step, beside the momentum. Where λ w is a part of the
+# gradient instead, as in the published recipes with λ = 5e-4, momentum takes off ten times as much.
+_WEIGHT_DECAY = 5e-4 / (1 - _MOMENTUM)
 
 
 def fast_rate(batch_size: int) -> float:
@@ -43,7 +46,7 @@ def fast_rate(batch_size: int) -> float:
 
 
 def fast_optimizer(learning_rate: float) -> "keras.optimizers.Optimizer":
-    """The fast recipe's optimizer: Nesterov's momentum, with weight decay.
+    """The fast recipe's optimizer: Nesterov's momentum of 0.9, with a weight decay of 5e-3.
 
     Args:
         learning_rate: its rate, which a schedule may change.
