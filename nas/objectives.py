@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tfcaps.evaluation import Verdicts
 
 
-class Estimate(NamedTuple):
+class _Estimate(NamedTuple):
     """A number that was measured on some examples.
 
     Args:
@@ -37,7 +37,7 @@ class Objective(abc.ABC):
     unit: str
 
     @abc.abstractmethod
-    def score(self, labels: np.ndarray, predictions: np.ndarray) -> Estimate:
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> _Estimate:
         """Of a network.
 
         Args:
@@ -77,7 +77,7 @@ class Objective(abc.ABC):
         return float(stats.norm.sf((tolerance + comparison.score) / math.sqrt(variance)))
 
 
-class Accuracy(Objective):
+class _Accuracy(Objective):
     """The share of the examples that are right.
 
     The gain is the mean of what the examples' losses become smaller, as losses tell more than
@@ -88,7 +88,7 @@ class Accuracy(Objective):
 
     def score(self, labels, predictions):
         share = float(np.mean(labels == predictions))
-        return Estimate(share, math.sqrt(share * (1.0 - share) / len(labels)))
+        return _Estimate(share, math.sqrt(share * (1.0 - share) / len(labels)))
 
     def compare(self, before, after):
         differences = before.losses - after.losses
@@ -120,11 +120,11 @@ class Accuracy(Objective):
         return float(stats.norm.sf((tolerated - difference) / math.sqrt(variance)))
 
 
-class BalancedAccuracy(Objective):
+class _BalancedAccuracy(Objective):
     """The mean over the K classes of the share of their examples that are right.
 
     An example of a class with n_k of the N examples has the weight N / (K n_k), in the gain, which
-    is of losses as that of `Accuracy`, and in the difference of the objective. So both are means
+    is of losses as that of accuracy, and in the difference of the objective. So both are means
     over classes of class means. The standard error is √(Σ_k s_k² / n_k) / K with the variance s_k²
     within class k, and the t test has the degrees of freedom of Welch and Satterthwaite.
 
@@ -140,7 +140,7 @@ class BalancedAccuracy(Objective):
         there = counts > 0
         shares = np.bincount(labels, right)[there] / counts[there]
         variance = np.sum(shares * (1.0 - shares) / counts[there])
-        return Estimate(float(np.mean(weights * right)), math.sqrt(variance) / int(there.sum()))
+        return _Estimate(float(np.mean(weights * right)), math.sqrt(variance) / int(there.sum()))
 
     def compare(self, before, after):
         labels, count = before.labels, len(before.labels)
@@ -162,7 +162,7 @@ class BalancedAccuracy(Objective):
         return _t_test(comparison, comparison.degrees)
 
 
-class MacroF1(Objective):
+class _MacroF1(Objective):
     """The mean over the K classes of `F_k = 2 tp / (n_k + m_k)`, of n_k examples, m_k predictions.
 
     The difference of two networks is a mean over the examples. With the means over before and after
@@ -192,7 +192,7 @@ class MacroF1(Objective):
         influences = 2.0 * (labels == predictions) * scale[labels]
         influences -= (f1 * scale)[labels] + (f1 * scale)[predictions]
         error = math.sqrt(np.sum(influences**2)) / len(labels)
-        return Estimate(float(f1[used].mean()), error)
+        return _Estimate(float(f1[used].mean()), error)
 
     def compare(self, before, after):
         labels, count = before.labels, len(before.labels)
@@ -221,7 +221,7 @@ class MacroF1(Objective):
 
 
 OBJECTIVES: Mapping[str, Objective] = {
-    objective.name: objective for objective in (Accuracy(), BalancedAccuracy(), MacroF1())
+    objective.name: objective for objective in (_Accuracy(), _BalancedAccuracy(), _MacroF1())
 }
 
 

@@ -2,16 +2,15 @@
 
 import csv
 import hashlib
-import io
 import json
 import pathlib
 import re
-import zipfile
 from typing import Any
 
-import h5py
+import numpy as np
 
 from tfcaps import files
+from tfcaps.training import checkpoints
 
 # Columns and entries that measure time, or the machine.
 _MEASURED = re.compile(r"second|milli|(^|_)ms|time|megabytes|peak|memory|date|created|hours")
@@ -46,17 +45,13 @@ def outcome(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _weights(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with zipfile.ZipFile(path) as archive:
-        content = io.BytesIO(archive.read("model.weights.h5"))
-
-    def add(name, item):
-        if isinstance(item, h5py.Dataset):
-            digest.update(name.encode() + item[()].tobytes())
-
-    with h5py.File(content) as file:
-        file.visititems(add)
-    return digest.hexdigest()
+    model = checkpoints.load(path)
+    if model is None:
+        return "damaged"
+    optimizer = getattr(model, "optimizer", None)
+    state = optimizer.variables if optimizer else []
+    arrays = [*model.get_weights(), *(np.asarray(variable) for variable in state)]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def _table(path: pathlib.Path) -> list[dict[str, str]]:

@@ -341,6 +341,6 @@ class TestWrongInput:
         wide = datasets.load("mnist5k", image_size=32, validation_fraction=0.1)
         monkeypatch.setattr(datasets, "load", lambda *_, **__: wide)
         with pytest.raises(UsageError) as caught:
-            evaluation.load_subject(small_run, dataset="other")
+            evaluation.load_subject(small_run, dataset="mnist")
         assert "28×28×1 pixels and 10 classes" in str(caught.value)
         assert str(caught.value).endswith("Received: mnist5k, of 32×32×1 pixels and 10 classes")

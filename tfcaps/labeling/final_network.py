@@ -20,7 +20,7 @@ _STEPS = 1000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 100
 
 
-def expect_labels(config: LabelingOptions, pool: Pool) -> None:
+def _expect_labels(config: LabelingOptions, pool: Pool) -> None:
     """Checks that there is something to learn from.
 
     Raises:
@@ -43,13 +43,13 @@ def begin(config: LabelingOptions, pool: Pool) -> pathlib.Path:
     as `--export` writes them, and run/.
 
     Raises:
-        UsageError: as `expect_labels`.
+        UsageError: as `_expect_labels`.
     """
     root = pathlib.Path(config.log_dir, _FOLDER)
-    stopped = [path for path in _trainings(root, config.final_network) if not is_done(path)]
+    stopped = [path for path in _trainings(root, config.final_network) if not _is_done(path)]
     if stopped:
         return stopped[-1]
-    expect_labels(config, pool)
+    _expect_labels(config, pool)
     root.mkdir(exist_ok=True)
     number = 1 + max((_number(path) for path in root.iterdir()), default=0)
     folder = root / f"{number}-{config.final_network}"
@@ -89,7 +89,7 @@ def run_folder(folder: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(folder, _RUN)
 
 
-def is_done(folder: str | os.PathLike) -> bool:
+def _is_done(folder: str | os.PathLike) -> bool:
     """Whether a training is over."""
     return (run_folder(folder) / "results.json").exists()
 
@@ -97,7 +97,7 @@ def is_done(folder: str | os.PathLike) -> bool:
 def newest_run(config: LabelingOptions) -> str | None:
     """The run directory of the last training that is over; None: there is none."""
     root = pathlib.Path(config.log_dir, _FOLDER)
-    done = [path for path in _trainings(root, "*") if is_done(path)]
+    done = [path for path in _trainings(root, "*") if _is_done(path)]
     return str(run_folder(done[-1])) if done else None
 
 

@@ -39,7 +39,7 @@ _LOSSES = (
 _OWN = ("log_dir", "data_dir")
 
 
-class LostWorkerError(UsageError):
+class _LostWorkerError(UsageError):
     """Another process of the training is gone, and this one can't go on without it."""
 
 
@@ -48,7 +48,7 @@ def losses_told() -> Iterator[None]:
     """Says of a process that is gone what there is to do.
 
     Raises:
-        LostWorkerError: the block failed, as another process was gone.
+        _LostWorkerError: the block failed, as another process was gone.
     """
     try:
         yield
@@ -56,7 +56,7 @@ def losses_told() -> Iterator[None]:
         size = cluster.of_environment().size
         if size == 1:
             raise
-        raise LostWorkerError(
+        raise _LostWorkerError(
             f"Expected all {size} workers to be there until the training ends. Received: the loss "
             "of one; start all of them again with --resume"
         ) from error
@@ -246,11 +246,11 @@ def share_out(batches: tf.data.Dataset) -> tf.data.Dataset:
     strategy = tf.distribute.get_strategy()
     devices_in_all = strategy.num_replicas_in_sync
     own = devices_in_all // here.size
-    shared = parts(batches, devices_in_all, range(here.index * own, (here.index + 1) * own))
+    shared = _parts(batches, devices_in_all, range(here.index * own, (here.index + 1) * own))
     return strategy.distribute_datasets_from_function(lambda _: shared.prefetch(2 * own))
 
 
-def parts(batches: tf.data.Dataset, count: int, own: range) -> tf.data.Dataset:
+def _parts(batches: tf.data.Dataset, count: int, own: range) -> tf.data.Dataset:
     """Some of the parts of each batch.
 
     A batch of B examples is dealt out in order, ceil(B / count) to each part, as TensorFlow deals
@@ -264,7 +264,7 @@ def parts(batches: tf.data.Dataset, count: int, own: range) -> tf.data.Dataset:
     Example:
 
     >>> batches = tf.data.Dataset.range(9).batch(5)  # 0 to 4, 5 to 8
-    >>> [part.numpy().tolist() for part in parts(batches, 4, range(1, 3))]
+    >>> [part.numpy().tolist() for part in _parts(batches, 4, range(1, 3))]
     [[2, 3], [4], [6], [7]]
     """
 
@@ -281,7 +281,7 @@ def parts(batches: tf.data.Dataset, count: int, own: range) -> tf.data.Dataset:
     return batches.flat_map(of_batch)
 
 
-class SharedSteps:
+class _SharedSteps:
     """What Keras' trainer does otherwise where several processes share a batch.
 
     Keras would build by the mean of the processes' parts of a batch, labels included, and average
@@ -315,7 +315,7 @@ class SharedSteps:
 def adapt(model: keras.Model) -> None:
     """Has a compiled network trained by all devices together, of one machine or several.
 
-    Batch normalization then is over the whole batch, as on one device; and see `SharedSteps`.
+    Batch normalization then is over the whole batch, as on one device; and see `_SharedSteps`.
 
     Args:
         model: to be called again for one that was compiled, or loaded, since.
@@ -324,6 +324,6 @@ def adapt(model: keras.Model) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = devices.count() > 1
     if cluster.of_environment().size > 1:
-        for name, method in vars(SharedSteps).items():
+        for name, method in vars(_SharedSteps).items():
             if callable(method):
                 setattr(model, name, types.MethodType(method, model))
