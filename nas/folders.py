@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nas.records import Outcome
 from nas.rules import REPLACED
 from tfcaps import files
 from tfcaps.errors import UsageError
@@ -16,7 +17,6 @@ from tfcaps.options import WorkOptions
 from tfcaps.training.run_directory import expect_same_data
 
 if TYPE_CHECKING:
-    from nas.trial import Outcome
     from tfcaps.models import BlockNetwork
 
 _OWNER = "trial.json"  # in the folder of a final training: of which trial it is
@@ -202,7 +202,7 @@ class TrialFolder:
             )
         return model
 
-    def write_outcome(self, outcome: "Outcome") -> None:
+    def write_outcome(self, outcome: Outcome) -> None:
         """Keeps what a trial came to."""
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_json(self._outcome, vars(outcome))

@@ -158,6 +158,36 @@ def holm(values: Mapping[str, float], level: float) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Args:
+        checks: numbers of the epochs after which there was a check; 0: before the first step.
+        entropies: H of each tap at each check.
+        bundles: number of bundles of each tap at each check.
+        losses: mean training loss of each epoch that there was.
+        accuracy: on the validation split, at the end.
+        score: of the search's objective there. Default: unknown, as searches had none before.
+        score_error: its standard error.
+        seconds: of it all.
+        epoch_seconds: of one of the epochs, without the first step of all, which compiles; NaN:
+            there were none.
+        pause_seconds: for a check and an evaluation, as there are after each epoch.
+    """
+
+    checks: tuple[int, ...]
+    entropies: dict[str, tuple[float, ...]]
+    bundles: dict[str, tuple[int, ...]]
+    losses: tuple[float, ...]
+    accuracy: float
+    seconds: float
+    epoch_seconds: float = math.nan
+    pause_seconds: float = math.nan
+    score: float = math.nan
+    score_error: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
     """A trial that was begun.
 

@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES
-from nas.records import Record, is_done, lineage
+from nas.records import Comparison, Outcome, Proposal, Record, is_done, lineage
 from tfcaps import files, measure, plots
 
 _BATCH_SIZE = 64
@@ -81,6 +81,52 @@ def write_history(path: pathlib.Path, records: Sequence[Record], objective: str)
         objective: name of what was measured beside accuracy; `val_error` is of it.
     """
     files.write_csv(path, [_row(record, objective) for record in records])
+
+
+def write_events(
+    directory: pathlib.Path,
+    name: str,
+    proposal: Proposal,
+    outcome: Outcome,
+    numbers: dict[str, float],
+    comparisons: tuple[Comparison, ...] = (),
+) -> None:
+    """Writes a trial as a part of a TensorBoard run, a curve of a network that is trained on.
+
+    Steps are epochs since the run's random weights. A trial has an event file of its own, which
+    replaces that of an earlier attempt at it.
+
+    Args:
+        directory: of the run; trials that go on from each other share one.
+        name: identity of the trial.
+        proposal: what was tried.
+        outcome: what it came to.
+        numbers: of the network at the trial's end, by what charts are called.
+        comparisons: what changes of the network would do.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    suffix = f".trial_{name}"
+    for earlier in directory.glob(f"events.out.tfevents.*{suffix}"):
+        earlier.unlink()
+    begin = proposal.first_epoch or 0
+    end = begin + len(outcome.losses)
+    try:
+        with tf.summary.create_file_writer(str(directory), filename_suffix=suffix).as_default():
+            for epoch, loss in enumerate(outcome.losses, start=begin + 1):
+                tf.summary.scalar("loss", loss, step=epoch)
+            for tap, entropies in outcome.entropies.items():
+                for check, entropy in zip(outcome.checks, entropies, strict=True):
+                    tf.summary.scalar(f"entropy/{tap}", entropy, step=begin + check)
+            for chart, number in numbers.items():
+                tf.summary.scalar(chart, number, step=end)
+            for stage, count in enumerate(proposal.architecture.counts, start=1):
+                tf.summary.scalar(f"blocks/stage{stage}", count, step=end)
+            for comparison in comparisons:
+                tf.summary.scalar(f"gain/{comparison.change}", comparison.gain, step=end)
+    except tf.errors.OpError as error:
+        raise OSError(f"Cannot write event files in {directory}: {error.message}") from error
 
 
 def write_figures(

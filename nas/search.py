@@ -10,9 +10,9 @@ from nas import records, report, trial
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES
-from nas.records import Proposal, Record
+from nas.records import Outcome, Proposal, Record
 from nas.rules import Rule
-from nas.trial import Outcome, TrialRunner
+from nas.trial import TrialRunner
 from nas.tuner import (
     ControllerOracle,
     ControllerTuner,

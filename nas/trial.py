@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from nas import candidates, tensorboard, weight_transfer
+from nas import candidates, report, weight_transfer
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES, Objective
-from nas.records import PRUNE, START, TRAIN_ON, Comparison, Proposal
+from nas.records import PRUNE, START, TRAIN_ON, Comparison, Outcome, Proposal
 from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
@@ -32,36 +32,6 @@ _TIMED_BATCHES = 5
 
 class LostNetworkError(UsageError):
     """The network that a trial starts from can't be read."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a trial came to.
-
-    Args:
-        checks: numbers of the epochs after which there was a check; 0: before the first step.
-        entropies: H of each tap at each check.
-        bundles: number of bundles of each tap at each check.
-        losses: mean training loss of each epoch that there was.
-        accuracy: on the validation split, at the end.
-        score: of the search's objective there. Default: unknown, as searches had none before.
-        score_error: its standard error.
-        seconds: of it all.
-        epoch_seconds: of one of the epochs, without the first step of all, which compiles; NaN:
-            there were none.
-        pause_seconds: for a check and an evaluation, as there are after each epoch.
-    """
-
-    checks: tuple[int, ...]
-    entropies: dict[str, tuple[float, ...]]
-    bundles: dict[str, tuple[int, ...]]
-    losses: tuple[float, ...]
-    accuracy: float
-    seconds: float
-    epoch_seconds: float = math.nan
-    pause_seconds: float = math.nan
-    score: float = math.nan
-    score_error: float = math.nan
 
 
 def train_and_check(
@@ -270,15 +240,8 @@ class TrialRunner:
         comparisons: tuple[Comparison, ...] = ()
         if rule.compares and proposal.role != START:
             comparisons = tuple(candidates.compare(session, proposal.architecture, objective))
-        tensorboard.write_trial(
-            self.tensorboard
-            / (f"lineage_{proposal.lineage}" if rule.compares else f"trial_{name}"),
-            name,
-            proposal,
-            outcome,
-            results,
-            comparisons,
-        )
+        curve = f"lineage_{proposal.lineage}" if rule.compares else f"trial_{name}"
+        report.write_events(self.tensorboard / curve, name, proposal, outcome, results, comparisons)
         for comparison in comparisons:
             print(f"  {comparison}", flush=True)
             results |= comparison.to_numbers(COMPARISON)

@@ -7,7 +7,7 @@ import pytest
 from tests.labeling import pages
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.labeling import file_features, pixel_features, ranking
+from tfcaps.labeling import network_features, pixel_features, ranking
 from tfcaps.labeling.features import Extractor
 from tfcaps.labeling.image_files import near_duplicates
 
@@ -43,16 +43,18 @@ def test_a_network_of_another_size_and_of_grey_images(tmp_path, model_file, weig
     assert found["features"].shape == (4, 5)
     assert not found["features"][2].any()
     thumbnail = ranking.read_stretched(ranking.thumbnail_file(store, 1), 6, 8)
-    grey = np.floor(thumbnail.astype(float).mean(axis=-1)) / 255
+    # ITU-R BT.601, and how TensorFlow makes whole numbers of parts of 255.
+    grey = np.floor(thumbnail @ [0.2989, 0.587, 0.114] / 255 * 255.5) / 255
     np.testing.assert_allclose(found["features"][1], grey.reshape(-1) @ weights, rtol=1e-4)
 
 
 def test_images_of_the_networks_size(model_file, weights):
-    images = np.random.default_rng(1).integers(0, 256, (3, 6, 8, 1)).astype(np.uint8)
-    expected = images.reshape(3, -1) / 255 @ weights
-    np.testing.assert_allclose(file_features(model_file, images), expected, rtol=1e-4)
+    model = keras.models.load_model(model_file)
+    images = np.random.default_rng(1).random((3, 6, 8, 1)).astype(np.float32)
+    expected = images.reshape(3, -1) @ weights
+    np.testing.assert_allclose(network_features(model, images), expected, rtol=1e-4)
     with pytest.raises(UsageError, match=r"Expected images as the network takes them, \(6, 8, 1\)"):
-        file_features(model_file, images[:, :5])
+        network_features(model, images[:, :5])
 
 
 def of_two_inputs(path):

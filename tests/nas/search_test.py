@@ -23,8 +23,7 @@ from nas import report, rules, search, trial, tuner, weight_transfer
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
-from nas.records import Comparison, Proposal
-from nas.trial import Outcome
+from nas.records import Comparison, Outcome, Proposal
 from tests import forks, runs
 from tfcaps import datasets, files, training
 from tfcaps.errors import UsageError

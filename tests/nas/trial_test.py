@@ -8,9 +8,9 @@ import pytest
 from nas.architecture import Architecture, grow, prune, widen
 from nas.configuration import SearchConfig
 from nas.folders import TrialFolder
-from nas.records import Comparison, Proposal
-from nas.tensorboard import write_trial
-from nas.trial import Outcome, TrialRunner
+from nas.records import Comparison, Outcome, Proposal
+from nas.report import write_events
+from nas.trial import TrialRunner
 from tests.training.tensorboard_test import scalars
 from tfcaps.training import loop
 from tfcaps.training.batch_statistics import recalibrate, training_inputs
@@ -126,8 +126,8 @@ def test_lineage_in_tensorboard(tmp_path):
     proposal = Proposal(3, "train on", PARENT, parent="2", first_epoch=4)
     change = Comparison("grow 1", 0.125, 0.5, 1, 1, 10, 1, 1, 1)
     for accuracy in (0.25, 0.5):  # a second attempt takes the place of the first one
-        write_trial(tmp_path, "3", proposal, outcome, {"val_accuracy": accuracy}, (change,))
-    write_trial(
+        write_events(tmp_path, "3", proposal, outcome, {"val_accuracy": accuracy}, (change,))
+    write_events(
         tmp_path,
         "4",
         dataclasses.replace(proposal, first_epoch=6),

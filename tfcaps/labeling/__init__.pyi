@@ -7,7 +7,6 @@ from .configuration import (
 )
 from .exchange import export_labels as export_labels, import_labels as import_labels
 from .features import (
-    file_features as file_features,
     network_features as network_features,
     pixel_features as pixel_features,
 )

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -75,19 +76,6 @@ def network_features(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
     return np.asarray(found, np.float32).reshape(len(inputs), -1)
 
 
-def file_features(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
-    """Features by any Keras model, for images of its size with pixels in [0, 1].
-
-    Args:
-        path: a .keras file.
-        images: uint8, `(N, H, W, C)`.
-
-    Raises:
-        UsageError: the file can't be read, or its network takes other images.
-    """
-    return network_features(_loaded(path), images.astype(np.float32) / 255.0)
-
-
 class Extractor:
     """What a network makes of images of any size, before its last layer.
 
@@ -110,7 +98,7 @@ class Extractor:
         else:
             self._inner = _without_last_layer(_loaded(path))
             self._shape = _image_shape(self._inner, path)
-            self._prepared = lambda images: images.astype(np.float32) / 255.0
+            self._prepared = lambda images: np.asarray(images, np.float32) / 255.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,11 +107,11 @@ class Extractor:
 
     def features(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Features `(N, D)`, float32, of images of its size, uint8, `(H, W, 3)` each."""
+        from tfcaps import pictures
+
         left, found = iter(images), []
         while part := list(itertools.islice(left, _BATCH)):
-            pixels = np.stack(part)
-            if self._shape[2] == 1:
-                pixels = pixels.mean(axis=-1, keepdims=True).astype(np.uint8)
+            pixels = pictures.with_channels(np.stack(part), self._shape[2])
             values = self._inner.predict_on_batch(self._prepared(pixels))
             found.append(np.asarray(values, np.float32).reshape(len(part), -1))
         return np.concatenate(found)
@@ -141,11 +129,9 @@ def check(path: str | os.PathLike) -> None:
 def _loaded(path: str | os.PathLike) -> "keras.Model":
     import keras
 
-    try:
-        model = keras.models.load_model(path, compile=False)
-    # Keras and its readers raise whatever a file that is something else leads them to.
-    except Exception:
-        model = None
+    from tfcaps.training import checkpoints
+
+    model = checkpoints.load(pathlib.Path(path), compile=False)
     if not isinstance(model, keras.Model):
         raise UsageError(f"Expected --features with a Keras model (.keras). Received: {path}")
     return model
