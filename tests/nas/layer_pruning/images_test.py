@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import socket
+import time
+from unittest import mock
 
 import keras
 import keras_hub
@@ -13,7 +18,7 @@ import tensorflow as tf
 from nas import layer_pruning
 from nas.layer_pruning import PruningConfig, Removal, subjects
 from nas.layer_pruning.trial import RemovalRunner
-from tests import encoders
+from tests import encoders, forks, runs
 from tests.nas.layer_pruning import cut
 from tfcaps import models, training
 from tfcaps.errors import UsageError
@@ -223,6 +228,89 @@ class TestResidualNetwork:
                 path = tmp_path / "trials" / f"trial_{len(before)}" / "outputs.npy"
                 outputs.append(np.load(path))
         np.testing.assert_array_equal(*outputs)
+
+
+# A chief, or a worker; worker-1 is given a second trial and does nothing about it.
+_ONE_OF_SEVERAL = """
+import json, os, sys, time
+from nas import layer_pruning
+from nas.layer_pruning import methods, pruning, trial
+
+def tell(config, folder, records, plan, runner):
+    pruning.report.write_history(folder.history, records)
+    print("chosen:", plan.method.chosen(records))
+    return {}
+
+methods._Trained._no_reason_to_rank = lambda *_: None
+pruning._conclude = tell
+run, begun = trial.RemovalRunner.run, []
+
+def run_one(runner, name, values):
+    begun.append(name)
+    if os.environ["KERASTUNER_TUNER_ID"] == "worker-1" and len(begun) > 1:
+        time.sleep(600)
+    return run(runner, name, values)
+
+trial.RemovalRunner.run = run_one
+config = layer_pruning.PruningConfig.from_dict(json.loads(sys.argv[1]))
+layer_pruning.prune_transformer(config)
+"""
+
+
+class TestWorkers:
+    def ongoing(self, folder):
+        """The trials that are worked on, by worker."""
+        try:
+            state = json.loads((folder / "trials" / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return state["oracle"]["ongoing_trials"]
+
+    def test_one_of_two_dies(self, run, of_run, tmp_path):
+        """The other one takes its trial over; scores and choice are those of one process."""
+        asked = config(run, tmp_path / "pruning", distributed=True, worker_timeout=6.0)
+        folder = tmp_path / "pruning"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+        processes = {}
+
+        def start(name):
+            with mock.patch.dict(os.environ, KERASTUNER_TUNER_ID=name, **place):
+                processes[name] = forks.start_code(_ONE_OF_SEVERAL, json.dumps(asked.to_dict()))
+
+        def wait_until(condition):
+            deadline = time.monotonic() + 300
+            while not condition():
+                assert time.monotonic() < deadline
+                for process in processes.values():
+                    assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+
+        try:
+            start("chief")
+            start("worker-1")
+            wait_until(lambda: self.ongoing(folder).get("worker-1", "").endswith("1"))
+            start("worker-2")
+            wait_until(lambda: len(self.ongoing(folder)) == 2)
+            processes["worker-1"].kill()
+            ends = {name: runs.finish(process) for name, process in processes.items()}
+        finally:
+            for process in processes.values():
+                process.kill()
+        assert ends["worker-1"][0] == -signal.SIGKILL
+        for name in ("chief", "worker-2"):
+            assert ends[name][0] == 0, ends[name]
+        said = ends["chief"][1]
+        assert "1: worker-1 is gone, worker-2 takes over." in said
+        assert f"chosen: ({of_run[1]['removed']},)" in said
+        assert "The pruning is over." in ends["worker-2"][1]
+
+        def scores(path):
+            # Trials are numbered as they began.
+            return sorted(tuple(row[n] for n in row if n != "trial") for row in history(path))
+
+        assert scores(folder) == scores(of_run[0])
 
 
 class TestViT:
