@@ -1,11 +1,9 @@
 """Where a search, and each of its trials, keeps what it writes."""
 
 import json
-import math
 import os
 import pathlib
 import shutil
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -174,12 +172,15 @@ class TrialFolder:
         """Says that nobody works on the trial."""
         self._alive.unlink(missing_ok=True)
 
-    def seconds_since_sign_of_life(self) -> float:
-        """How long nothing was heard of the trial."""
+    def last_sign_of_life(self) -> int | None:
+        """What is another number after each sign of life; None: nobody works on the trial.
+
+        It is a time, but of whichever machine gave the sign, whose clock may be set.
+        """
         try:
-            return time.time() - self._alive.stat().st_mtime
+            return self._alive.stat().st_mtime_ns
         except FileNotFoundError:
-            return math.inf
+            return None
 
     def write_network(self, model: "BlockNetwork") -> None:
         """Keeps a trained network, with its optimizer."""

@@ -108,25 +108,26 @@ def write_events(
         OSError: the file can't be written.
     """
     suffix = f".trial_{name}"
-    for earlier in directory.glob(f"events.out.tfevents.*{suffix}"):
-        earlier.unlink()
+    earlier = list(directory.glob(f"events.out.tfevents.*{suffix}"))
     begin = proposal.first_epoch or 0
     end = begin + len(outcome.losses)
-    try:
-        with tf.summary.create_file_writer(str(directory), filename_suffix=suffix).as_default():
-            for epoch, loss in enumerate(outcome.losses, start=begin + 1):
-                tf.summary.scalar("loss", loss, step=epoch)
-            for tap, entropies in outcome.entropies.items():
-                for check, entropy in zip(outcome.checks, entropies, strict=True):
-                    tf.summary.scalar(f"entropy/{tap}", entropy, step=begin + check)
-            for chart, number in numbers.items():
-                tf.summary.scalar(chart, number, step=end)
-            for stage, count in enumerate(proposal.architecture.counts, start=1):
-                tf.summary.scalar(f"blocks/stage{stage}", count, step=end)
-            for comparison in comparisons:
-                tf.summary.scalar(f"gain/{comparison.change}", comparison.gain, step=end)
-    except tf.errors.OpError as error:
-        raise OSError(f"Cannot write event files in {directory}: {error.message}") from error
+    with (
+        files.disk_errors(directory, tf.errors.OpError),
+        tf.summary.create_file_writer(str(directory), filename_suffix=suffix).as_default(),
+    ):
+        for epoch, loss in enumerate(outcome.losses, start=begin + 1):
+            tf.summary.scalar("loss", loss, step=epoch)
+        for tap, entropies in outcome.entropies.items():
+            for check, entropy in zip(outcome.checks, entropies, strict=True):
+                tf.summary.scalar(f"entropy/{tap}", entropy, step=begin + check)
+        for chart, number in numbers.items():
+            tf.summary.scalar(chart, number, step=end)
+        for stage, count in enumerate(proposal.architecture.counts, start=1):
+            tf.summary.scalar(f"blocks/stage{stage}", count, step=end)
+        for comparison in comparisons:
+            tf.summary.scalar(f"gain/{comparison.change}", comparison.gain, step=end)
+    for path in earlier:
+        path.unlink()
 
 
 def write_figures(

@@ -87,6 +87,7 @@ class ControllerOracle(keras_tuner.Oracle):
         self._to_record = to_record or _block_record
         self.verbose = 0  # the search has a display of its own
         self.tuner_ids = _Workers(worker_timeout)
+        self._silence = _Silence(folder)
 
     def records(self) -> list[Any]:
         """All trials that were begun, oldest first."""
@@ -121,8 +122,7 @@ class ControllerOracle(keras_tuner.Oracle):
     def _take_over(self, tuner_id: str) -> None:
         """Gives a worker the trial of one that is gone."""
         for other, trial in self.ongoing_trials.items():
-            seconds = TrialFolder(self.folder, trial.trial_id).seconds_since_sign_of_life()
-            if seconds > self.worker_timeout:
+            if self._silence.of(trial.trial_id) > self.worker_timeout:
                 print(
                     f"Trial {trial.trial_id}: {other} is gone, {tuner_id} takes over.", flush=True
                 )
@@ -280,6 +280,30 @@ class _Workers(set):
     def __len__(self) -> int:
         now = time.monotonic()
         return sum(now - self._heard.get(name, now) <= self.timeout for name in self)
+
+
+class _Silence:
+    """For how long trials have given no sign of life, by this process' clock, which nobody sets.
+
+    Args:
+        folder: of the search.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    def of(self, trial: str) -> float:
+        """Seconds since the last sign was first seen here; infinite where nobody is at work."""
+        sign = TrialFolder(self._folder, trial).last_sign_of_life()
+        if sign is None:
+            return math.inf
+        now = time.monotonic()
+        last, since = self._heard.get(trial, (None, now))
+        if last != sign:
+            since = now
+            self._heard[trial] = (sign, now)
+        return now - since
 
 
 def _single(value: float) -> float:

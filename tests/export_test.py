@@ -633,7 +633,9 @@ class TestWrongInput:
         "error",
         [
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-            tf.errors.ResourceExhaustedError(None, None, "{{node SaveV2}} part-00000"),
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{node SaveV2}} a-part; No space left on device [Op:SaveV2]"
+            ),
         ],
     )
     def test_full_disk_leaves_nothing_behind(self, tmp_path, monkeypatch, error):

@@ -1,6 +1,5 @@
 """A trained classifier as a SavedModel version folder, the form that TF Serving loads."""
 
-import errno
 import functools
 import os
 import pathlib
@@ -294,7 +293,10 @@ def _export(
         **(description or {}),
     }
     try:
-        with files.WorkFolder(directory, files.EXPORT).locked():
+        with (
+            files.disk_errors(directory, tf.errors.OpError),
+            files.WorkFolder(directory, files.EXPORT).locked(),
+        ):
             files.remove_unfinished(directory)
             target = _version_folder(directory, version)
             # A server that watches the directory skips names that are no numbers.
@@ -306,8 +308,8 @@ def _export(
                 extra.mkdir()
                 files.write_json(extra / _DESCRIPTION, described)
                 _write_warm_up(extra / _WARM_UP, module.requests())
-    except (OSError, tf.errors.OpError) as error:
-        raise UsageError(f"Cannot write an export to {directory}: {_reason(error)}.") from error
+    except OSError as error:
+        raise UsageError(f"Cannot write an export to {directory}: {error.strerror}.") from error
     return target
 
 
@@ -375,10 +377,3 @@ def _version_folder(directory: pathlib.Path, version: int | None) -> pathlib.Pat
             f"Expected a new export version. Received: {version}, but {target} exists already."
         )
     return target
-
-
-def _reason(error: OSError | tf.errors.OpError) -> str:
-    """Why a file could not be written, without TensorFlow's names of nodes and part files."""
-    if isinstance(error, tf.errors.ResourceExhaustedError):
-        return os.strerror(errno.ENOSPC)
-    return str(error.strerror if isinstance(error, OSError) else error.message)

@@ -32,6 +32,18 @@ _PREFIX = ".writing-"
 _LOCK = ".lock"
 # A killed process' children need a moment to end, and they hold their own folders' locks.
 _LOCK_SECONDS = 1.0
+# What libraries say of a disk, in lower case: mostly the system's own words; SQLite has others.
+_DISK_ERRORS = {
+    **{
+        os.strerror(number).lower(): number
+        for number in (
+            *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+            *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+        )
+    },
+    "disk is full": errno.ENOSPC,
+    "readonly database": errno.EROFS,
+}
 
 
 @contextlib.contextmanager
@@ -46,22 +58,33 @@ def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[path
             Default True. What can be made again at any time, and by the thousand, need not.
     """
     path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
+    with _named(path):
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = pathlib.Path(name)
+        try:
+            yield temporary
+            if durable:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """Has errors name a file as the user knows it, and not what is to become it.
+
+    A full disk names none.
+    """
     try:
-        yield temporary
-        if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        yield
     except OSError as error:
-        # The user knows the file by this name; a full disk names none.
-        error.filename = str(path)
+        if error.filename is None or _PREFIX in str(error.filename):
+            error.filename = str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -73,12 +96,35 @@ def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[
         replace: whether a folder that is there may be replaced. Default False.
     """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as workspace:
+    with (
+        _named(path),
+        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as workspace,
+    ):
         new = pathlib.Path(workspace, path.name)
         yield new
         if replace and path.exists():
             path.rename(pathlib.Path(workspace, "old"))
         new.rename(path)
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | os.PathLike, *errors: type[Exception]) -> Iterator[None]:
+    """Makes errors of the system of those that a library has for disks, by what they say.
+
+    Args:
+        path: what is written, as the user knows it.
+        *errors: those of the library, such as `tf.errors.OpError`.
+
+    Raises:
+        OSError: the block failed so. It has the path, and a number that says why.
+    """
+    try:
+        yield
+    except errors as error:
+        said = str(error).lower()
+        known = (number for words, number in _DISK_ERRORS.items() if words in said)
+        number = next(known, errno.EIO)
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

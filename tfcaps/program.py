@@ -62,16 +62,24 @@ def run(main: Callable[..., None], *asked: "type[Options] | OneOf") -> None:
             code = _EXIT_TERMINATED if isinstance(stop, _Terminated) else _EXIT_INTERRUPTED
             _end(f"Stopped. What was finished is saved; {how} goes on.", code)
         except OSError as error:
-            if error.errno not in _DISK_ERRORS:
+            sentence = disk_sentence(error)
+            if sentence is None:
                 raise
-            where = f" {error.filename}" if error.filename else ""
-            # Not the error's own words: those of HDF5 fill lines with addresses and offsets.
-            reason = os.strerror(error.errno)
-            _end(f"Cannot write{where}: {reason}; what was written before is intact", _EXIT_USAGE)
+            _end(sentence, _EXIT_USAGE)
 
     quiet.hide_start_of_tensorflow()
     arguments = [sys.argv[0], *_with_joined_booleans(sys.argv[1:], flags.FLAGS)]
     app.run(guarded, argv=arguments, flags_parser=_parsed)
+
+
+def disk_sentence(error: OSError) -> str | None:
+    """What a user is told of a disk that is full or read-only; None: the error is another one."""
+    if error.errno not in _DISK_ERRORS:
+        return None
+    where = f" {error.filename}" if error.filename else ""
+    # Not the error's own words: those of HDF5 fill lines with addresses and offsets.
+    reason = os.strerror(error.errno)
+    return f"Cannot write{where}: {reason}; what was written before is intact"
 
 
 def _parsed(arguments: list[str]) -> list[str]:

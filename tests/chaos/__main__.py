@@ -7,17 +7,24 @@ each of SIGKILL and SIGTERM, the same is begun anew, ended, and called again wit
 is done. All numbers in its folder have to be those of the first time, to the last bit, and SIGTERM
 has to end it with 143. `moments.csv` in the folder has a row for each; moments that it has aren't
 tried again, so this can be stopped at any time, too.
+
+--ends=FULL fills the disk instead, a small one in memory, which only root can make: it has room
+for a random part of what the work leaves. The program has to say so in one sentence and to leave
+nothing half written, and gets more room before it is called again.
 """
 
 import argparse
+import contextlib
 import csv
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 from tests import runs
 from tests.chaos.jobs import JOBS
@@ -25,7 +32,9 @@ from tests.chaos.outcome import outcome
 from tfcaps import files
 
 COLUMNS = ("program", "signal", "moment", "seconds", "exit_code", "calls", "result")
-SIGNALS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143}
+# What ends a program, and its exit code.
+ENDS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "FULL": 1}
+_ROOM = "2g"  # for what goes on
 _MOST_CALLS = 3
 
 
@@ -35,6 +44,7 @@ def main() -> int:
     parser.add_argument("folder", type=pathlib.Path, help="of moments.csv, and for the programs")
     parser.add_argument("--moments", type=int, default=20, help="of each program and signal")
     parser.add_argument("--programs", default=",".join(JOBS), help="some of them")
+    parser.add_argument("--ends", default="SIGKILL,SIGTERM", help=f"of {', '.join(ENDS)}")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
@@ -45,16 +55,24 @@ def main() -> int:
         wanted = [
             (number, moment)
             for moment in range(asked.moments)
-            for number in SIGNALS
+            for number in asked.ends.split(",")
             if (name, number, moment) not in done
         ]
         if not wanted:
             continue
         arguments = JOBS[name](asked.folder)
-        expected, seconds = _undisturbed(name, arguments, asked.folder / "undisturbed" / name)
+        undisturbed = asked.folder / "undisturbed" / name
+        expected, seconds = _undisturbed(name, arguments, undisturbed)
+        size = sum(path.stat().st_size for path in undisturbed.rglob("*") if path.is_file())
         for number, moment in wanted:
-            draw = random.Random(f"{asked.seed} {name} {number} {moment}").uniform(0, seconds)
-            row = _disturbed(name, arguments, asked.folder / "disturbed", number, draw, expected)
+            draw = random.Random(f"{asked.seed} {name} {number} {moment}")
+            with contextlib.ExitStack() as stack:
+                folder = asked.folder / "disturbed"
+                if number == "FULL":
+                    stack.enter_context(_small_disk(folder, int(draw.uniform(0.0, 1.0) * size)))
+                row = _disturbed(
+                    *(name, arguments, folder, number, draw.uniform(0, seconds), expected)
+                )
             rows.append({"program": name, "signal": number, "moment": moment, **row})
             files.write_csv(table, rows, COLUMNS)
             print(*(rows[-1][column] for column in COLUMNS), flush=True)
@@ -77,18 +95,26 @@ def _disturbed(name, arguments, folder, number, seconds, expected) -> dict[str, 
     """Begins, ends with a signal after some seconds, goes on, and compares."""
     _empty(folder)
     process = _start(name, arguments, folder)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(getattr(signal, number))
+    if number != "FULL":
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(getattr(signal, number))
     code, _, errors = runs.finish(process)
     result = ""
     # It may be done already, as it takes a little longer or shorter each time; and before anything
     # is written, Python may not yet know what to do at a signal.
-    has_begun = any(folder.iterdir())
-    may_be = {0, SIGNALS[number], *([] if has_begun else [-getattr(signal, number)])}
+    may_be = {0, ENDS[number]}
+    if number != "FULL" and not any(folder.iterdir()):
+        may_be.add(-getattr(signal, number))
     if code not in may_be:
         result = f"exit code {code}: {errors.strip()[-200:]}"
+    if number == "FULL" and code:
+        last = errors.strip().splitlines()[-1]
+        left = [str(path) for path in folder.rglob(".writing-*")]
+        if "Traceback" in errors or not re.search("No space left|disk is full", last) or left:
+            result = f"full: {left} {errors.strip()[-400:]}"
+        subprocess.run(["mount", "-o", f"remount,size={_ROOM}", folder], check=True)
     calls = 1
     while code and not result:
         calls += 1
@@ -110,8 +136,21 @@ def _disturbed(name, arguments, folder, number, seconds, expected) -> dict[str, 
 
 
 def _empty(folder: pathlib.Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _small_disk(folder: pathlib.Path, size: int) -> Iterator[None]:
+    """Has a folder lie in memory, with room for so many bytes, rounded to pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={max(size, 4096)}", "tmpfs", folder]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def _start(name: str, arguments: tuple[str, ...], folder: pathlib.Path) -> subprocess.Popen:

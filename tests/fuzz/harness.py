@@ -83,11 +83,8 @@ def attempt(kind: Kind, case: Any) -> str:
         except MemoryError:
             sentence = "Expected sizes that fit into memory."
         except OSError as error:
-            # What `program.run` makes a sentence of, see there.
-            if error.errno in program._DISK_ERRORS:
-                sentence = f"Cannot write {error.filename}"
-            else:
-                unexpected = error
+            said = program.disk_sentence(error)
+            sentence, unexpected = said or "", None if said else error
         except BaseException as error:
             unexpected = error
     if isinstance(unexpected, KeyboardInterrupt):

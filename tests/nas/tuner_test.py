@@ -143,12 +143,20 @@ class TestWorkers:
         # Who asks again has lost its trial and gets it once more.
         assert oracle.create_trial("two").trial_id == trials[1].trial_id
 
-    def test_worker_that_is_gone(self, tmp_path, capsys):
-        oracle = make_oracle(tmp_path, lineages(1))
+    @pytest.mark.parametrize("clock", [0.0, 2.0e9, -3600.0])
+    def test_worker_that_is_gone(self, tmp_path, capsys, monkeypatch, clock):
+        """Whatever the clock of its machine says, which may have been set back, or differ."""
+        oracle, now = make_oracle(tmp_path, lineages(1)), [1000.0]
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
         trial = oracle.create_trial("one")
         assert oracle.create_trial("two").status == TrialStatus.IDLE
-        long_ago = time.time() - 61
-        os.utime(TrialFolder(oracle.folder, trial.trial_id).path / "alive", (long_ago, long_ago))
+        now[0] += 59
+        alive = TrialFolder(oracle.folder, trial.trial_id).path / "alive"
+        os.utime(alive, (clock, clock) if clock >= 0 else (time.time() + clock,) * 2)
+        assert oracle.create_trial("two").status == TrialStatus.IDLE
+        now[0] += 59
+        assert oracle.create_trial("two").status == TrialStatus.IDLE
+        now[0] += 2
         again = oracle.create_trial("two")
         assert again.trial_id == trial.trial_id
         assert "one is gone, two takes over" in capsys.readouterr().out

@@ -242,3 +242,12 @@ def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.models, "load_model", fill)
     with pytest.raises(MemoryError):
         checkpoints.restore(tmp_path)
+
+
+def test_the_newest_is_that_of_the_last_epoch_whatever_the_clock_says(tmp_path):
+    for epoch in (9, 10, 10_000):
+        path = tmp_path / f"epoch-{epoch:04d}.keras"
+        path.touch()
+        os.utime(path, (20_000 - epoch, 20_000 - epoch))  # set back after each
+    assert checkpoints.newest(tmp_path).name == "epoch-10000.keras"
+    assert [path.stem for path in checkpoints.needed(tmp_path)] == ["epoch-0010", "epoch-10000"]

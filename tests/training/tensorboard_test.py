@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from tfcaps import plots
-from tfcaps.errors import UsageError
 from tfcaps.training.capsule_figures import draw
 from tfcaps.training.tensorboard import RunSummaries
 
@@ -160,10 +159,7 @@ def test_files_that_cannot_be_written(tmp_path, plain_capsnet):
     callback = RunSummaries(tmp_path / "file", lambda _: ({}, {}))
     callback.set_model(compiled(plain_capsnet()))
 
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(NotADirectoryError) as caught:
         callback.on_epoch_end(0, {"loss": 0.5})
-    assert str(caught.value) == (
-        f"Cannot write event files: {tmp_path}/file is not a directory; "
-        "what was written before is intact"
-    )
+    assert caught.value.filename == f"{tmp_path}/file"
     assert (tmp_path / "file").read_text() == "kept"

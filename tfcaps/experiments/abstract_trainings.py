@@ -1,7 +1,5 @@
 """One training of the experiment on abstract classes, and what is kept of it."""
 
-import contextlib
-import multiprocessing
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from tfcaps.experiments.abstract_configuration import (
     AbstractClassExperiment,
     Training,
 )
+from tfcaps.experiments.experiment import own_output
 from tfcaps.training import RunConfig
 
 _SEED = 0  # of validation and test images, which are the same for all trainings
@@ -54,18 +53,12 @@ def _unseen(config: AbstractClassExperiment, cell: Training, record: dict) -> li
 
 
 def train(config: AbstractClassExperiment, cell: Training) -> None:
-    """Trains a network, tests it, and writes its record.
-
-    Beside others its progress goes to a file, as several bars on one screen say nothing.
-    """
+    """Trains a network, tests it, and writes its record."""
     import keras
 
     run = cell.run(config)
     folder = pathlib.Path(run.log_dir)
-    with contextlib.ExitStack() as stack:
-        if multiprocessing.parent_process() is not None:
-            log = stack.enter_context(folder.with_suffix(".log").open("a", encoding="utf-8"))
-            stack.enter_context(contextlib.redirect_stdout(log))
+    with own_output(folder):
         try:
             record = _tested(config, cell, run)
         except NotFiniteError as error:

@@ -1,9 +1,7 @@
 """The depth experiment: how many capsule layers can be trained, with which routing and skips?"""
 
-import contextlib
 import dataclasses
 import itertools
-import multiprocessing
 import pathlib
 import time
 from collections.abc import Iterable
@@ -18,6 +16,7 @@ from tfcaps.experiments.experiment import (
     Experiment,
     em_cost,
     ends_first,
+    own_output,
     share_out,
     time_left,
 )
@@ -325,18 +324,11 @@ def _read_results(run: CapsuleNetworkConfig) -> dict[str, Any] | None:
 
 
 def _train(run: CapsuleNetworkConfig) -> None:
-    """Trains a network; one whose numbers don't stay finite gets a note in its directory.
-
-    Beside others its progress goes to a file, as several bars on one screen say nothing.
-    """
+    """Trains a network; one whose numbers don't stay finite gets a note in its directory."""
     import keras
 
     folder = pathlib.Path(run.log_dir)
-    with contextlib.ExitStack() as stack:
-        if multiprocessing.parent_process() is not None:
-            folder.parent.mkdir(exist_ok=True)
-            log = stack.enter_context(folder.with_suffix(".log").open("a", encoding="utf-8"))
-            stack.enter_context(contextlib.redirect_stdout(log))
+    with own_output(folder):
         try:
             training.train(run)
         except NotFiniteError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,25 @@ class Experiment(WorkOptions):
                 f"Expected --log_dir with the experiment {self.run_name} to go on with it. "
                 f"Received: --log_dir={folder.path}, which holds the experiment {found}"
             )
+
+
+@contextlib.contextmanager
+def own_output(folder: pathlib.Path) -> Iterator[None]:
+    """Sends the progress of a training beside others to a file, `folder`.log.
+
+    Several bars on one screen say nothing; that of a training alone stays there.
+    """
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    path = folder.with_suffix(".log")
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+            yield
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names none
+        raise
 
 
 def share_out(train: Callable[..., None], calls: Sequence[tuple], workers: int) -> Iterator[tuple]:

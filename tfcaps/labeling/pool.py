@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.labeling.leases import Leases
 
@@ -163,12 +164,9 @@ class Pool:
                 )
             )
             later.add(click, undone)
-        try:
-            with self._transaction():
-                columns = "click, image, kind, label, undone, by, is_random, seconds"
-                self._insert(f"decisions ({columns})", rows)
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path}: {error}") from None
+        with files.disk_errors(self.path, sqlite3.OperationalError), self._transaction():
+            columns = "click, image, kind, label, undone, by, is_random, seconds"
+            self._insert(f"decisions ({columns})", rows)
         for click, undone in later.added:
             self._apply(click, undone)
         return [self._clicks[click.identity] for click in clicks]
@@ -305,7 +303,7 @@ class Pool:
         self._written.update(dict.fromkeys(stale, expires))
 
     def _write_leases(self, rows: Sequence[tuple]) -> None:
-        try:
+        with files.disk_errors(self.path, sqlite3.OperationalError):
             # A lease outlives the process as it is; it need not outlive the power.
             self._database.execute("PRAGMA synchronous=NORMAL")
             try:
@@ -313,8 +311,6 @@ class Pool:
                     self._insert("leases (image, by, expires)", rows)
             finally:
                 self._database.execute("PRAGMA synchronous=FULL")
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path}: {error}") from None
 
     def _replay(self) -> None:
         """Brings memory to where the file is."""

@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from tfcaps import files
+
 # Two colours of Okabe and Ito's palette: told apart under every common colour blindness.
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
@@ -137,12 +139,8 @@ def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(beside, format="png")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.replacing(path, durable=False) as temporary:
+        figure.savefig(temporary, format="png")
     return path
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 from collections.abc import Callable
 
 import keras
@@ -10,13 +9,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfcaps import plots
-from tfcaps.errors import UsageError
+from tfcaps import files, plots
 from tfcaps.metrics import learning_rate
 from tfcaps.training.metric_names import readable
-
-# What TensorFlow adds to a message about the operation that failed.
-_GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}|\[Op:.*")
 
 
 class RunSummaries(keras.callbacks.Callback):
@@ -55,22 +50,18 @@ class RunSummaries(keras.callbacks.Callback):
         """Writes the epoch's numbers and pictures; they are on disk when it returns."""
         step = self.first_epoch + epoch
         figures, histograms = self.look(self.model)
-        try:
+        with files.disk_errors(self.directory, tf.errors.OpError):
             self._write_scalars(step, readable(logs))
             with self._writer("probe").as_default(step=step):
                 _write_probe(figures, histograms)
             for writer in self._writers.values():
                 writer.flush()
-        except tf.errors.OpError as error:
-            reason = _GRAPH_NAMES.sub("", error.message).strip().splitlines()[0]
-            raise UsageError(
-                f"Cannot write event files: {reason}; what was written before is intact"
-            ) from error
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Closes the event files."""
-        for writer in self._writers.values():
-            writer.close()
+        with files.disk_errors(self.directory, tf.errors.OpError):
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
 
     def _writer(self, run: str) -> tf.summary.SummaryWriter:
