@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS decisions (
     undone TEXT,
     by TEXT NOT NULL,
     is_random INTEGER NOT NULL,
-    seconds REAL NOT NULL
+    seconds REAL NOT NULL,
+    fingerprint TEXT
 );
 CREATE TABLE IF NOT EXISTS leases (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,6 +58,8 @@ class Click:
         image: which one it is about; of `undo`: none.
         label: the class; of `label` only.
         is_random: whether the image was drawn, and not chosen for what a model thinks of it.
+        fingerprint: of the image's file, by which one that was replaced later is told; the pool
+            fills it in.
     """
 
     identity: str
@@ -65,6 +68,7 @@ class Click:
     image: int | None = None
     label: str | None = None
     is_random: bool = False
+    fingerprint: str | None = None
 
 
 class Pool:
@@ -79,6 +83,8 @@ class Pool:
         names: the images, by which they are known. Those of earlier calls keep their numbers, and
             those that are gone keep their labels, but aren't handed out.
         classes: what an image may be.
+        fingerprints: what the images' files are known by now, by name. Default None: their files
+            aren't looked at.
 
     Raises:
         UsageError: the file is no pool, or lies where nothing can be written.
@@ -94,7 +100,13 @@ class Pool:
     {1: 'dog'}
     """
 
-    def __init__(self, path: str | os.PathLike, names: Sequence[str], classes: Sequence[str]):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        names: Sequence[str],
+        classes: Sequence[str],
+        fingerprints: Mapping[str, str | None] | None = None,
+    ):
         self.path = path
         self.classes = tuple(classes)
         try:
@@ -105,6 +117,7 @@ class Pool:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
+            self._add_what_older_pools_lack()
             with self._transaction():
                 self._database.executemany(
                     "INSERT OR IGNORE INTO images (name) VALUES (?)", [(name,) for name in names]
@@ -123,6 +136,9 @@ class Pool:
         self._clicks: dict[str, int | None] = {}
         self._standing: dict[str, list[Click]] = {}
         self._counts: collections.Counter[str] = collections.Counter()
+        by_name = fingerprints or {}
+        self._fingerprints = {image: by_name.get(name) for image, name in self.names.items()}
+        self._replaced: set[int] = set()
         self._open = set(self.present)
         self._returned: list[int] = []
         self._leases = Leases()
@@ -153,19 +169,22 @@ class Pool:
         for click in clicks:
             if click.identity in self._clicks or click.identity in later.identities:
                 continue
+            if click.image is not None:
+                seen = self._fingerprints[click.image]
+                click = dataclasses.replace(click, fingerprint=seen)
             undone = later.newest(click.by) if click.kind == UNDO else None
             image = undone.image if undone else click.image
             rows.append(
                 (
                     *(click.identity, None if image is None else image + 1, click.kind),
                     *(click.label, undone and undone.identity, click.by),
-                    *(int(click.is_random), time.time()),
+                    *(int(click.is_random), time.time(), click.fingerprint),
                 )
             )
             later.add(click, undone)
         try:
             with self._transaction():
-                columns = "click, image, kind, label, undone, by, is_random, seconds"
+                columns = "click, image, kind, label, undone, by, is_random, seconds, fingerprint"
                 self._insert(f"decisions ({columns})", rows)
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}") from None
@@ -229,6 +248,15 @@ class Pool:
             if click.kind == LABEL and (click.is_random or not drawn)
         }
 
+    def replaced(self) -> list[int]:
+        """The decided images whose file is another one since; their decisions stand."""
+        return sorted(self._replaced)
+
+    def see(self, image: int, fingerprint: str | None) -> None:
+        """Says what an image's file is known by now, where it may have been replaced."""
+        self._fingerprints[image] = fingerprint
+        self._compare(image)
+
     def open(self) -> list[int]:
         """The images that are there and wait for a decision, by number."""
         return sorted(self._open)
@@ -248,11 +276,17 @@ class Pool:
         """All decisions in their order, undone ones too."""
         cursor = self._database.execute(
             "SELECT decisions.number, click, images.name AS image, kind, label, undone, by, "
-            "is_random, seconds FROM decisions LEFT JOIN images ON images.id = image "
+            "is_random, seconds, fingerprint "
+            "FROM decisions LEFT JOIN images ON images.id = image "
             "ORDER BY decisions.number"
         )
         columns = [column for column, *_ in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+    def _add_what_older_pools_lack(self) -> None:
+        columns = self._database.execute("SELECT name FROM pragma_table_info('decisions')")
+        if ("fingerprint",) not in columns.fetchall():
+            self._database.execute("ALTER TABLE decisions ADD COLUMN fingerprint TEXT")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -320,11 +354,11 @@ class Pool:
         """Brings memory to where the file is."""
         known: dict[str, Click] = {}
         rows = self._database.execute(
-            "SELECT click, kind, by, image - 1, label, is_random, undone FROM decisions "
-            "ORDER BY number"
+            "SELECT click, kind, by, image - 1, label, is_random, fingerprint, undone "
+            "FROM decisions ORDER BY number"
         )
-        for identity, kind, by, image, label, is_random, undone in rows:
-            click = Click(identity, kind, by, image, label, bool(is_random))
+        for identity, kind, by, image, label, is_random, fingerprint, undone in rows:
+            click = Click(identity, kind, by, image, label, bool(is_random), fingerprint)
             known[click.identity] = click
             self._apply(click, known.get(undone))
         rows = self._database.execute("SELECT image - 1, by, expires FROM leases ORDER BY number")
@@ -362,6 +396,15 @@ class Pool:
         elif image in self.present:
             self._open.add(image)
             self._returned.append(image)
+        self._compare(image)
+
+    def _compare(self, image: int) -> None:
+        """Notes whether a decision was on another file than there is now, where both are known."""
+        click, now = self._decided.get(image), self._fingerprints.get(image)
+        if click is not None and None not in (click.fingerprint, now) and click.fingerprint != now:
+            self._replaced.add(image)
+        else:
+            self._replaced.discard(image)
 
 
 class _Later:

@@ -55,7 +55,13 @@ def label_images(config: LabelingOptions) -> None:
         if folder.marker.exists():
             folder.compare(config.settled(), folder.made_with(config).settled())
         folder.begin(config.settled(), "thumbnails")
-        pool = Pool(pool_file(config.log_dir), names, config.classes)
+        versions = image_files.fingerprints(config.images, names)
+        pool = Pool(pool_file(config.log_dir), names, config.classes, versions)
+        if replaced := pool.replaced():
+            print(
+                f"{len(replaced)} images were replaced since they were decided, such as "
+                f"{pool.names[replaced[0]]}: their labels stand, and the page lists them."
+            )
         try:
             if config.import_labels:
                 count = exchange.import_labels(pool, config.import_labels)

@@ -186,19 +186,23 @@ class LabelingSession:
                     self.describe(n) for n in (self._ranking.suspicious if self._ranking else ())
                 ],
                 "training": self._training and self._training.describe(),
-                "duplicates": [[self.describe(n) for n in group] for group in self.duplicates[:60]],
+                "duplicates": [
+                    [self.describe(n) for n in group] for group in self.duplicates[: ranking.LISTED]
+                ],
+                "replaced": [self.describe(n) for n in self.pool.replaced()[: ranking.LISTED]],
+                "listed": ranking.LISTED,
             }
 
     def file_of(self, image: int) -> pathlib.Path | None:
         """The thumbnail of an image; None where it can't be read."""
         if image not in self.pool.names:
             return None
-        found = image_files.thumbnail(
-            pathlib.Path(self.config.images, self.pool.names[image]),
-            ranking.thumbnail_file(self.config.log_dir, image),
-        )
-        if found is None:
-            with self._lock:
+        source = pathlib.Path(self.config.images, self.pool.names[image])
+        version = image_files.fingerprint(source)
+        found = image_files.thumbnail(source, ranking.thumbnail_file(self.config.log_dir, image))
+        with self._lock:
+            self.pool.see(image, version)
+            if found is None:
                 self.unreadable.add(image)
         return found
 
