@@ -9,6 +9,7 @@ import pathlib
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tfcaps.errors import UsageError
 from tfcaps.labeling.leases import Leases
@@ -23,6 +24,11 @@ LEASE_SECONDS = 60.0
 _STALE_SECONDS = LEASE_SECONDS / 3
 # Rows that one statement writes: each statement may wait for other threads of Python.
 _ROWS = 100
+# Of a decision that is written down.
+COLUMNS = (
+    *("number", "click", "image", "kind", "label", "undone", "by", "is_random", "seconds"),
+    "fingerprint",
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS decisions (
@@ -69,6 +75,24 @@ class Click:
     label: str | None = None
     is_random: bool = False
     fingerprint: str | None = None
+
+
+class Snapshot(NamedTuple):
+    """What a pool knew at one moment: whoever writes it down keeps no click waiting.
+
+    Args:
+        names: of the images, by number.
+        labels: of the images that have one, by number.
+        decisions: rows of `COLUMNS`, all in their order, undone ones too.
+    """
+
+    names: Mapping[int, str]
+    labels: Mapping[int, str]
+    decisions: Sequence[tuple]
+
+    def log(self) -> list[dict[str, object]]:
+        """The decisions by the names of their columns."""
+        return [dict(zip(COLUMNS, row, strict=True)) for row in self.decisions]
 
 
 class Pool:
@@ -272,16 +296,18 @@ class Pool:
         """What was decided of an image; None: nothing."""
         return self._decided.get(image)
 
-    def log(self) -> list[Mapping[str, object]]:
-        """All decisions in their order, undone ones too."""
-        cursor = self._database.execute(
-            "SELECT decisions.number, click, images.name AS image, kind, label, undone, by, "
-            "is_random, seconds, fingerprint "
-            "FROM decisions LEFT JOIN images ON images.id = image "
+    def snapshot(self) -> Snapshot:
+        """All that is known now, as whoever writes it down needs it."""
+        rows = self._database.execute(
+            "SELECT decisions.number, click, name, kind, label, undone, by, is_random, seconds, "
+            "fingerprint FROM decisions LEFT JOIN images ON images.id = image "
             "ORDER BY decisions.number"
         )
-        columns = [column for column, *_ in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in cursor]
+        return Snapshot(self.names, self.labels(), rows.fetchall())
+
+    def log(self) -> list[dict[str, object]]:
+        """All decisions in their order, undone ones too."""
+        return self.snapshot().log()
 
     def _add_what_older_pools_lack(self) -> None:
         columns = self._database.execute("SELECT name FROM pragma_table_info('decisions')")

@@ -71,7 +71,9 @@ def label_images(config: LabelingOptions) -> None:
                 print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
                 return
             if config.train:
-                trained = final_network.begin(config, pool)
+                known = pool.snapshot()
+                trained = final_network.begin(config, known)
+                final_network.write_data(config, known, trained)
                 final_network.train(trained, config.final_network)
                 where = final_network.run_folder(trained)
                 print(f"The network is in {where}: figures/, results.json, serving/1/")
