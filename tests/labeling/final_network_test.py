@@ -2,6 +2,8 @@
 
 import asyncio
 import pathlib
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -37,11 +39,12 @@ def test_a_run_with_figures_and_an_export(config, monkeypatch, capsys):
     monkeypatch.setattr(final_network, "_FEWEST_EPOCHS", 1)
     monkeypatch.setattr(final_network, "_MOST_EPOCHS", 1)
     pool = labelled(config, ["dark", "light"] * 8)
-    begun = final_network.begin(config, pool)
+    begun = final_network.begin(config, pool.snapshot())
+    final_network.write_data(config, pool.snapshot(), begun)
     assert begun == pathlib.Path(config.log_dir, "networks", "1-convnet")
     # Stopped before its first epoch, and begun again with more labels: those of the first time.
     pool.record([Click("more", "skip", "tab", 3)])
-    assert final_network.begin(config, pool) == begun
+    assert final_network.begin(config, pool.snapshot()) == begun
     assert final_network.progress(begun) == {"epochs_done": 0, "epochs": 0}
     assert final_network.newest_run(config) is None
     pool.close()
@@ -57,7 +60,9 @@ def test_a_run_with_figures_and_an_export(config, monkeypatch, capsys):
     assert extractor.size == (32, 32)
     assert extractor.features([np.zeros((32, 32, 3), np.uint8)] * 2).shape == (2, 64)
     again = labelled(config, [])
-    assert final_network.begin(config, again).name == "2-convnet"
+    assert final_network.begin(config, again.snapshot()).name == "2-convnet"
+    # Ended before its data were whole: another one, with the labels of then.
+    assert final_network.begin(config, again.snapshot()).name == "3-convnet"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +113,29 @@ def test_the_button(config, folder, monkeypatch):
         "epochs_done": 0,
         "epochs": 0,
     }
+
+
+def test_clicks_do_not_wait_for_the_copies(config, monkeypatch):
+    pool = labelled(config, ["dark", "light"] * 6)
+    at_work = LabelingSession(config, pool)
+    write, clicked = final_network.write_labels, threading.Event()
+
+    def slow(*arguments):
+        assert clicked.wait(20)
+        return write(*arguments)
+
+    monkeypatch.setattr(final_network, "write_labels", slow)
+    monkeypatch.setattr(session, "_beside", lambda *arguments: None)
+    at_work.train()
+    at_work.record([Click("late", "label", "tab", 13, "light")])
+    assert at_work.state()["training"]["is_running"]
+    clicked.set()
+    while at_work.state()["training"]["is_running"]:
+        time.sleep(0.01)
+    assert at_work.state()["training"]["error"] == ""
+    # The labels of the time when the button was pressed.
+    written = pathlib.Path(config.log_dir, "networks", "1-convnet", "labels", "labels.csv")
+    assert len(written.read_text().splitlines()) == 1 + 12
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,27 @@ def test_unreadable_and_vanished_images(folder):
     assert session.state()["unreadable"] == ["00003.png", "00005.png"]
 
 
+def test_an_image_that_is_replaced(folder):
+    """It is shown anew, and so is its label, which stands."""
+    app, pool, _ = application(folder)
+
+    async def send():
+        async with client(app) as one:
+            before = (await one.get("/thumbnails/0")).content
+            await one.post("/clicks", json={"by": "tab", "clicks": [click(0), click(1)]})
+            assert (await one.get("/state")).json()["replaced"] == []
+            (folder / "00000.png").write_bytes((folder / "00005.png").read_bytes())
+            assert (await one.get("/thumbnails/0")).content != before
+            (item,) = (await one.get("/state")).json()["replaced"]
+            assert (item["name"], item["label"]) == ("00000.png", "dark")
+            again = [click(0, "light") | {"identity": "again"}]
+            await one.post("/clicks", json={"by": "tab", "clicks": again})
+            assert (await one.get("/state")).json()["replaced"] == []
+
+    asyncio.run(send())
+    assert pool.labels() == {0: "light", 1: "dark"}
+
+
 def test_whoever_asks_first_is_answered_while_others_keep_asking(folder):
     app, _, _ = application(folder)
 
@@ -330,6 +351,18 @@ class TestBadInput:
         assert refusal(options(folder, export=str(target))) == (
             f"Expected --export with a new folder. Received: {target}, which exists"
         )
+
+    def test_images_that_were_replaced(self, folder, tmp_path, capsys):
+        self.begun(folder, tmp_path)
+        assert "were replaced" not in capsys.readouterr().out
+        (folder / "00002.png").write_bytes((folder / "00001.png").read_bytes())
+        label_images(options(folder, export=str(tmp_path / "again")))
+        assert capsys.readouterr().out.startswith(
+            "1 images were replaced since they were decided, such as 00002.png: their labels "
+            "stand, and the page lists them.\n"
+        )
+        labels = (tmp_path / "again" / "labels.csv").read_text()
+        assert labels == (tmp_path / "out" / "labels.csv").read_text()
 
     def test_pool_of_other_classes_and_folder(self, folder, tmp_path):
         self.begun(folder, tmp_path)

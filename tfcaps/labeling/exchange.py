@@ -8,7 +8,7 @@ import uuid
 
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.labeling.pool import LABEL, Click, Pool
+from tfcaps.labeling.pool import LABEL, Click, Pool, Snapshot
 
 
 def import_labels(pool: Pool, path: str | os.PathLike) -> int:
@@ -40,6 +40,15 @@ def import_labels(pool: Pool, path: str | os.PathLike) -> int:
 
 
 def export_labels(pool: Pool, root: str | os.PathLike, target: str | os.PathLike) -> int:
+    """As `write_labels`, of what a pool knows now.
+
+    Raises:
+        UsageError: as there.
+    """
+    return write_labels(pool.snapshot(), root, target)
+
+
+def write_labels(known: Snapshot, root: str | os.PathLike, target: str | os.PathLike) -> int:
     """Writes labels.csv, decisions.csv and a folder of images for each class; gives how many.
 
     `--dataset=images:TARGET/images` is then a data set of all trainings. Images are copied, or
@@ -51,22 +60,22 @@ def export_labels(pool: Pool, root: str | os.PathLike, target: str | os.PathLike
     target = pathlib.Path(target)
     if target.exists():
         raise UsageError(f"Expected --export with a new folder. Received: {target}, which exists")
-    labels = pool.labels()
+    labels = known.labels
     there = {image: label for image, label in labels.items()
-             if pathlib.Path(root, pool.names[image]).is_file()}  # fmt: skip
+             if pathlib.Path(root, known.names[image]).is_file()}  # fmt: skip
     if not there:
         raise UsageError(
-            f"Expected labels of images that are there. Received: {len(labels)} labels in "
-            f"{pool.path}, and none of their images"
+            f"Expected labels of images that are there. Received: {len(labels)} labels, and none "
+            f"of their images in {root}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.whole_folder(target) as folder:
         folder.mkdir()
-        rows = [{"image": pool.names[image], "label": labels[image]} for image in sorted(labels)]
+        rows = [{"image": known.names[image], "label": labels[image]} for image in sorted(labels)]
         files.write_csv(folder / "labels.csv", rows)
-        files.write_csv(folder / "decisions.csv", pool.log())
+        files.write_csv(folder / "decisions.csv", known.log())
         for image, label in there.items():
-            source = pathlib.Path(root, pool.names[image])
+            source = pathlib.Path(root, known.names[image])
             place = folder / "images" / label / f"{image}-{source.name}"
             place.parent.mkdir(parents=True, exist_ok=True)
             try:

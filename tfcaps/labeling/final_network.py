@@ -6,9 +6,9 @@ from typing import Any
 
 from tfcaps.errors import UsageError
 from tfcaps.labeling.configuration import LabelingOptions
-from tfcaps.labeling.exchange import export_labels
+from tfcaps.labeling.exchange import write_labels
 from tfcaps.labeling.networks import network_config
-from tfcaps.labeling.pool import Pool
+from tfcaps.labeling.pool import Snapshot
 
 _FOLDER = "networks"
 _LABELS, _RUN = "labels", "run"
@@ -20,13 +20,13 @@ _STEPS = 1000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 20, 100
 
 
-def _expect_labels(config: LabelingOptions, pool: Pool) -> None:
+def _expect_labels(config: LabelingOptions, known: Snapshot) -> None:
     """Checks that there is something to learn from.
 
     Raises:
         UsageError: fewer than two classes have labels, or one of those has fewer than five.
     """
-    labels = list(pool.labels().values())
+    labels = list(known.labels.values())
     counts = {name: labels.count(name) for name in config.classes if name in labels}
     found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
     if len(counts) < 2 or min(counts.values()) < _LEAST:
@@ -36,10 +36,10 @@ def _expect_labels(config: LabelingOptions, pool: Pool) -> None:
         )
 
 
-def begin(config: LabelingOptions, pool: Pool) -> pathlib.Path:
-    """The folder of a training: the last one, if that was stopped, or a new one with the labels.
+def begin(config: LabelingOptions, known: Snapshot) -> pathlib.Path:
+    """The folder of a training: the last one, if that was stopped, or a new one.
 
-    It comes to lie in `LOG_DIR/networks/` under a number and the network's name, and has labels/,
+    It comes to lie in `LOG_DIR/networks/` under a number and the network's name, and gets labels/,
     as `--export` writes them, and run/.
 
     Raises:
@@ -49,20 +49,30 @@ def begin(config: LabelingOptions, pool: Pool) -> pathlib.Path:
     stopped = [path for path in _trainings(root, config.final_network) if not _is_done(path)]
     if stopped:
         return stopped[-1]
-    _expect_labels(config, pool)
+    _expect_labels(config, known)
     root.mkdir(exist_ok=True)
     number = 1 + max((_number(path) for path in root.iterdir()), default=0)
     folder = root / f"{number}-{config.final_network}"
     folder.mkdir()
-    export_labels(pool, config.images, folder / _LABELS)
     return folder
+
+
+def write_data(config: LabelingOptions, known: Snapshot, folder: str | os.PathLike) -> None:
+    """Writes what a training learns from, unless it has that of the time when it was begun.
+
+    Raises:
+        UsageError: as `exchange.write_labels`.
+    """
+    target = pathlib.Path(folder, _LABELS)
+    if not target.is_dir():
+        write_labels(known, config.images, target)
 
 
 def train(folder: str | os.PathLike, network: str) -> dict[str, Any]:
     """Trains from where it was stopped; figures and `serving/1` come to lie in `run/`.
 
     Args:
-        folder: see `begin`.
+        folder: see `begin`, with its data.
         network: `convnet`, `resnet` or `capsnet`.
 
     Returns:
@@ -120,7 +130,7 @@ def _epochs(images: int) -> int:
 
 
 def _trainings(root: pathlib.Path, network: str) -> list[pathlib.Path]:
-    """Those of a network whose labels are written, by number."""
+    """Those of a network whose data are written, by number."""
     found = root.glob(f"[0-9]*-{network}")
     return sorted((path for path in found if (path / _LABELS).is_dir()), key=_number)
 

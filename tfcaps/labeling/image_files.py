@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -41,12 +42,35 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     return sorted(found)
 
 
+def fingerprint(path: str | os.PathLike) -> str | None:
+    """What a file is known by: its size, and when it was written; None where there is none.
+
+    So a file that was replaced under its name is another one, and so is one that was only copied
+    without its time.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def fingerprints(root: str | os.PathLike, names: Iterable[str]) -> dict[str, str | None]:
+    """The fingerprints of a folder's files, by name."""
+    return {name: fingerprint(os.path.join(root, name)) for name in names}
+
+
 def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.Path | None:
-    """Scales an image once; gives the file, or None where the image can't be read."""
+    """Scales an image once, and again where its file is another one.
+
+    Returns:
+        The scaled one's file, also of an image that is gone; None where it can't be read.
+    """
     from PIL import Image
 
     target = pathlib.Path(target)
-    if _is_there(target):
+    version = fingerprint(source)
+    if _is_of(version, target):
         return target
     try:
         with Image.open(source) as image:
@@ -60,15 +84,18 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
         small = small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     with files.replacing(target, durable=False) as temporary:
-        small.save(temporary, "JPEG", quality=88)
+        small.save(temporary, "JPEG", quality=88, comment=version or "")
     return target
 
 
-def _is_there(path: pathlib.Path) -> bool:
-    """Whether a file has content; the end of the power can leave one without."""
+def _is_of(version: str | None, path: pathlib.Path) -> bool:
+    """Whether a thumbnail is of this version of its image; None: of whichever there was last."""
+    from PIL import Image
+
     try:
-        return path.stat().st_size > 0
-    except FileNotFoundError:
+        with Image.open(path) as image:  # reads what stands before the pixels
+            return version is None or image.info.get("comment") == version.encode()
+    except OSError:  # none, or the end of the power has left one without content
         return False
 
 

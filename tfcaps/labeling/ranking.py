@@ -17,6 +17,8 @@ from tfcaps.labeling.features import Extractor, pixel_features
 from tfcaps.labeling.image_files import (
     COMPARED,
     difference_hash,
+    fingerprint,
+    fingerprints,
     near_duplicates,
     read_stretched,
     thumbnail,
@@ -24,7 +26,7 @@ from tfcaps.labeling.image_files import (
 from tfcaps.labeling.stopping import accuracy_bounds
 
 _QUEUE = 500  # images that are put in order; the others follow as they are
-_LISTED = 60  # suspicious labels
+LISTED = 60  # of suspicious labels, and of what else is to be looked at again
 _NICENESS = 10
 _THUMBNAILS = "thumbnails"
 
@@ -81,7 +83,7 @@ def give_way(function: Callable[..., Result], *arguments: object) -> Result:
 def prepare(folder: str, root: str, names: dict[int, str], features_path: str | None) -> Prepared:
     """Scales all images, finds near-duplicates, and writes the features that ranking reads.
 
-    What an earlier call found of the same images is taken as it is, unless some couldn't be read.
+    What an earlier call found of the same files is taken as it is, unless some couldn't be read.
 
     Args:
         folder: of the labeling.
@@ -90,7 +92,7 @@ def prepare(folder: str, root: str, names: dict[int, str], features_path: str | 
         features_path: see `Extractor`; None: principal components of pixels.
     """
     numbers, unreadable = sorted(names), []
-    key = _key(names, features_path)
+    key = _key(root, names, features_path)
     earlier = files.read_json(_prepared_file(folder))
     if isinstance(earlier, dict) and earlier.get("key") == key and _features_file(folder).exists():
         return Prepared([], earlier["duplicates"])
@@ -159,7 +161,7 @@ def rank(
     )
     checked = np.array([place[image] for image in drawn if image in place], np.int64)
     correct, count = _checked(features, known, labelled, checked, classes)
-    doubted = suspicious(features[labelled], known[labelled], classes)[:_LISTED]
+    doubted = suspicious(features[labelled], known[labelled], classes)[:LISTED]
     return Ranking(
         order=numbers[chosen].tolist(),
         guesses=[] if scores is None else scores.argmax(axis=1).tolist(),
@@ -188,8 +190,9 @@ def _prepared_file(folder: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(folder) / "prepared.json"
 
 
-def _key(names: dict[int, str], features_path: str | None) -> str:
-    """What features depend on: images by their names, as their thumbnails are kept, too."""
-    changed = os.stat(features_path).st_mtime_ns if features_path else None
-    asked = json.dumps([sorted(names.items()), features_path, changed])
+def _key(root: str, names: dict[int, str], features_path: str | None) -> str:
+    """What features depend on: images, and what extracts them."""
+    versions = fingerprints(root, names.values())
+    images = [(number, name, versions[name]) for number, name in sorted(names.items())]
+    asked = json.dumps([images, features_path, features_path and fingerprint(features_path)])
     return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()

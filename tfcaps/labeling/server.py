@@ -55,7 +55,13 @@ def label_images(config: LabelingOptions) -> None:
         if folder.marker.exists():
             folder.compare(config.settled(), folder.made_with(config).settled())
         folder.begin(config.settled(), "thumbnails")
-        pool = Pool(pool_file(config.log_dir), names, config.classes)
+        versions = image_files.fingerprints(config.images, names)
+        pool = Pool(pool_file(config.log_dir), names, config.classes, versions)
+        if replaced := pool.replaced():
+            print(
+                f"{len(replaced)} images were replaced since they were decided, such as "
+                f"{pool.names[replaced[0]]}: their labels stand, and the page lists them."
+            )
         try:
             if config.import_labels:
                 count = exchange.import_labels(pool, config.import_labels)
@@ -65,7 +71,9 @@ def label_images(config: LabelingOptions) -> None:
                 print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
                 return
             if config.train:
-                trained = final_network.begin(config, pool)
+                known = pool.snapshot()
+                trained = final_network.begin(config, known)
+                final_network.write_data(config, known, trained)
                 final_network.train(trained, config.final_network)
                 where = final_network.run_folder(trained)
                 print(f"The network is in {where}: figures/, results.json, serving/1/")

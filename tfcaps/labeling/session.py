@@ -14,7 +14,7 @@ from tfcaps import files, process
 from tfcaps.labeling import final_network, image_files, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.image_queue import ImageQueue
-from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool
+from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool, Snapshot
 from tfcaps.labeling.ranking import Prepared, Ranking
 from tfcaps.labeling.rounds import read_rounds
 
@@ -84,12 +84,14 @@ class LabelingSession:
         with self._lock:
             if self._training is not None and self._training.is_running:
                 return
-            folder = final_network.begin(self.config, self.pool)
-            self._training = _Training(folder)
-        threading.Thread(target=self._train, args=(self._training,), daemon=True).start()
+            known = self.pool.snapshot()
+            training = self._training = _Training(final_network.begin(self.config, known))
+        threading.Thread(target=self._train, args=(training, known), daemon=True).start()
 
-    def _train(self, training: "_Training") -> None:
+    def _train(self, training: "_Training", known: Snapshot) -> None:
         try:
+            # Images may have to be copied: nobody's click waits for that.
+            final_network.write_data(self.config, known, training.folder)
             _beside(final_network.train, str(training.folder), self.config.final_network)
         except Exception as error:  # labels go on being taken
             training.error = str(error)
@@ -186,19 +188,23 @@ class LabelingSession:
                     self.describe(n) for n in (self._ranking.suspicious if self._ranking else ())
                 ],
                 "training": self._training and self._training.describe(),
-                "duplicates": [[self.describe(n) for n in group] for group in self.duplicates[:60]],
+                "duplicates": [
+                    [self.describe(n) for n in group] for group in self.duplicates[: ranking.LISTED]
+                ],
+                "replaced": [self.describe(n) for n in self.pool.replaced()[: ranking.LISTED]],
+                "listed": ranking.LISTED,
             }
 
     def file_of(self, image: int) -> pathlib.Path | None:
         """The thumbnail of an image; None where it can't be read."""
         if image not in self.pool.names:
             return None
-        found = image_files.thumbnail(
-            pathlib.Path(self.config.images, self.pool.names[image]),
-            ranking.thumbnail_file(self.config.log_dir, image),
-        )
-        if found is None:
-            with self._lock:
+        source = pathlib.Path(self.config.images, self.pool.names[image])
+        version = image_files.fingerprint(source)
+        found = image_files.thumbnail(source, ranking.thumbnail_file(self.config.log_dir, image))
+        with self._lock:
+            self.pool.see(image, version)
+            if found is None:
                 self.unreadable.add(image)
         return found
 

@@ -210,8 +210,9 @@ async function refresh() {
     element("saved").textContent = last.rounds.length
       ? `Labels saved so far: ${last.saved}, the open images times the accuracy that is sure, ${(100 * last.low).toFixed(0)} %.`
       : "";
-    for (const id of ["suspicious", "duplicates"]) {
-      element(`${id}-count`).textContent = last[id].length;
+    for (const id of ["suspicious", "replaced", "duplicates"]) {
+      const all = last[id].length === last.listed ? " or more" : "";
+      element(`${id}-count`).textContent = `${last[id].length}${all}`;
       list(id, last[id].flat());
     }
     element("unreadable-count").textContent = last.unreadable.length;
