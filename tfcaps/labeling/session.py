@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfcaps import files, process
-from tfcaps.labeling import final_network, image_files, ranking, stopping
+from tfcaps.labeling import final_network, image_files, networks, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.image_queue import ImageQueue
 from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool, Snapshot
@@ -252,7 +252,9 @@ class LabelingSession:
     def _prepare(self, features: str | None) -> None:
         names = {image: self.pool.names[image] for image in self.pool.present}
         prepared: Prepared = _beside(
-            ranking.prepare, self.config.log_dir, self.config.images, names, features
+            ranking.prepare,
+            *(self.config.log_dir, self.config.images, names, features),
+            self.config.network != networks.SVM,
         )
         with self._lock:
             self.unreadable |= set(prepared.unreadable)
@@ -273,12 +275,7 @@ class LabelingSession:
             drawn = sorted(self.pool.labels(drawn=True))
             left = sorted(set(self.pool.open()) - self.unreadable - self._repeated())
             self.activity = f"Learning from {len(labels)} labels."
-        choice = {
-            "strategy": self.config.strategy,
-            "classes": len(self.pool.classes),
-            "seed": len(labels),
-        }
-        found: Ranking = _beside(ranking.rank, self.config.log_dir, known, drawn, left, choice)
+        found: Ranking = _beside(ranking.rank, self.config, known, drawn, left)
         with self._lock:
             before, self._ranking = self._ranking, self._mapped(found)
             self._reorder()
