@@ -8,6 +8,7 @@ import os
 import pathlib
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ COLUMNS = (
     "fingerprint",
 )
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS pool (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -143,6 +145,10 @@ class Pool:
             self._database.executescript(_SCHEMA)
             self._add_what_older_pools_lack()
             with self._transaction():
+                self._database.execute(
+                    "INSERT INTO pool SELECT ? WHERE NOT EXISTS (SELECT * FROM pool)",
+                    (uuid.uuid4().hex,),
+                )
                 self._database.executemany(
                     "INSERT OR IGNORE INTO images (name) VALUES (?)", [(name,) for name in names]
                 )
@@ -153,6 +159,8 @@ class Pool:
             ) from None
         rows = self._database.execute("SELECT id - 1, name FROM images ORDER BY id")
         self.names: dict[int, str] = dict(rows)
+        # By which a page knows its clicks, whatever its address.
+        (self.identity,) = self._database.execute("SELECT identity FROM pool").fetchone()
         present = set(names)
         self.present = {image for image, name in self.names.items() if name in present}
         self._decided: dict[int, Click] = {}
