@@ -1,5 +1,6 @@
 """Networks that learn in the rounds: from what was asked for, checked by what was drawn."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -91,3 +92,19 @@ def test_rounds_of_a_network(tmp_path, monkeypatch):
     (folder / "00000.png").write_bytes((folder / "00001.png").read_bytes())
     ranking.prepare(config.log_dir, str(folder), names, None, keeps_images=True)
     assert list(first.parent.iterdir()) == []
+
+
+def test_a_network_that_learned_a_wrong_label_hides_it_from_nobody(tmp_path):
+    """Labels are looked at again by pixels, unless features come from elsewhere."""
+    config = server_test.options(tmp_path)
+    pathlib.Path(config.log_dir).mkdir()
+    true = np.arange(20) % 2
+    given = {number: int(label) for number, label in enumerate(true)} | {6: 1}
+    features = np.eye(2)[list(given.values())]  # of a network that knows all labels by heart
+    pixels = np.eye(2)[true] + np.random.default_rng(0).normal(0, 0.05, (20, 2))
+    path = pathlib.Path(config.log_dir, "features.npz")
+    np.savez(path, numbers=np.arange(20), features=features, pixels=pixels)
+    assert ranking.rank(config, given, [], []).suspicious == [6]
+    np.savez(path, numbers=np.arange(20), features=pixels, pixels=features)
+    config = dataclasses.replace(config, features="encoder.keras")
+    assert ranking.rank(config, given, [], []).suspicious == [6]

@@ -9,7 +9,7 @@ import pathlib
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from tfcaps.errors import UsageError
@@ -85,11 +85,13 @@ class Snapshot(NamedTuple):
     Args:
         names: of the images, by number.
         labels: of the images that have one, by number.
+        drawn: those of them that were drawn at random.
         decisions: rows of `COLUMNS`, all in their order, undone ones too.
     """
 
     names: Mapping[int, str]
     labels: Mapping[int, str]
+    drawn: Set[int]
     decisions: Sequence[tuple]
 
     def log(self) -> list[dict[str, object]]:
@@ -311,7 +313,8 @@ class Pool:
             "fingerprint FROM decisions LEFT JOIN images ON images.id = image "
             "ORDER BY decisions.number"
         )
-        return Snapshot(self.names, self.labels(), rows.fetchall())
+        drawn = self.labels(drawn=True).keys()
+        return Snapshot(self.names, self.labels(), drawn, rows.fetchall())
 
     def log(self) -> list[dict[str, object]]:
         """All decisions in their order, undone ones too."""

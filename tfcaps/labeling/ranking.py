@@ -116,8 +116,9 @@ def prepare(
             images[place] = read_stretched(target, COMPARED, COMPARED)
     lost = set(unreadable)
 
+    pixels = pixel_features(images)
     if features_path is None:
-        features = pixel_features(images)
+        features = pixels
     else:
         extractor = Extractor(features_path)
         missing = np.zeros((*extractor.size, 3), np.uint8)
@@ -127,7 +128,7 @@ def prepare(
         )
     _prepared_file(folder).unlink(missing_ok=True)  # it goes with the features
     with files.replacing(_features_file(folder)) as temporary:
-        np.savez(temporary, numbers=np.array(numbers), features=features)
+        np.savez(temporary, numbers=np.array(numbers), features=features, pixels=pixels)
     _images_file(folder).unlink(missing_ok=True)  # of other files, perhaps
     if keeps_images:
         with files.replacing(_images_file(folder)) as temporary, open(temporary, "wb") as file:
@@ -153,7 +154,7 @@ def rank(
         drawn: labelled images that were drawn at random.
         left: images that may be asked for.
     """
-    stored = files.read_arrays(_features_file(config.log_dir), ("numbers", "features"))
+    stored = files.read_arrays(_features_file(config.log_dir), ("numbers", "features", "pixels"))
     numbers, features = stored["numbers"], stored["features"]
     place = {int(number): index for index, number in enumerate(numbers)}
     known = np.full(len(numbers), NO_LABEL)
@@ -170,7 +171,9 @@ def rank(
         name = strategies.DEFAULT
     scores, inner = (None, features) if learned is None else (learned.scores, learned.features)
     chosen = strategies.get(name)(Candidates(known, available, scores, inner), _QUEUE, len(labels))
-    doubted = suspicious(features[labelled], known[labelled], len(config.classes))[:LISTED]
+    # A network that was trained here has learned the wrong labels, too.
+    told = features if config.features else stored["pixels"]
+    doubted = suspicious(told[labelled], known[labelled], len(config.classes))[:LISTED]
     return Ranking(
         order=numbers[chosen].tolist(),
         guesses=[] if scores is None else scores.argmax(axis=1).tolist(),

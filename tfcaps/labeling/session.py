@@ -57,6 +57,7 @@ class LabelingSession:
         self._queues = {False: ImageQueue(self._order()), True: ImageQueue(self._random)}
         self.rounds = read_rounds(self._curve_file, _COLUMNS)
         self._learned_from = -1
+        self._seen: set[int] = set()  # by the network whose features are used
         self._training: _Training | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_PACE_CLICKS)
 
@@ -259,6 +260,7 @@ class LabelingSession:
         with self._lock:
             self.unreadable |= set(prepared.unreadable)
             self.duplicates = prepared.duplicates
+            self._seen = final_network.learned(self.config, features)
             self._learned_from = -1
             self._reorder()
 
@@ -272,7 +274,8 @@ class LabelingSession:
             labels = self.pool.labels()
             numbers = {name: number for number, name in enumerate(self.pool.classes)}
             known = {image: numbers[label] for image, label in labels.items()}
-            drawn = sorted(self.pool.labels(drawn=True))
+            # What features were made for tells them apart too well.
+            drawn = sorted(self.pool.labels(drawn=True).keys() - self._seen)
             left = sorted(set(self.pool.open()) - self.unreadable - self._repeated())
             self.activity = f"Learning from {len(labels)} labels."
         found: Ranking = _beside(ranking.rank, self.config, known, drawn, left)
@@ -281,7 +284,8 @@ class LabelingSession:
             self._reorder()
             self._learned_from = len(labels)
             self.activity = ""
-            if not found.checked:
+            is_known = before is None and self.rounds and self.rounds[-1]["labels"] == len(labels)
+            if not found.checked or is_known:  # or is the last one of an earlier start
                 return
             low, high = found.bounds
             changed = 1.0
