@@ -42,7 +42,7 @@ def test_a_network_of_another_size_and_of_grey_images(tmp_path, model_file, weig
     names = {number: f"{number:05}.png" for number in range(4)}
     prepared = ranking.prepare(str(store), str(folder), names, str(model_file))
     assert prepared.unreadable == [2]
-    found = files.read_arrays(store / "features.npz", ("numbers", "features"))
+    found = files.read_arrays(store / "features.npz", ("numbers", "features", "pixels"))
     assert found["features"].shape == (4, 5)
     assert not found["features"][2].any()
     thumbnail = ranking.read_stretched(ranking.thumbnail_file(store, 1), 6, 8)
@@ -184,7 +184,9 @@ def test_images_are_looked_at_once(tmp_path, monkeypatch, model_file):
     assert (store / "features.npz").read_bytes() != features
     assert ranking.prepare(str(store), str(folder), {0: "00000.png"}, None).duplicates == []
     ranking.prepare(str(store), str(folder), names, str(model_file))
-    assert files.read_arrays(store / "features.npz", ("numbers", "features"))["features"].shape == (
+    assert files.read_arrays(store / "features.npz", ("numbers", "features", "pixels"))[
+        "features"
+    ].shape == (
         4,
         5,
     )

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import socket
+from unittest import mock
 
 import httpx
 import pytest
@@ -16,7 +17,15 @@ from tests import runs
 from tests.labeling import pages
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.labeling import Click, LabelingOptions, LabelingSession, Pool, label_images, make_app
+from tfcaps.labeling import (
+    Click,
+    LabelingOptions,
+    LabelingSession,
+    Pool,
+    label_images,
+    make_app,
+    server,
+)
 
 TOKEN = "secret"
 
@@ -394,6 +403,27 @@ class TestBadInput:
             port = other.getsockname()[1]
             assert refusal(options(folder, port=port)) == (
                 f"Expected a free port, such as --port=0. Received: --port={port}, which is in use"
+            )
+
+    def test_port_of_the_last_time(self, folder):
+        config = options(folder)
+        store = pathlib.Path(config.log_dir)
+        store.mkdir()
+        with server._listening(config) as first:
+            port = first.getsockname()[1]
+            with server._listening(config) as second:  # it isn't free
+                other = second.getsockname()[1]
+        assert other != port
+        with server._listening(config) as third:
+            assert third.getsockname()[1] == other
+        for damaged in ("", "seven", "-1", "70000", "9" * 5000):
+            (store / "port").write_text(damaged)
+            server._listening(config).close()
+        with pytest.MonkeyPatch.context() as patch:
+            refused = PermissionError(13, "Permission denied")
+            patch.setattr(socket.socket, "bind", mock.Mock(side_effect=refused))
+            assert refusal(options(folder, port=80)) == (
+                "Expected a free port, such as --port=0. Received: --port=80, Permission denied"
             )
 
     def test_read_only_folder(self, folder, monkeypatch):

@@ -7,20 +7,39 @@ import os
 from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import Experiment
 from tfcaps.labeling import networks, strategies
-from tfcaps.options import WorkOptions, changed, option
+from tfcaps.options import Options, WorkOptions, changed, option
 from tfcaps.training.configuration import RunConfig
 
 # Beside the images, where no --log_dir is given; a hidden folder is no class.
 _STORE = ".guided_labeling"
 # Keys 1 to 9.
 _MOST_CLASSES = 9
-_SVM = "svm"
 _PACKAGES = {"sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
              "starlette": "starlette", "uvicorn": "uvicorn", "PIL": "pillow"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelingOptions(WorkOptions):
+class LearnerOptions(Options):
+    """What learns in each round, and for how long."""
+
+    network: str = option(
+        "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
+        default=networks.SVM,
+        choices=(networks.SVM, *networks.NAMES),
+    )
+    epochs: int = changed(
+        RunConfig, "epochs", default=10, help="Of a round's network.", may_change=False
+    )
+    steps_per_epoch: int = changed(
+        RunConfig, "steps_per_epoch", default=40, help="Of 32 images each.", range=">= 1"
+    )
+    warm_start: bool = option(
+        "A round's network begins with the weights of the one before.", default=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingOptions(LearnerOptions, WorkOptions):
     """All choices of guided labeling; a field is the flag of the same name.
 
     Raises:
@@ -52,6 +71,10 @@ class LabelingOptions(WorkOptions):
         default=None,
         may_change=True,
     )
+    network: str = changed(LearnerOptions, "network", may_change=True)
+    epochs: int = changed(LearnerOptions, "epochs", may_change=True)
+    steps_per_epoch: int = changed(LearnerOptions, "steps_per_epoch", may_change=True)
+    warm_start: bool = changed(LearnerOptions, "warm_start", may_change=True)
     port: int = option(
         "Of the page; 0: a free one.", default=0, range="in [0, 65535]", may_change=True
     )
@@ -117,7 +140,7 @@ class LabelingOptions(WorkOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SimulationOptions(Experiment):
+class SimulationOptions(LearnerOptions, Experiment):
     """All choices of a simulated labeling; a field is the flag of the same name."""
 
     simulate: bool = option("Have labels of a data set given by a program.", default=False)
@@ -143,16 +166,6 @@ class SimulationOptions(Experiment):
     runs: int = option("Seeds per strategy.", default=5, range=">= 1", may_change=True)
     label_noise: float = option(
         "Part of the labels that are another class', drawn evenly.", default=0.0, range="in [0, 1)"
-    )
-    network: str = option(
-        "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
-        default=_SVM,
-        choices=(_SVM, *networks.NAMES),
-    )
-    epochs: int = changed(RunConfig, "epochs", default=10, may_change=False)
-    steps_per_epoch: int = changed(RunConfig, "steps_per_epoch", default=40, range=">= 1")
-    warm_start: bool = option(
-        "A round's network begins with the weights of the one before.", default=False
     )
     seed: int = changed(RunConfig, "seed", help="Of the first run; of images, weights and noise.")
 

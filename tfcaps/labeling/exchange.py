@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import uuid
+from collections.abc import Collection
 
 from tfcaps import files
 from tfcaps.errors import UsageError
@@ -48,11 +49,23 @@ def export_labels(pool: Pool, root: str | os.PathLike, target: str | os.PathLike
     return write_labels(pool.snapshot(), root, target)
 
 
-def write_labels(known: Snapshot, root: str | os.PathLike, target: str | os.PathLike) -> int:
+def write_labels(
+    known: Snapshot,
+    root: str | os.PathLike,
+    target: str | os.PathLike,
+    tests: Collection[int] = (),
+) -> int:
     """Writes labels.csv, decisions.csv and a folder of images for each class; gives how many.
 
     `--dataset=images:TARGET/images` is then a data set of all trainings. Images are copied, or
     linked on the disk that holds them already; they come to lie under their number and name.
+
+    Args:
+        known: of the pool.
+        root: of the images.
+        target: a new folder.
+        tests: images that are to be the data set's test images. Default: a part that is chosen
+            when it is read.
 
     Raises:
         UsageError: there is something at the target, or no image with a label is left.
@@ -61,8 +74,7 @@ def write_labels(known: Snapshot, root: str | os.PathLike, target: str | os.Path
     if target.exists():
         raise UsageError(f"Expected --export with a new folder. Received: {target}, which exists")
     labels = known.labels
-    there = {image: label for image, label in labels.items()
-             if pathlib.Path(root, known.names[image]).is_file()}  # fmt: skip
+    there = there_of(known, root)
     if not there:
         raise UsageError(
             f"Expected labels of images that are there. Received: {len(labels)} labels, and none "
@@ -76,10 +88,20 @@ def write_labels(known: Snapshot, root: str | os.PathLike, target: str | os.Path
         files.write_csv(folder / "decisions.csv", known.log())
         for image, label in there.items():
             source = pathlib.Path(root, known.names[image])
-            place = folder / "images" / label / f"{image}-{source.name}"
+            part = ("test" if image in tests else "train") if tests else ""
+            place = folder / "images" / part / label / f"{image}-{source.name}"
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(source, place)
             except OSError:  # another disk
                 shutil.copyfile(source, place)
     return len(there)
+
+
+def there_of(known: Snapshot, root: str | os.PathLike) -> dict[int, str]:
+    """The labels of the images whose files are there."""
+    return {
+        image: label
+        for image, label in known.labels.items()
+        if pathlib.Path(root, known.names[image]).is_file()
+    }

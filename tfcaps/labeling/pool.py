@@ -8,7 +8,8 @@ import os
 import pathlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from tfcaps import files
@@ -31,6 +32,7 @@ COLUMNS = (
     "fingerprint",
 )
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS pool (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -84,11 +86,13 @@ class Snapshot(NamedTuple):
     Args:
         names: of the images, by number.
         labels: of the images that have one, by number.
+        drawn: those of them that were drawn at random.
         decisions: rows of `COLUMNS`, all in their order, undone ones too.
     """
 
     names: Mapping[int, str]
     labels: Mapping[int, str]
+    drawn: Set[int]
     decisions: Sequence[tuple]
 
     def log(self) -> list[dict[str, object]]:
@@ -144,6 +148,10 @@ class Pool:
             self._database.executescript(_SCHEMA)
             self._add_what_older_pools_lack()
             with self._transaction():
+                self._database.execute(
+                    "INSERT INTO pool SELECT ? WHERE NOT EXISTS (SELECT * FROM pool)",
+                    (uuid.uuid4().hex,),
+                )
                 self._database.executemany(
                     "INSERT OR IGNORE INTO images (name) VALUES (?)", [(name,) for name in names]
                 )
@@ -154,6 +162,8 @@ class Pool:
             ) from None
         rows = self._database.execute("SELECT id - 1, name FROM images ORDER BY id")
         self.names: dict[int, str] = dict(rows)
+        # By which a page knows its clicks, whatever its address.
+        (self.identity,) = self._database.execute("SELECT identity FROM pool").fetchone()
         present = set(names)
         self.present = {image for image, name in self.names.items() if name in present}
         self._decided: dict[int, Click] = {}
@@ -301,7 +311,8 @@ class Pool:
             "fingerprint FROM decisions LEFT JOIN images ON images.id = image "
             "ORDER BY decisions.number"
         )
-        return Snapshot(self.names, self.labels(), rows.fetchall())
+        drawn = self.labels(drawn=True).keys()
+        return Snapshot(self.names, self.labels(), drawn, rows.fetchall())
 
     def log(self) -> list[dict[str, object]]:
         """All decisions in their order, undone ones too."""

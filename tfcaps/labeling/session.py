@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfcaps import files, process
-from tfcaps.labeling import final_network, image_files, ranking, stopping
+from tfcaps.labeling import final_network, image_files, networks, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.image_queue import ImageQueue
 from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool, Snapshot
@@ -57,6 +57,7 @@ class LabelingSession:
         self._queues = {False: ImageQueue(self._order()), True: ImageQueue(self._random)}
         self.rounds = read_rounds(self._curve_file, _COLUMNS)
         self._learned_from = -1
+        self._seen: set[int] = set()  # by the network whose features are used
         self._training: _Training | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_PACE_CLICKS)
 
@@ -252,11 +253,14 @@ class LabelingSession:
     def _prepare(self, features: str | None) -> None:
         names = {image: self.pool.names[image] for image in self.pool.present}
         prepared: Prepared = _beside(
-            ranking.prepare, self.config.log_dir, self.config.images, names, features
+            ranking.prepare,
+            *(self.config.log_dir, self.config.images, names, features),
+            self.config.network != networks.SVM,
         )
         with self._lock:
             self.unreadable |= set(prepared.unreadable)
             self.duplicates = prepared.duplicates
+            self._seen = final_network.learned(self.config, features)
             self._learned_from = -1
             self._reorder()
 
@@ -270,21 +274,18 @@ class LabelingSession:
             labels = self.pool.labels()
             numbers = {name: number for number, name in enumerate(self.pool.classes)}
             known = {image: numbers[label] for image, label in labels.items()}
-            drawn = sorted(self.pool.labels(drawn=True))
+            # What features were made for tells them apart too well.
+            drawn = sorted(self.pool.labels(drawn=True).keys() - self._seen)
             left = sorted(set(self.pool.open()) - self.unreadable - self._repeated())
             self.activity = f"Learning from {len(labels)} labels."
-        choice = {
-            "strategy": self.config.strategy,
-            "classes": len(self.pool.classes),
-            "seed": len(labels),
-        }
-        found: Ranking = _beside(ranking.rank, self.config.log_dir, known, drawn, left, choice)
+        found: Ranking = _beside(ranking.rank, self.config, known, drawn, left)
         with self._lock:
             before, self._ranking = self._ranking, self._mapped(found)
             self._reorder()
             self._learned_from = len(labels)
             self.activity = ""
-            if not found.checked:
+            is_known = before is None and self.rounds and self.rounds[-1]["labels"] == len(labels)
+            if not found.checked or is_known:  # or is the last one of an earlier start
                 return
             low, high = found.bounds
             changed = 1.0

@@ -1,10 +1,13 @@
 "use strict";
-// What isn't acknowledged stays in the browser's store, under this tab's name, and is sent again
-// with its identity: neither a reload nor a dead server loses it, and twice does no harm.
+// What isn't acknowledged stays in the browser's store and is sent again with its identity: neither
+// a reload nor a dead server loses it, and twice does no harm. Each click has an entry of its own,
+// as tabs that wrote one list would overwrite each other's. The entries are a pool's: another one at
+// the same port, or this one with another token, neither gets the wrong ones nor misses its own.
 const token = new URLSearchParams(location.search).get("token");
 const SHOWN = 24;
-const by = sessionStorage.by || (sessionStorage.by = crypto.randomUUID());
-const store = `unsent:${location.host}`;
+const TOGETHER = 50;     // clicks of one request
+let by = sessionStorage.by || crypto.randomUUID();
+const store = `unsent:${document.documentElement.dataset.pool}:`;
 const element = (id) => document.getElementById(id);
 let classes = [];
 let shown = [];          // images in the grid; the current one is shown[current]
@@ -15,8 +18,21 @@ let isAsking = false;
 let asksAgain = false;   // images were labelled while others were asked for
 let failing = "";        // why clicks can't be sent at the moment
 
-const unsent = () => JSON.parse(localStorage.getItem(store) || "[]");
-const keep = (clicks) => localStorage.setItem(store, JSON.stringify(clicks));
+// A tab that is duplicated gets the other one's name with its store, and would be shown its images:
+// a name is whose tab holds the lock, which goes with the tab.
+async function takeName() {
+  const take = (name) => new Promise((resolve) => navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+    resolve(Boolean(lock));
+    return lock && new Promise(() => {});
+  }));
+  while (!await take(`tab:${by}`)) by = crypto.randomUUID();
+  sessionStorage.by = by;
+}
+
+const unsentKeys = () => Object.keys(localStorage).filter((key) => key.startsWith(store)).sort();
+const unsent = () => unsentKeys().map((key) => localStorage.getItem(key)).filter(Boolean).map((text) => JSON.parse(text));
+const keyOf = (click) => `${store}${String(click.order).padStart(16, "0")}:${click.identity}`;
+const forget = (clicks) => clicks.forEach((click) => localStorage.removeItem(keyOf(click)));
 
 async function ask(path, body) {
   const options = { headers: { "x-token": token, "content-type": "application/json" } };
@@ -44,8 +60,11 @@ function decide(kind, label) {
   fill();
 }
 
+let newest = 0;
 function push(click) {
-  keep([...unsent(), { ...click, by, identity: crypto.randomUUID() }]);
+  newest = Math.max(Date.now(), newest + 1, ...unsent().map((one) => one.order + 1));
+  const made = { ...click, by, identity: crypto.randomUUID(), order: newest };
+  localStorage.setItem(keyOf(made), JSON.stringify(made));
   tellKept();
   send();
 }
@@ -53,22 +72,22 @@ function push(click) {
 async function send() {
   if (isSending) return;
   isSending = true;
+  let most = TOGETHER;
   try {
     for (let clicks = unsent(); clicks.length; clicks = unsent()) {
       const one = clicks[0].by;
       const part = [];
-      for (const click of clicks) { if (click.by !== one || part.length === 50) break; part.push(click); }
-      const sent = new Set(part.map((click) => click.identity));
+      for (const click of clicks) { if (click.by !== one || part.length === most) break; part.push(click); }
       let found = [];
       try {
         found = await ask("/clicks", { by: one, clicks: part });
       } catch (error) {
         if (error.status !== 400) throw error;
-        // One that the server will never take would keep all the others back.
+        // One that the server will never take takes none with it, and keeps none back.
+        if (part.length > 1) { most = 1; continue; }
         tell(`Not recorded: ${error.message}`);
       }
-      // Another tab may have added some meanwhile.
-      keep(unsent().filter((click) => !sent.has(click.identity)));
+      forget(part);
       part.forEach((click, place) => {
         const image = found[place] && found[place].image;
         if (click.kind === "undo" && image && click.by === by) bringBack(image);
@@ -284,6 +303,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-refresh().then(fill).then(send);
+takeName().then(refresh).then(fill).then(send);
 setInterval(refresh, 2000);
 setInterval(fill, 20000); // also keeps what is shown for this tab
