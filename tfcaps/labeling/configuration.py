@@ -43,7 +43,8 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     """All choices of guided labeling; a field is the flag of the same name.
 
     Raises:
-        UsageError: a value is out of its range, or classes are missing, twice or too many.
+        UsageError: a value is out of its range, or classes are missing, twice or too many, or the
+            results would be taken for images.
 
     Example:
 
@@ -129,6 +130,10 @@ class LabelingOptions(LearnerOptions, WorkOptions):
             )
             # Another way to the same folder is the same folder.
             object.__setattr__(self, "images", os.path.realpath(os.path.expanduser(self.images)))
+            for name in ("log_dir", "export"):
+                folder = getattr(self, name)
+                is_apart = not folder or not self._is_searched(folder)
+                self.expect(name, is_apart, "outside --images, or in a hidden folder of it")
 
     @property
     def run_name(self) -> str:
@@ -137,6 +142,16 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     @property
     def new_folder(self) -> str:
         return os.path.join(self.images, _STORE) if self.images else super().new_folder
+
+    @property
+    def has_own_folder(self) -> bool:
+        return bool(self.images)
+
+    def _is_searched(self, folder: str) -> bool:
+        """Whether pictures in a folder would be taken for images to be labelled."""
+        inside = os.path.relpath(os.path.realpath(os.path.expanduser(folder)), self.images)
+        parts = inside.split(os.sep)
+        return parts[0] != os.pardir and not any(p.startswith(".") and p != "." for p in parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,6 +192,10 @@ class SimulationOptions(LearnerOptions, Experiment):
     @property
     def run_name(self) -> str:
         return f"labeling-{self.dataset}"
+
+    @property
+    def has_own_folder(self) -> bool:
+        return not self.simulate  # another folder is asked for, which `LabelingOptions` knows
 
 
 def expect_packages() -> None:

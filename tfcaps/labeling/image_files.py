@@ -22,7 +22,7 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     """The images of a folder and those below it, as sorted paths relative to it.
 
     Raises:
-        UsageError: there is no such folder, or no image in it.
+        UsageError: there is no such folder, or no image in it, or a name is no text.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
@@ -39,7 +39,19 @@ def find_images(folder: str | os.PathLike) -> list[str]:
         raise UsageError(
             f"Expected --images with images ({' '.join(_ENDINGS)}). Received: {folder}, with none"
         )
+    for name in found:
+        if not _is_text(name):
+            raise UsageError(f"Expected names of images in UTF-8. Received: {name!r} in {folder}")
     return sorted(found)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name, which may be any bytes, can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fingerprint(path: str | os.PathLike) -> str | None:
