@@ -12,8 +12,8 @@ from tfcaps.training.configuration import RunConfig
 
 # Beside the images, where no --log_dir is given; a hidden folder is no class.
 _STORE = ".guided_labeling"
-# Keys 1 to 9.
-_MOST_CLASSES = 9
+# Up to nine have the keys 1 to 9; more of them have two digits each.
+_MOST_CLASSES = 99
 _PACKAGES = {"sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
              "starlette": "starlette", "uvicorn": "uvicorn", "PIL": "pillow"}  # fmt: skip
 
@@ -58,7 +58,9 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     )
     images: str = option("Folder of the images to be labelled, and of those below it.", default="")
     classes: tuple[str, ...] = option(
-        "What an image may be, at most nine: the keys 1 to 9.", default=(), distinct=True
+        "What an image may be: up to nine names have the keys 1 to 9, up to 99 two digits each.",
+        default=(),
+        distinct=True,
     )
     strategy: str = option(
         "Which images come first; guided: typiclust, then margin_clusters.",
@@ -126,7 +128,7 @@ class LabelingOptions(LearnerOptions, WorkOptions):
             self.expect(
                 "classes",
                 2 <= len(self.classes) <= _MOST_CLASSES,
-                f"to be 2 to {_MOST_CLASSES} names, a key each",
+                f"to be 2 to {_MOST_CLASSES} names, a key or two each",
             )
             # Another way to the same folder is the same folder.
             object.__setattr__(self, "images", os.path.realpath(os.path.expanduser(self.images)))
