@@ -240,6 +240,16 @@ def test_what_is_taken_back_stays_with_whoever_took_it_back(folder):
     assert [item["image"] for item in session.next_images("a", 50, [])["images"]] == [one["image"]]
 
 
+def test_a_correction_leaves_an_image_drawn_or_not(folder):
+    _, pool, _ = application(folder)
+    pool.record([Click("r", "label", "a", 3, "dark", is_random=True)])
+    pool.record([Click("n", "label", "a", 4, "dark")])
+    later = LabelingSession(options(folder), pool)
+    later.record([Click("c", "label", "b", 3, "light"), Click("d", "label", "b", 4, "light")])
+    assert pool.labels() == {3: "light", 4: "light"}
+    assert pool.labels(drawn=True) == {3: "light"}
+
+
 def test_an_image_comes_again_when_its_lease_is_over(folder, monkeypatch):
     seconds = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
