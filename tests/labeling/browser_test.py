@@ -137,6 +137,27 @@ def test_keys_with_the_focus_elsewhere_and_held(browser, folder):
     context.close()
 
 
+def test_two_digits_for_more_than_nine_classes(browser, folder):
+    classes = [f"kind-{number}" for number in range(1, 13)]
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder, f"--classes={','.join(classes)}") as (_, address):
+        page = opened(context, address)
+        press(page, ["0", "7", "1", "Numpad2"])
+        page.keyboard.press("1")  # the first digit, and what it may become
+        assert page.eval_on_selector_all(
+            "#classes [data-typed] kbd", "all => all.map(one => one.innerText)"
+        ) == ["10", "11", "12"]
+        # Another key takes it back, and a number that no class has is none.
+        press(page, ["Escape", "0", "1", "9", "1", "3", "0", "0", "s", "1", "u", "0", "3"])
+        wait_until_saved(page)
+        found = [row[:2] for row in decisions(folder)]
+    assert found == [
+        *(("label", "kind-7"), ("label", "kind-12"), ("label", "kind-1")),
+        *(("skip", None), ("undo", None), ("label", "kind-3")),
+    ]
+    context.close()
+
+
 def test_a_duplicated_tab_is_another_one(browser, folder):
     context = browser.new_context(bypass_csp=True)
     with pages.served(folder) as (_, address):

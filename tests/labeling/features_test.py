@@ -5,7 +5,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.labeling import pages
 from tfcaps import files
@@ -159,6 +159,24 @@ def test_thumbnails_are_made_once_for_each_file(tmp_path):
     assert image_files.thumbnail(source, target) == target
     target.unlink()
     assert image_files.thumbnail(source, target) is None
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8, 99, "damaged"])
+def test_photographs_are_shown_upright(tmp_path, orientation):
+    """As Pillow turns them, where it can."""
+    corners = [[(200, 0, 0), (0, 200, 0)], [(0, 0, 200), (99, 99, 99)], [(0, 0, 0), (200, 200, 0)]]
+    image = Image.fromarray(np.array(corners, np.uint8))
+    exif = Image.Exif()
+    if isinstance(orientation, int):
+        exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff" if orientation == "damaged" else exif)
+    image_files.thumbnail(tmp_path / "a.png", tmp_path / "small.jpg")
+    with Image.open(tmp_path / "a.png") as opened:
+        expected = image if orientation == "damaged" else ImageOps.exif_transpose(opened)
+    height, width = expected.height, expected.width
+    found = image_files.read_stretched(tmp_path / "small.jpg", 53 * height, 53 * width)
+    middles = found[26::53, 26::53].astype(int)
+    np.testing.assert_allclose(middles, np.asarray(expected.convert("RGB")), atol=12)
 
 
 def test_images_are_looked_at_once(tmp_path, monkeypatch, model_file):

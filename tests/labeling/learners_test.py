@@ -1,6 +1,7 @@
 """Networks that learn in the rounds: from what was asked for, checked by what was drawn."""
 
 import dataclasses
+import os
 import pathlib
 
 import keras
@@ -9,7 +10,7 @@ import pytest
 
 from tests.labeling import pages, server_test
 from tfcaps import datasets, training
-from tfcaps.labeling import learners, ranking
+from tfcaps.labeling import LabelingSession, Pool, learners, ranking, session
 from tfcaps.labeling.configuration import LearnerOptions
 
 
@@ -45,7 +46,7 @@ def test_scores_and_last_features(tmp_path, images, name):
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
-def test_rounds_of_a_network(tmp_path, monkeypatch):
+def test_rounds_of_a_network(tmp_path, monkeypatch, capsys):
     folder = pages.pictures(tmp_path / "pictures", 16)
     choices = {"network": "convnet", "epochs": 1, "steps_per_epoch": 2, "warm_start": True}
     config = server_test.options(folder, strategy="margin_clusters", **choices)
@@ -63,6 +64,7 @@ def test_rounds_of_a_network(tmp_path, monkeypatch):
     labels = {number: (number + 1) % 2 for number in range(1, 9)}
     left = list(range(9, 17))
     found = ranking.rank(config, labels, [2, 3], left)
+    assert capsys.readouterr().out == ""
     assert sorted(found.order) == left
     assert len(found.guesses) == 16
     ((data, initial),) = begun
@@ -85,13 +87,38 @@ def test_rounds_of_a_network(tmp_path, monkeypatch):
     (_, (data, initial)) = begun
     assert data.train.labels[:7].tolist() == [0, 1, 0, 1, 0, 1, 0]
     assert initial is not None
-    ranking.rank(config, {**labels, 10: 1}, [2, 3], left[:1] + left[2:])
     assert len(list(first.iterdir())) == 2
     # Of one class nothing is learned yet; other files are learned from anew.
     assert ranking.rank(config, {2: 1, 3: 0}, [3], left).guesses == []
     (folder / "00000.png").write_bytes((folder / "00001.png").read_bytes())
     ranking.prepare(config.log_dir, str(folder), names, None, keeps_images=True)
     assert list(first.parent.iterdir()) == []
+
+
+def test_only_what_a_round_begins_with_is_kept(tmp_path):
+    assert learners.newest(tmp_path) is None
+    for number, name in enumerate(("second", "first", "third")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").touch()
+        os.utime(tmp_path / name / "results.json", ns=(0, number))
+    (tmp_path / "stopped").mkdir()
+    assert learners.newest(tmp_path) == tmp_path / "third"
+    learners.forget_others(tmp_path, (None, tmp_path / "first", tmp_path / "stopped"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "stopped"]
+
+
+@pytest.mark.parametrize("network, is_kept", [("svm", False), ("resnet", True)])
+def test_images_are_kept_where_a_network_learns(tmp_path, monkeypatch, network, is_kept):
+    folder = pages.pictures(tmp_path / "pictures", 4)
+    config = server_test.options(folder, network=network)
+    pathlib.Path(config.log_dir, "thumbnails").mkdir(parents=True)
+    pool = Pool(":memory:", [f"{number:05}.png" for number in range(4)], config.classes)
+    monkeypatch.setattr(session, "_beside", lambda function, *arguments: function(*arguments))
+    for _ in range(2):  # the images may lack of what was prepared before
+        LabelingSession(config, pool)._prepare(None)
+        path = pathlib.Path(config.log_dir, "images.npy")
+        assert path.exists() == is_kept
+        path.unlink(missing_ok=True)
 
 
 def test_a_network_that_learned_a_wrong_label_hides_it_from_nobody(tmp_path):

@@ -12,8 +12,8 @@ from tfcaps.training.configuration import RunConfig
 
 # Beside the images, where no --log_dir is given; a hidden folder is no class.
 _STORE = ".guided_labeling"
-# Keys 1 to 9.
-_MOST_CLASSES = 9
+# Up to nine have the keys 1 to 9; more of them have two digits each.
+_MOST_CLASSES = 99
 _PACKAGES = {"sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
              "starlette": "starlette", "uvicorn": "uvicorn", "PIL": "pillow"}  # fmt: skip
 
@@ -43,7 +43,8 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     """All choices of guided labeling; a field is the flag of the same name.
 
     Raises:
-        UsageError: a value is out of its range, or classes are missing, twice or too many.
+        UsageError: a value is out of its range, or classes are missing, twice or too many, or the
+            results would be taken for images.
 
     Example:
 
@@ -57,7 +58,9 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     )
     images: str = option("Folder of the images to be labelled, and of those below it.", default="")
     classes: tuple[str, ...] = option(
-        "What an image may be, at most nine: the keys 1 to 9.", default=(), distinct=True
+        "What an image may be: up to nine names have the keys 1 to 9, up to 99 two digits each.",
+        default=(),
+        distinct=True,
     )
     strategy: str = option(
         "Which images come first; guided: typiclust, then margin_clusters.",
@@ -125,10 +128,14 @@ class LabelingOptions(LearnerOptions, WorkOptions):
             self.expect(
                 "classes",
                 2 <= len(self.classes) <= _MOST_CLASSES,
-                f"to be 2 to {_MOST_CLASSES} names, a key each",
+                f"to be 2 to {_MOST_CLASSES} names, a key or two each",
             )
             # Another way to the same folder is the same folder.
             object.__setattr__(self, "images", os.path.realpath(os.path.expanduser(self.images)))
+            for name in ("log_dir", "export"):
+                folder = getattr(self, name)
+                is_apart = not folder or not self._is_searched(folder)
+                self.expect(name, is_apart, "outside --images, or in a hidden folder of it")
 
     @property
     def run_name(self) -> str:
@@ -137,6 +144,16 @@ class LabelingOptions(LearnerOptions, WorkOptions):
     @property
     def new_folder(self) -> str:
         return os.path.join(self.images, _STORE) if self.images else super().new_folder
+
+    @property
+    def has_own_folder(self) -> bool:
+        return bool(self.images)
+
+    def _is_searched(self, folder: str) -> bool:
+        """Whether pictures in a folder would be taken for images to be labelled."""
+        inside = os.path.relpath(os.path.realpath(os.path.expanduser(folder)), self.images)
+        parts = inside.split(os.sep)
+        return parts[0] != os.pardir and not any(p.startswith(".") and p != "." for p in parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,6 +194,10 @@ class SimulationOptions(LearnerOptions, Experiment):
     @property
     def run_name(self) -> str:
         return f"labeling-{self.dataset}"
+
+    @property
+    def has_own_folder(self) -> bool:
+        return not self.simulate  # another folder is asked for, which `LabelingOptions` knows
 
 
 def expect_packages() -> None:

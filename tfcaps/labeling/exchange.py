@@ -16,23 +16,29 @@ def import_labels(pool: Pool, path: str | os.PathLike) -> int:
     """Records the labels of a CSV file with the columns image and label; gives how many.
 
     Raises:
-        UsageError: the file can't be read, or has another image or class. Nothing is recorded.
+        UsageError: the file can't be read, or has another image or class, or two classes for one
+            image. Nothing is recorded.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise UsageError(f"Expected --import_labels with a CSV file. Received: {path}") from None
     if not rows or not {"image", "label"} <= rows[0].keys():
         raise UsageError(f"Expected a CSV file with the columns image and label. Received: {path}")
     numbers = {name: number for number, name in pool.names.items()}
-    clicks = []
+    clicks, labels = [], {row["image"]: row["label"] for row in rows}
     for row in rows:
         if row["image"] not in numbers:
             raise UsageError(
                 f"Expected labels of images in --images. Received: {row['image']} in {path}"
             )
         image, label = numbers[row["image"]], row["label"]
+        if label != labels[row["image"]]:
+            raise UsageError(
+                f"Expected one label of each image. Received: {label} and {labels[row['image']]} "
+                f"for {row['image']} in {path}"
+            )
         before = pool.decision(image)
         if before is None or before.label != label:
             clicks.append(Click(f"import-{uuid.uuid4()}", LABEL, "import", image, label))

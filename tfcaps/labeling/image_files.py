@@ -3,11 +3,15 @@
 import os
 import pathlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcaps import files
 from tfcaps.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _THUMBNAIL = 160  # pixels: twice what the grid shows, for sharp screens
@@ -22,7 +26,7 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     """The images of a folder and those below it, as sorted paths relative to it.
 
     Raises:
-        UsageError: there is no such folder, or no image in it.
+        UsageError: there is no such folder, or no image in it, or a name is no text.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
@@ -39,7 +43,19 @@ def find_images(folder: str | os.PathLike) -> list[str]:
         raise UsageError(
             f"Expected --images with images ({' '.join(_ENDINGS)}). Received: {folder}, with none"
         )
+    for name in found:
+        if not _is_text(name):
+            raise UsageError(f"Expected names of images in UTF-8. Received: {name!r} in {folder}")
     return sorted(found)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name, which may be any bytes, can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fingerprint(path: str | os.PathLike) -> str | None:
@@ -75,7 +91,7 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
     try:
         with Image.open(source) as image:
             image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
-            small = image.convert("RGB")
+            small = _upright(image).convert("RGB")
     # Pillow's decoders raise whatever a broken file leads them to.
     except Exception:
         return None
@@ -86,6 +102,16 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
     with files.replacing(target, durable=False) as temporary:
         small.save(temporary, "JPEG", quality=88, comment=version or "")
     return target
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    """Turned as the camera was held, if the file says so in a way that can be read."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # what is said of the pixels is damaged, and not they
+        return image
 
 
 def _is_of(version: str | None, path: pathlib.Path) -> bool:

@@ -1,6 +1,8 @@
 """What happens in the process beside the page: images are prepared, models learn, a queue comes."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -228,7 +230,8 @@ def _network(
     root = _rounds_folder(config.log_dir) / config.network
     run = root / hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
     before = learners.newest(root)
-    learners.learn(config, data, run, before=before)
+    with contextlib.redirect_stdout(io.StringIO()):  # whoever labels has a page, and no epochs
+        learners.learn(config, data, run, before=before)
     learners.forget_others(root, (before, run))
     scores, features = learners.answers(run, images)
     correct = _count_correct(scores[drawn], known[drawn])

@@ -59,15 +59,12 @@ def label_images(config: LabelingOptions) -> None:
         folder.begin(config.settled(), "thumbnails")
         versions = image_files.fingerprints(config.images, names)
         pool = Pool(pool_file(config.log_dir), names, config.classes, versions)
-        if replaced := pool.replaced():
-            print(
-                f"{len(replaced)} images were replaced since they were decided, such as "
-                f"{pool.names[replaced[0]]}: their labels stand, and the page lists them."
-            )
         try:
             if config.import_labels:
                 count = exchange.import_labels(pool, config.import_labels)
                 print(f"{count} labels from {config.import_labels}.")
+            if config.export or config.train:
+                _tell_replaced(pool)
             if config.export:
                 count = exchange.export_labels(pool, config.images, config.export)
                 print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
@@ -95,6 +92,7 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     server = uvicorn.Server(uvicorn.Config(application, log_level="error", access_log=False))
     session.begin()
     print(f"{address}\nCtrl-C ends it; each label is kept in {config.log_dir}.", flush=True)
+    _tell_replaced(session.pool)
     if config.open_browser:
         webbrowser.open(address)
     try:
@@ -102,6 +100,15 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     finally:
         session.end()
         listening.close()
+
+
+def _tell_replaced(pool: Pool) -> None:
+    if replaced := pool.replaced():
+        print(
+            f"{len(replaced)} images were replaced since they were decided, such as "
+            f"{pool.names[replaced[0]]}: their labels stand, and the page lists them.",
+            flush=True,
+        )
 
 
 def _listening(config: LabelingOptions) -> socket.socket:

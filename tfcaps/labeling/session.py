@@ -134,7 +134,7 @@ class LabelingSession:
     def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
         """Makes clicks last, and tells what they are about."""
         with self._lock:
-            clicks = [dataclasses.replace(c, is_random=c.image in self._drawn) for c in clicks]
+            clicks = [dataclasses.replace(c, is_random=self._is_drawn(c.image)) for c in clicks]
             images = self.pool.record(clicks)
             self._times.extend([time.monotonic()] * len(clicks))
             self._wake.set()
@@ -146,6 +146,11 @@ class LabelingSession:
                 {"identity": click.identity, "image": None if n is None else self.describe(n)}
                 for click, n in zip(clicks, images, strict=True)
             ]
+
+    def _is_drawn(self, image: int | None) -> bool:
+        """Whether an image was drawn at random; one whose label is corrected stays what it was."""
+        before = None if image is None else self.pool.decision(image)
+        return image in self._drawn or (before is not None and before.is_random)
 
     def _put_back(self, image: int) -> None:
         for queue in self._queues.values():

@@ -245,12 +245,13 @@ async function refresh() {
 
 function drawClasses() {
   const others = [["U", "undo", "undo"], ["S", "skip", "skip"], ["?", "can't tell", "cant_tell"]];
-  const all = [...classes.map((name, place) => [String(place + 1), name, "label", name]), ...others];
+  const all = [...classes.map((name, place) => [keysOf(place), name, "label", name]), ...others];
   element("classes").replaceChildren(...all.map(([key, words, kind, label]) => {
     const made = document.createElement("button");
     const hint = document.createElement("kbd");
     hint.textContent = key;
     made.append(hint, words);
+    if (kind === "label") made.dataset.keys = key;
     made.onclick = () => decide(kind, label);
     return made;
   }));
@@ -283,16 +284,34 @@ function drawCurve(rounds) {
   element("curve").replaceChildren(...parts);
 }
 
+// More than nine classes have two digits each, of which the first one may have been typed.
+let typed = "";
+const keysOf = (place) => String(place + 1).padStart(classes.length > 9 ? 2 : 1, "0");
+
+function type(keys) {
+  typed = keys;
+  for (const made of document.querySelectorAll("#classes button[data-keys]")) {
+    made.toggleAttribute("data-typed", keys !== "" && made.dataset.keys.startsWith(keys));
+  }
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.repeat) return;
+  if (event.repeat || ["Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if (!isUndo && (event.ctrlKey || event.metaKey || event.altKey)) return;
-  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
-  const number = Number(digit && !event.shiftKey ? digit[1] : event.key);
+  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code);
+  const key = digit && !event.shiftKey ? digit[1] : event.key;
+  const keys = typed + key;
+  type("");
   if (isUndo || event.key.toLowerCase() === "u") decide("undo");
   else if (event.key.toLowerCase() === "s") decide("skip");
   else if (event.key === "?") decide("cant_tell");
-  else if (number >= 1 && number <= classes.length) decide("label", classes[number - 1]);
+  else if (/^[0-9]$/.test(key)) {
+    const place = classes.findIndex((_, each) => keysOf(each) === keys);
+    if (place >= 0) decide("label", classes[place]);
+    else if (classes.some((_, each) => keysOf(each).startsWith(keys))) type(keys);
+    else return;
+  }
   else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
     const step = event.key === "ArrowRight" ? 1 : -1;
     current = Math.min(Math.max(current + step, 0), Math.max(shown.length - 1, 0));
