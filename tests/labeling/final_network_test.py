@@ -112,7 +112,8 @@ def test_the_button(config, folder, monkeypatch):
 
 @pytest.mark.parametrize(
     "text", ["{", '{"labels": 3}', "[1]", '[{"labels": 3}]', '[{"labels": "3", "low": 0.5}]',
-             '[{"labels": 3, "low": NaN}]', '[{"labels": true, "low": 1}]']
+             '[{"labels": 3, "low": NaN}]', '[{"labels": true, "low": 1}]',
+             '[{"labels": 1' + 400 * "0" + ', "low": 1}]']
 )  # fmt: skip
 def test_damaged_rounds(tmp_path, text):
     path = tmp_path / "rounds.json"
