@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from nas.rules import REPLACED
 from tfcaps import files
 from tfcaps.errors import UsageError
 from tfcaps.options import WorkOptions
-from tfcaps.training.run_directory import expect_same_data
+from tfcaps.training.run_directory import expect_same_data, says_what_it_can
 
 if TYPE_CHECKING:
     from tfcaps.models import BlockNetwork
 
 _OWNER = "trial.json"  # in the folder of a final training: of which trial it is
+_NAME = re.compile(r"[\w-]{1,100}")  # of a trial; a folder is called by it
 
 
 class TrialsFolder(files.WorkFolder):
@@ -64,6 +66,8 @@ class TrialsFolder(files.WorkFolder):
             earlier = {**self.read().get("data", {})}
         except (AttributeError, TypeError):
             raise self.damaged() from None
+        if not says_what_it_can(earlier):
+            raise self.damaged()
         expect_same_data(earlier, description, name, self.path)
 
     def take_best(self, owner: str, *, unknown: str = "before") -> None:
@@ -77,10 +81,9 @@ class TrialsFolder(files.WorkFolder):
             unknown: that of a training of which no owner was noted.
         """
         if (self.best / files.RUN.marker).exists():
-            known = files.read_json(self.best / _OWNER)
-            found = known.get("trial") if isinstance(known, dict) else None
-            if (found or unknown) != owner:
-                self.best.rename(self._best_of(found or unknown))
+            earlier_owner = self._owner() or unknown
+            if earlier_owner != owner:
+                self.best.rename(self._best_of(earlier_owner))
         earlier = self._best_of(owner)
         if earlier.exists() and not (self.best / files.RUN.marker).exists():
             shutil.rmtree(self.best, ignore_errors=True)  # nothing has been trained in it
@@ -88,6 +91,12 @@ class TrialsFolder(files.WorkFolder):
         self.best.mkdir(exist_ok=True)
         if files.read_json(self.best / _OWNER) != {"trial": owner}:
             files.write_json(self.best / _OWNER, {"trial": owner})
+
+    def _owner(self) -> str | None:
+        """The trial whose final training `best` is; None: it isn't known."""
+        known = files.read_json(self.best / _OWNER)
+        found = known.get("trial") if isinstance(known, dict) else None
+        return found if isinstance(found, str) and _NAME.fullmatch(found) else None
 
     def _best_of(self, owner: str) -> pathlib.Path:
         return self.path / f"best_of_trial_{owner}"
@@ -209,9 +218,9 @@ class TrialFolder:
         files.write_json(self._outcome, vars(outcome))
         self._failure.unlink(missing_ok=True)
 
-    def read_outcome(self) -> dict[str, Any] | None:
-        """What the trial came to, see `Outcome`; None where it isn't known."""
-        return files.read_json(self._outcome)
+    def read_outcome(self) -> Outcome | None:
+        """What the trial came to; None where it isn't known."""
+        return Outcome.from_json(files.read_json(self._outcome))
 
     def write_failure(self, sentence: str) -> None:
         """Keeps why a trial failed."""

@@ -186,6 +186,34 @@ class Outcome:
     score: float = math.nan
     score_error: float = math.nan
 
+    @classmethod
+    def from_json(cls, content: Any) -> "Outcome | None":
+        """What a file says that a trial came to; None: it says something else.
+
+        Example:
+
+        >>> outcome = Outcome((1,), {"a": (0.5,)}, {"a": (2,)}, (2.0,), 0.5, 1.0)
+        >>> Outcome.from_json(vars(outcome)).entropies, Outcome.from_json({"checks": [1]})
+        ({'a': (0.5,)}, None)
+        """
+        try:
+            several: dict[str, Any] = {
+                "checks": tuple(map(int, content["checks"])),
+                "losses": tuple(map(float, content["losses"])),
+                **{
+                    name: {str(tap): tuple(map(kind, row)) for tap, row in content[name].items()}
+                    for name, kind in (("entropies", float), ("bundles", int))
+                },
+            }
+            fields = dataclasses.fields(cls)
+            single = [field.name for field in fields if field.name not in several]
+            found = cls(**several, **{n: float(content[n]) for n in single if n in content})
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            return None
+        rows = found.entropies.values()
+        is_whole = all(len(row) == len(found.checks) and min(row, default=0) >= 0 for row in rows)
+        return found if is_whole else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:

@@ -155,9 +155,13 @@ def write_figures(
         folder / "blocks_per_round.png",
     )
     _write_fronts(folder, [record for record in records if is_done(record)], objective)
+    _write_heatmaps(folder, search, records)
+
+
+def _write_heatmaps(folder: pathlib.Path, search: pathlib.Path, records: Sequence[Record]) -> None:
     for record in records:
         outcome = TrialFolder(search, record.name).read_outcome()
-        if outcome is not None:
+        if outcome is not None and outcome.checks and outcome.entropies:
             plots.save(_heatmap(record, outcome), folder / f"entropy_trial_{record.name}.png")
 
 
@@ -176,12 +180,12 @@ def _write_fronts(folder: pathlib.Path, records: Sequence[Record], objective: st
         plots.save(figure, folder / f"{objective}_against_{name}.png")
 
 
-def _heatmap(record: Record, outcome: Mapping[str, Any]):
+def _heatmap(record: Record, outcome: Outcome):
     proposal = record.proposal
     return plots.entropy_heatmap(
-        np.array(list(outcome["entropies"].values())),
-        list(outcome["entropies"]),
-        columns=outcome["checks"],
+        np.array(list(outcome.entropies.values())),
+        list(outcome.entropies),
+        columns=outcome.checks,
         x_label="After epoch",
         title=f"Round {proposal.round}, {proposal.role}",
     )

@@ -10,7 +10,7 @@ from nas import records, report, trial
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES
-from nas.records import Outcome, Proposal, Record
+from nas.records import Proposal, Record
 from nas.rules import Rule
 from nas.trial import TrialRunner
 from nas.tuner import (
@@ -156,25 +156,24 @@ def _conclude(
 def _score_at_budget(runner: TrialRunner, record: Record, epochs: int) -> float | None:
     """The validation objective after so many epochs, which no conflict ends; None: it diverged."""
     outcome = TrialFolder(runner.folder, record.name).read_outcome()
-    is_whole = outcome is not None and len(outcome["losses"]) == epochs
+    is_whole = outcome is not None and len(outcome.losses) == epochs
     if is_whole or record.proposal.parent:
         return record.score
     comparison = TrialFolder(runner.folder, f"{record.name}_at_equal_budget")
     outcome = comparison.read_outcome()
-    if outcome is None or len(outcome["losses"]) != epochs:
+    if outcome is None or len(outcome.losses) != epochs:
         architecture = record.proposal.architecture
         counts = ",".join(map(str, architecture.counts))
         print(f"For comparison, {epochs} epochs: blocks {counts}", flush=True)
         session = runner.session(Proposal(0, records.START, architecture))
         try:
             objective = OBJECTIVES[runner.config.objective]
-            outcome = vars(trial.train_and_check(session, epochs=epochs, objective=objective))
+            outcome = trial.train_and_check(session, epochs=epochs, objective=objective)
         except UsageError as error:
             print(f"  failed: {error}", flush=True)
             return None
-        comparison.write_outcome(Outcome(**outcome))
-    known = Outcome(**outcome)
-    return known.accuracy if math.isnan(known.score) else known.score
+        comparison.write_outcome(outcome)
+    return outcome.accuracy if math.isnan(outcome.score) else outcome.score
 
 
 def _train(config: SearchConfig, folder: SearchFolder, summary: report.Summary) -> dict[str, Any]:

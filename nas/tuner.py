@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -169,7 +168,7 @@ class ControllerOracle(keras_tuner.Oracle):
             UsageError: the state file is damaged.
         """
         try:
-            state = json.loads(self.state_file.read_text("utf-8"))
+            state = files.read_json(self.state_file)
             self.trials = {n: Trial.from_state(trial) for n, trial in state["trials"].items()}
             self.set_state(state["oracle"])
             self.records()

@@ -111,9 +111,9 @@ def _labels(folder, number):
     if number == 1:
         pictures.mkdir()
         (pictures / "a.png").write_bytes(b"no matter")
-    pool = Pool(":memory:", ["a.png"], ["cat"])
-    pool.record([Click("x", LABEL, "tab", 0, "cat")])
-    exchange.export_labels(pool, pictures, folder / f"labels-{number}")
+    with contextlib.closing(Pool(":memory:", ["a.png"], ["cat"])) as pool:
+        pool.record([Click("x", LABEL, "tab", 0, "cat")])
+        exchange.export_labels(pool, pictures, folder / f"labels-{number}")
 
 
 def _log(folder, number):

@@ -92,7 +92,7 @@ def read_choice(path: str | os.PathLike, num_layers: int) -> tuple[Layers, ...]:
         )
 
     try:
-        lines = path.read_text(encoding="utf-8").split()
+        lines = files.read_text(path).split()
     except FileNotFoundError:
         raise wrong("which doesn't exist") from None
     except (UnicodeDecodeError, IsADirectoryError):
@@ -100,7 +100,7 @@ def read_choice(path: str | os.PathLike, num_layers: int) -> tuple[Layers, ...]:
     if not lines:
         raise wrong("which is empty")
     for line in lines:
-        if not re.fullmatch(r"\d+(-\d+)*", line):
+        if not re.fullmatch(r"\d{1,9}(-\d{1,9})*", line):
             raise wrong(f"which has the line {line[:40]!r}")
     sets = [split(line) for line in lines]
     if all(len(layers) == 1 for layers in sets):

@@ -298,6 +298,12 @@ class TestBadInput:
         path.write_text(path.read_text() + f'"{"a" * 200_000}",1,1,0.5,x\n')
         assert sentence_of(run).endswith(f"Received: {path}, which is damaged")
 
+    def test_no_accuracy(self, run, three_conflicts):
+        study(run, max_removed=1)
+        path = run / "lesion_study" / "results.csv"
+        path.write_text(re.sub(r"(,1,1,)[^,]*", r"\1nan", path.read_text()))
+        assert sentence_of(run).endswith(f"Received: {path}, which is damaged")
+
     def test_rows_of_other_blocks(self, run, three_conflicts):
         study(run, max_removed=1)
         path = run / "lesion_study" / "results.csv"

@@ -26,7 +26,7 @@ from tfcaps.errors import UsageError
 SECONDS = 20.0  # of the processor, in all threads: the same on a busy machine
 _WALL_SECONDS = 120.0  # who waits needs no processor
 _LONGEST_SENTENCE = 3000
-# What a file would do that is executed, see `payloads.py`.
+# What a file would do that is executed, see `kinds.checkpoints`.
 TRAP = "TFCAPS_FUZZ_TRAP"
 _STARTS = {"os.exec", "os.fork", "os.posix_spawn", "os.system", "pickle.find_class",
            "subprocess.Popen"}  # fmt: skip

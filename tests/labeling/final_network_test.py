@@ -202,7 +202,8 @@ def test_clicks_do_not_wait_for_the_copies(config, monkeypatch):
 
 @pytest.mark.parametrize(
     "text", ["{", '{"labels": 3}', "[1]", '[{"labels": 3}]', '[{"labels": "3", "low": 0.5}]',
-             '[{"labels": 3, "low": NaN}]', '[{"labels": true, "low": 1}]']
+             '[{"labels": 3, "low": NaN}]', '[{"labels": true, "low": 1}]',
+             '[{"labels": 1' + 400 * "0" + ', "low": 1}]']
 )  # fmt: skip
 def test_damaged_rounds(tmp_path, text):
     path = tmp_path / "rounds.json"

@@ -120,6 +120,9 @@ def test_requests_beyond_any_pages(folder):
             for count, held in (("1e999", "0"), ("3", "1e999"), ("3", "1" + "0" * 30)):
                 answer = await one.post("/images", content=asked % (count, held))
                 assert answer.status_code == 400, (count, held)
+            deep = b"[" * 100_000
+            for path in ("/images", "/clicks"):
+                assert (await one.post(path, content=deep)).status_code == 400
             for number in ("9" * 5000, "-1", "one", "1" + "0" * 30):
                 answer = await one.get(f"/thumbnails/{number}")
                 assert answer.status_code in (400, 404), number

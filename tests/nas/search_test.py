@@ -324,6 +324,25 @@ class TestMadeUp:
         assert not (folder.best / "run.json").exists()
         assert (tmp_path / "best_of_trial_before" / "run.json").exists()
 
+    @pytest.mark.parametrize("owner", ["../../elsewhere", "", "a\0b", "x" * 300, {"a": 1}])
+    def test_a_final_training_of_something_else(self, tmp_path, owner):
+        """No folder is called as a damaged file says."""
+        path = tmp_path / "a" / "search"
+        folder = SearchFolder(path)
+        folder.best.mkdir(parents=True)
+        for name, content in (("run.json", {}), ("trial.json", {"trial": owner})):
+            files.write_json(folder.best / name, content)
+        folder.make_best("4", Architecture("vgg", (1, 1), (8, 8), "cifar").to_json())
+        assert {each.name for each in path.iterdir()} == {"best", "best_of_trial_before"}
+        assert {each.name for each in tmp_path.iterdir()} == {"a"}
+
+    def test_data_that_no_task_has(self, tmp_path):
+        folder = SearchFolder(tmp_path)
+        for data in ({"class_names": 7}, {"class_names": ["a", 0]}, {"fingerprint": [1]}, 3):
+            folder.begin({"data": data})
+            with pytest.raises(UsageError, match="which is damaged"):
+                folder.compare_data("mnist", {"class_names": ["a", "b"], "fingerprint": "x"})
+
     def test_trial_that_crashes_once(self, made_up, no_figures, tmp_path, capsys):
         whole = search.auto_tune(config(tmp_path / "whole"))
         calls = []

@@ -112,7 +112,7 @@ class TestState:
         architecture = START.to_json().replace('"', '\\"')
         assert architecture in json.dumps(json.loads(text))
         for damaged in (
-            *("", "{}", "[]", "7", "\0\0", text[:-20], text[: len(text) // 2]),
+            *("", "{}", "[]", "7", "[" * 100_000, "\0\0", text[:-20], text[: len(text) // 2]),
             text.replace('"round"', '"wound"'),
             text.replace('\\"kind\\"', '\\"king\\"'),
             text.replace('"start_order"', '"stars"'),

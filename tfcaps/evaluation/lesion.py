@@ -328,15 +328,19 @@ def _read_rows(
 ) -> list[_Row]:
     """The rows of results.csv, which have to be what is drawn now; none without the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_text(path)
         rows = [
             _Row(group, int(removed), int(draw), float(accuracy), tuple(blocks.split()))
             for group, removed, draw, accuracy, blocks in list(csv.reader(io.StringIO(text)))[1:]
         ]
     except FileNotFoundError:
         return []
-    except (ValueError, csv.Error):
+    except UsageError:  # it can't be read
+        raise
+    except (ValueError, IsADirectoryError, csv.Error):
         raise _damaged(path) from None
+    if not all(0.0 <= row.accuracy <= 1.0 for row in rows):
+        raise _damaged(path)
     found: dict[tuple[str, int], list[tuple[str, ...]]] = {}
     for row in rows:
         found.setdefault((row.group, row.removed), []).append(row.blocks)

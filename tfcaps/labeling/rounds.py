@@ -1,8 +1,8 @@
 """What the rounds of learning gave, as it is kept in a file."""
 
-import math
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,4 +41,5 @@ def _is_row(row: Any, columns: Sequence[str]) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # An integer may be larger than any number that is reckoned with.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

@@ -27,6 +27,9 @@ _HOST = "127.0.0.1"
 _PORT = "port"  # of the last time
 _MOST_CLICKS = 1000
 _LARGEST_BODY = 2**20
+# What a request that no page sends ends in: other types, numbers beyond all others, JSON that is
+# nested without end.
+_WRONG = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def label_images(config: LabelingOptions) -> None:
@@ -176,7 +179,7 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
                 return JSONResponse({"error": f"Expected at most {_LARGEST_BODY:,} bytes."}, 413)
             try:
                 return await answer(request)
-            except (UsageError, ValueError, KeyError, TypeError, ArithmeticError) as error:
+            except (UsageError, *_WRONG) as error:
                 return JSONResponse({"error": str(error)}, 400)
             except OSError as error:
                 return JSONResponse({"error": f"The disk is full or broken: {error}"}, 507)

@@ -34,6 +34,11 @@ _SAID: dict[str, Callable[[Any], bool]] = {
 }
 
 
+def says_what_it_can(description: Mapping[str, Any]) -> bool:
+    """Whether what a file says of data is what tasks say of them, see `Task.describe`."""
+    return all(is_so(description[name]) for name, is_so in _SAID.items() if name in description)
+
+
 class RunDirectory(files.WorkFolder):
     """The files of one run.
 
@@ -104,7 +109,7 @@ class RunDirectory(files.WorkFolder):
             config = RunConfig.from_description(content["config"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self.damaged() from None
-        if not all(is_so(content[name]) for name, is_so in _SAID.items() if name in content):
+        if not says_what_it_can(content):
             raise self.damaged()
         return {**content, "config": config}
 

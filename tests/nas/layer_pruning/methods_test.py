@@ -275,6 +275,7 @@ class TestFiles:
             ("1\n0-1-2\n", "whose line 2 has 3 layers instead of 2"),
             ("0\n1\n2\n3\n", "which leaves no layer"),
             ("\0", "which has the line"),
+            ("9" * 5000, "which has the line"),
         ],
     )
     def test_wrong_choices(self, tmp_path, text, words):
