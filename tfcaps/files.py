@@ -65,6 +65,13 @@ def replacing(path: str | os.PathLike, *, durable: bool = True) -> Iterator[path
 
 
 @contextlib.contextmanager
+def scratch_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a new folder below another one, which is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as path:
+        yield pathlib.Path(path)
+
+
+@contextlib.contextmanager
 def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[pathlib.Path]:
     """Gives the name of a folder to be made, which is renamed to `path` when the block ends well.
 
@@ -73,11 +80,11 @@ def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[
         replace: whether a folder that is there may be replaced. Default False.
     """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as workspace:
-        new = pathlib.Path(workspace, path.name)
+    with scratch_folder(path.parent) as workspace:
+        new = workspace / path.name
         yield new
         if replace and path.exists():
-            path.rename(pathlib.Path(workspace, "old"))
+            path.rename(workspace / "old")
         new.rename(path)
 
 
