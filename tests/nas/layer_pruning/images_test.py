@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from nas import layer_pruning
-from nas.layer_pruning import PruningConfig, Removal, subjects
+from nas.layer_pruning import PruningConfig, Removal, report, subjects
 from nas.layer_pruning.trial import RemovalRunner
 from tests import encoders, forks, runs
 from tests.nas.layer_pruning import cut
@@ -78,7 +78,7 @@ def prune(asked):
     """Leaves out the guard and the processes in which memory is measured."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{_GUARDED}._no_reason_to_rank", lambda *_: None)
-        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_: 7.0)
+        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_, **__: 7.0)
         return layer_pruning.prune_transformer(asked)
 
 
@@ -134,6 +134,55 @@ class TestPruning:
         (name, spec) = next(iter(served.structured_input_signature[1].items()))
         images = np.zeros((2, *spec.shape[1:]), np.uint8)
         assert served(**{name: tf.constant(images)})["scores"].shape == (2, 10)
+
+
+class TestMemory:
+    """What is opened in the measured process is the smaller network alone."""
+
+    def measured(self, patch, subject, removed, inputs, folder):
+        """What the program computes whose memory is measured."""
+        found = []
+        patch.setattr(
+            "tfcaps.measure.peak_megabytes",
+            lambda make, *args, settled: found.append(make(*args)()) or 7.0,
+        )
+        assert report._megabytes(folder, subject, removed, inputs) == 7.0
+        assert not list(folder.iterdir())
+        return found[0]
+
+    def test_residual_network(self, run, tmp_path, monkeypatch):
+        moved, folder = tmp_path / "run", tmp_path / "pruning"
+        shutil.copytree(run, moved)
+        folder.mkdir()
+        asked = subjects.for_model(config(moved, folder))
+        with training.surroundings(asked):
+            subject = subjects.open_subject(asked)
+            expected = subject.without((1,)).run.model
+            images = np.random.default_rng(0).random((2, *expected.input_shape[1:]), "float32")
+            shutil.rmtree(moved)  # so it isn't opened
+            found = self.measured(monkeypatch, subject, (1,), images, folder)
+        np.testing.assert_array_equal(found, expected(images))
+
+    def test_vit(self, vit, tmp_path, monkeypatch):
+        moved, folder = tmp_path / "vit", tmp_path / "pruning"
+        shutil.copytree(vit, moved)
+        folder.mkdir()
+        subject = subjects.open_subject(config(moved, folder))
+        images = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
+        shutil.rmtree(moved)
+        found = self.measured(monkeypatch, subject, (0, 2), images, folder)
+        expected = subject.encoder.without((0, 2)).backbone(np.repeat(images, 3, axis=-1))
+        np.testing.assert_array_equal(found, expected)
+
+    def test_text_encoder(self, tmp_path, monkeypatch):
+        bert, folder = encoders.tiny_bert(tmp_path / "bert", num_layers=2), tmp_path / "pruning"
+        folder.mkdir()
+        subject = subjects.open_subject(config(bert, folder, dataset="sst2", max_tokens=16))
+        tokens = subject.encoder.tokenize((np.array(["a good film"], object),), 8)
+        shutil.rmtree(bert)
+        found = self.measured(monkeypatch, subject, (1,), tokens, folder)
+        expected = subject.encoder.without((1,)).backbone(tokens)
+        np.testing.assert_array_equal(found["sequence_output"], expected["sequence_output"])
 
 
 class TestResidualNetwork:
