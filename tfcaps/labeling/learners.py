@@ -17,7 +17,7 @@ _BATCH = 32  # examples of a step
 _PART = 256  # images that are looked at together
 
 
-class Answers(NamedTuple):
+class _Answers(NamedTuple):
     """What a network makes of N images.
 
     Args:
@@ -73,7 +73,7 @@ def learn(
     training.train(run_config, data, initial_model=initial)
 
 
-def answers(folder: pathlib.Path, images: np.ndarray) -> Answers:
+def answers(folder: pathlib.Path, images: np.ndarray) -> _Answers:
     """What a trained network makes of images, raw ones as it was trained on, `(N, H, W, C)`."""
     import keras
 
@@ -89,7 +89,7 @@ def answers(folder: pathlib.Path, images: np.ndarray) -> Answers:
         found, last = both.predict_on_batch(inputs)
         scores.append(_probabilities(np.asarray(found, np.float64)))
         features.append(np.asarray(last, np.float32).reshape(len(inputs), -1))
-    return Answers(np.concatenate(scores), np.concatenate(features))
+    return _Answers(np.concatenate(scores), np.concatenate(features))
 
 
 def newest(root: pathlib.Path) -> pathlib.Path | None:
