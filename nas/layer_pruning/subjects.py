@@ -15,7 +15,7 @@ from nas import weight_transfer
 from nas.architecture import Architecture, prune
 from nas.layer_pruning.configuration import PruningConfig
 from nas.layer_pruning.removals import Layers
-from tfcaps import models
+from tfcaps import datasets, models
 from tfcaps.errors import UsageError
 from tfcaps.models.pretrained import keras_hub
 from tfcaps.options import fields
@@ -338,7 +338,7 @@ class _ResidualSubject(_ImageSubject):
 
     def _own(self):
         own = self.run.config
-        if own.dataset == self.config.dataset:
+        if datasets.is_same_set(own.dataset, self.config.dataset):
             # What was held out stays so: the network knows the rest.
             seed = getattr(own, "split_seed", None)
             return {
@@ -397,7 +397,7 @@ def for_model(config: PruningConfig) -> PruningConfig:
     if config.is_on_texts or not pretrained_networks.is_run(config.model):
         return dataclasses.replace(config, validation_fraction=fraction)
     own = pretrained_networks.residual_run(str(config.model))
-    if own.dataset != config.dataset:
+    if not datasets.is_same_set(own.dataset, config.dataset):
         return dataclasses.replace(config, validation_fraction=fraction)
     if not own.validation_fraction:
         raise UsageError(

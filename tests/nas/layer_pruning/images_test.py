@@ -221,6 +221,17 @@ class TestResidualNetwork:
         np.testing.assert_array_equal(runner.data.train.images, own.train.images)
         assert len(runner.all_data.train) == 120
 
+    def test_of_its_data_by_another_name(self, tmp_path):
+        """What was held out is known by either name of the data set; so is one by another path."""
+        folder = training.RunDirectory(tmp_path / "run")
+        own = {"model": "resnet", "validation_fraction": 0.25, "train_examples": 120}
+        for trained_on, named in (("svhn", "svhn_cropped"), ("images:a/b", "images:./a/../a/b")):
+            folder.create(training.BlockNetworkConfig(log_dir="x", dataset=trained_on, **own), {})
+            asked = subjects.for_model(config(folder.path, tmp_path, dataset=named))
+            assert (asked.validation_fraction, asked.train_examples) == (0.25, 120)
+            other = subjects.for_model(config(folder.path, tmp_path, dataset="images:b"))
+            assert (other.validation_fraction, other.train_examples) == (0.15, 0)
+
     def test_head_is_kept_for_its_classes(self, run, tmp_path):
         asked = subjects.for_model(config(run, tmp_path))
         trained = training.load_run(run)
