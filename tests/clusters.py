@@ -6,6 +6,7 @@ import socket
 from unittest import mock
 
 from tests import forks
+from tests.networks import JOIN, PORT, Networks
 
 # What the processes begin with. The others would write into another folder than the chief's run,
 # and there are no pictures, which take most of a tiny training's time.
@@ -24,15 +25,36 @@ folder = pathlib.Path(sys.argv[1], "run" if here.is_chief else "nothing")
 """
 
 
-def start(code: str, *arguments: str | os.PathLike, size: int = 2) -> list[forks.Fork]:
-    """Starts processes that run the same code, which has its run's `folder`."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(size)]
-    addresses = ["127.0.0.1:{1}".format(*each.getsockname()) for each in sockets]
-    for each in sockets:
-        each.close()
+def start(
+    code: str,
+    *arguments: str | os.PathLike,
+    size: int = 2,
+    networks: Networks | None = None,
+) -> list[forks.Fork]:
+    """Starts processes that run the same code, which has its run's `folder`.
+
+    Args:
+        code: of each.
+        *arguments: of each; the first one is a folder for all.
+        size: how many there are.
+        networks: one for each of them. Default None: they share this machine's.
+    """
+    if networks is not None:
+        addresses, begin = [f"{one}:{PORT}" for one in networks.addresses], JOIN + BEGIN
+    else:
+        addresses, begin = _free_addresses(size), BEGIN
     found = []
     for index in range(size):
         asked = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        with mock.patch.dict(os.environ, TF_CONFIG=json.dumps(asked)):
-            found.append(forks.start_code(BEGIN + code, *arguments))
+        own = {} if networks is None else networks.environment(index)
+        with mock.patch.dict(os.environ, TF_CONFIG=json.dumps(asked), **own):
+            found.append(forks.start_code(begin + code, *arguments))
     return found
+
+
+def _free_addresses(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = ["127.0.0.1:{1}".format(*each.getsockname()) for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses

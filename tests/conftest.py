@@ -100,6 +100,16 @@ def plain_run(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def loader_program(request) -> pathlib.Path:
+    """tests/export_loader.cc, built."""
+    from tests.serving import loader
+
+    if loader.COMPILER is None:
+        pytest.skip("the C++ loader is checked only where g++ is installed")
+    return loader.build(request.config.cache.mkdir("export_loader"))
+
+
+@pytest.fixture(scope="session")
 def once(tmp_path_factory) -> Callable[[str, Callable[[pathlib.Path], Any]], Any]:
     """Calls `once(name, make)` make a folder in the first worker that asks; the others wait for it.
 

@@ -1,30 +1,21 @@
 """The exported folder answers like the Keras model, in Python, in TensorFlow's tool and in C++."""
 
 import errno
-import hashlib
 import io
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
-import filelock
 import keras
 import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from tensorflow.core.framework import (
-    resource_handle_pb2,
-    tensor_pb2,
-    tensor_shape_pb2,
-    types_pb2,
-)
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests import encoders
+from tests.serving import messages
 from tfcaps import datasets, export, files, models, routing
 from tfcaps.errors import UsageError
 
@@ -124,36 +115,6 @@ def served(folder):
 def expected_scores():
     """What the Keras model says of `random_images(5)`, preprocessed in NumPy."""
     return make_classifier().predict(crop_and_standardise_numpy(random_images(5)), verbose=0)
-
-
-@pytest.fixture(scope="module")
-def loader_program(request):
-    """tests/export_loader.cc, built with the TensorFlow wheel's headers and libraries.
-
-    It is built again, half a minute's work, only when what it is made from has changed.
-    """
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("the C++ loader is checked only where g++ is installed")
-    libraries = pathlib.Path(tf.sysconfig.get_lib())
-    (cc_library,) = libraries.glob("libtensorflow_cc.so.?")
-    (framework_library,) = libraries.glob("libtensorflow_framework.so.?")
-    source = pathlib.Path(__file__).with_name("export_loader.cc")
-    build = [compiler, "-O0", "-w", *tf.sysconfig.get_compile_flags(), source]
-    link = ["-Wl,--no-as-needed", cc_library, framework_library, f"-Wl,-rpath,{libraries}"]
-    version = subprocess.check_output([compiler, "--version"], text=True)
-    made_from = [tf.version.VERSION, version, source.read_text(), *map(str, build + link)]
-    key = hashlib.sha256("\0".join(made_from).encode()).hexdigest()
-    folder = request.config.cache.mkdir("export_loader")
-    program = folder / key
-    with filelock.FileLock(folder / "lock"):
-        if not program.exists():
-            unfinished = folder / "unfinished"
-            command = [*build, "-o", unfinished, *link]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert result.returncode == 0, result.stderr
-            unfinished.replace(program)
-    return program
 
 
 def started(program, *arguments):
@@ -504,42 +465,6 @@ class TestCapsuleNetworks:
         assert not must_compile_names(graph_definition(capsules[0]))
 
 
-# What a warm-up has of TensorFlow Serving's messages: apis/prediction_log.proto, predict.proto,
-# model.proto. An entry of the map of inputs is a message with key and value.
-SERVING_MESSAGES = """
-name: "warm_up.proto" package: "warm_up" syntax: "proto3"
-dependency: "tensorflow/core/framework/tensor.proto"
-message_type { name: "ModelSpec"
-  field { name: "signature_name" number: 3 type: TYPE_STRING label: LABEL_OPTIONAL } }
-message_type { name: "Input"
-  field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
-  field { name: "value" number: 2 type: TYPE_MESSAGE label: LABEL_OPTIONAL
-          type_name: ".tensorflow.TensorProto" } }
-message_type { name: "PredictRequest"
-  field { name: "model_spec" number: 1 type: TYPE_MESSAGE label: LABEL_OPTIONAL
-          type_name: ".warm_up.ModelSpec" }
-  field { name: "inputs" number: 2 type: TYPE_MESSAGE label: LABEL_REPEATED
-          type_name: ".warm_up.Input" } }
-message_type { name: "PredictLog"
-  field { name: "request" number: 1 type: TYPE_MESSAGE label: LABEL_OPTIONAL
-          type_name: ".warm_up.PredictRequest" } }
-message_type { name: "PredictionLog"
-  field { name: "predict_log" number: 6 type: TYPE_MESSAGE label: LABEL_OPTIONAL
-          type_name: ".warm_up.PredictLog" } }
-"""
-
-
-def prediction_log(record: bytes):
-    """A record of a warm-up, read with protobuf."""
-    pool = descriptor_pool.DescriptorPool()
-    for known in (types_pb2, tensor_shape_pb2, resource_handle_pb2, tensor_pb2):
-        pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
-    file = text_format.Parse(SERVING_MESSAGES, descriptor_pb2.FileDescriptorProto())
-    pool.AddSerializedFile(file.SerializeToString())
-    described = pool.FindMessageTypeByName("warm_up.PredictionLog")
-    return message_factory.GetMessageClass(described).FromString(record)
-
-
 class TestBesideTheModel:
     def test_warm_up(self, tmp_path):
         """One request to each signature, which it answers; nothing that the messages lack."""
@@ -548,13 +473,8 @@ class TestBesideTheModel:
         served = signatures_of(folder)
         asked = []
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            request = prediction_log(record).predict_log.request
-            inputs = {
-                each.key: tf.make_ndarray(
-                    tensor_pb2.TensorProto.FromString(each.value.SerializeToString())
-                )
-                for each in request.inputs
-            }
+            request = messages.message("PredictionLog").FromString(record).predict_log.request
+            inputs = messages.arrays(request.inputs)
             name = request.model_spec.signature_name
             answer = served[name](**{k: tf.constant(v) for k, v in inputs.items()})
             assert answer["scores"].shape == (1, 3)

@@ -245,6 +245,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str]) -> "dict[str, np.
     Raises:
         UsageError: the file is missing, damaged, or has other arrays.
     """
+    import tokenize
     import zipfile
     import zlib
 
@@ -253,7 +254,8 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str]) -> "dict[str, np.
     # What the readers of archives, of their parts, and of arrays' headers say of damage.
     damage = (
         *(OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, RuntimeError),
-        *(MemoryError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error),
+        *(MemoryError, RecursionError, SyntaxError, tokenize.TokenError),
+        *(struct.error, zipfile.BadZipFile, zlib.error),
     )
     try:
         with reading(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:

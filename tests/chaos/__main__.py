@@ -145,6 +145,8 @@ def _empty(folder: pathlib.Path) -> None:
 def _small_disk(folder: pathlib.Path, size: int) -> Iterator[None]:
     """Has a folder lie in memory, with room for so many bytes, rounded to pages."""
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_mount():  # of a call that was stopped
+        subprocess.run(["umount", folder], check=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={max(size, 4096)}", "tmpfs", folder]
     subprocess.run(mount, check=True)
     try:

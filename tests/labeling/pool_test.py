@@ -1,5 +1,6 @@
 """Nothing that was acknowledged is lost, whatever ends the process."""
 
+import contextlib
 import resource
 import signal
 import sqlite3
@@ -42,6 +43,15 @@ def test_a_click_sent_again_changes_nothing(path):
     assert pool.record([Click("u", "undo", "tab")]) == [3]
     assert pool.record([Click("u", "undo", "tab")]) == [3]
     assert pool.labels() == {2: "cat"}
+
+
+@pytest.mark.parametrize("wrong", [{"label": {}}, {"label": "cat"}, {"image": [1]}, {"image": 7}])
+def test_undo_is_about_what_it_takes_back(path, wrong):
+    with contextlib.closing(Pool(path, NAMES, CLASSES)) as pool:
+        assert pool.record([Click("a", "undo", "tab", **wrong)]) == [None]
+        assert pool.record([label("b", 1), Click("c", "undo", "tab", **wrong)]) == [1, 1]
+        assert [row["image"] for row in pool.log()] == [None, NAMES[1], NAMES[1]]
+        assert pool.labels() == {}
 
 
 def test_undo_without_limit_and_each_its_own(path):

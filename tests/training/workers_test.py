@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests import clusters, runs
+from tests import clusters, networks, runs
 from tfcaps import training
 from tfcaps.training import checkpoints
 
@@ -41,6 +41,23 @@ def end(self, batch, logs=None):
 callbacks.StopAtNaN.on_train_batch_end = end
 sys.argv[1:] = []
 program.run(lambda: training.train(runs.plain(folder)))
+"""
+
+# A machine of which nothing is heard any more, in the second epoch.
+CUT_OFF = f"""
+import subprocess
+
+def cut(self, batch, logs=None):
+    if (self._epoch, batch, here.index) == (2, 0, 1):
+        subprocess.run({networks.CUT}, check=True)
+
+callbacks.StopAtNaN.on_train_batch_end = cut
+sys.argv[1:] = []
+program.run(lambda: training.train(runs.plain(folder)))
+"""
+
+GOES_ON = """
+training.train(runs.plain(folder, resume=True))
 """
 
 RESUMED = """
@@ -139,3 +156,19 @@ def test_a_worker_is_killed_and_all_go_on(tmp_path, plain_run, temporary):
     assert worker[1].endswith("temporary files:\n")
     assert len(worker[1].splitlines()) == len(refusals) + 1  # it says nothing of the training
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(not networks.are_possible(), reason="only root can make networks, by ip netns")
+def test_a_machine_is_cut_off_and_all_go_on(tmp_path, plain_run):
+    """Each in a network of its own: nobody is told that the link is down."""
+    with networks.two() as several:
+        ended = finish(clusters.start(CUT_OFF, tmp_path, networks=several))
+        assert [code for code, *_ in ended] == [1, 1], ended
+        for _, output, errors in ended:
+            assert "Expected all 2 workers to be there until the training ends" in errors
+            assert "Traceback" not in errors + output
+        assert checkpoints.newest(tmp_path / "run" / "checkpoints").name == "epoch-0001.keras"
+        several.mend()
+        for code, _, errors in finish(clusters.start(GOES_ON, tmp_path, networks=several)):
+            assert code == 0, errors
+    expect_same(plain_run, tmp_path / "run")

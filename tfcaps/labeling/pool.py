@@ -200,6 +200,11 @@ class Pool:
         clicks = list(clicks)
         for click in clicks:
             self._check(click)
+        # What an undo is about is what it takes back, whatever a request says.
+        clicks = [
+            dataclasses.replace(click, image=None, label=None) if click.kind == UNDO else click
+            for click in clicks
+        ]
         rows, later = [], _Later(self)
         for click in clicks:
             if click.identity in self._clicks or click.identity in later.identities:
