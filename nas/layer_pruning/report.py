@@ -12,7 +12,7 @@ from nas.layer_pruning.configuration import PruningConfig, PruningFolder, descri
 from nas.layer_pruning.methods import Step, standard_error
 from nas.layer_pruning.plan import Plan
 from nas.layer_pruning.removals import FINAL, Layers, Removal, RemovalRecord
-from nas.layer_pruning.subjects import Subject
+from nas.layer_pruning.subjects import Opener, Subject
 from nas.records import COMPLETED, RUNNING
 from tfcaps import files, measure, plots
 
@@ -128,7 +128,7 @@ def _megabytes(place: pathlib.Path, subject: Subject, removed: Layers, inputs: A
 
 
 def _opening(
-    opener: Callable[[str, str], Callable[[], Callable[..., object]]],
+    opener: Opener,
     folder: str,
     policy: str,
     inputs: Any,

@@ -30,6 +30,9 @@ from tfcaps.training.fine_tuning import FineTuningConfig
 
 # Of a layer: its input and its output, (B, P, C) each, for P tokens or places.
 States = tuple[np.ndarray, np.ndarray]
+# From a folder and a dtype policy to what opens the network there, a function of its inputs: all
+# that is imported for that has been imported by then.
+Opener = Callable[[str, str], Callable[[], Callable[..., object]]]
 
 
 def _text_encoder_opener(folder: str, policy: str) -> Callable[[], Callable[..., object]]:
@@ -125,9 +128,10 @@ class Subject(abc.ABC):
     def timed(self, task: Any, examples: Any) -> tuple[Any, Any]:
         """Network inputs: of one of some examples, and of all of them."""
 
-    # For a new process: from a folder that `save` has written and a dtype policy to what opens
-    # the network there. All that is imported for that has been imported then.
-    opener: ClassVar[Callable[[str, str], Callable[[], Callable[..., object]]]]
+    @property
+    @abc.abstractmethod
+    def opener(self) -> Opener:
+        """How a new process opens a network that `save` has written."""
 
     @abc.abstractmethod
     def save(self, removed: Layers, folder: pathlib.Path, place: pathlib.Path) -> None:
@@ -188,7 +192,6 @@ class _TextSubject(_Encoder):
     """A text encoder, see `Subject`."""
 
     noun = "text"
-    opener = staticmethod(_text_encoder_opener)
 
     def __init__(self, config: PruningConfig):
         super().__init__(config)
@@ -230,6 +233,10 @@ class _TextSubject(_Encoder):
         middle = int(np.argsort(lengths)[len(lengths) // 2])
         return {k: v[middle : middle + 1, : lengths[middle]] for k, v in tokens.items()}, tokens
 
+    @property
+    def opener(self):
+        return _text_encoder_opener
+
 
 class _ImageSubject(Subject):
     """Base class of networks that see images, see `Subject`."""
@@ -264,8 +271,6 @@ class _ImageSubject(Subject):
 class _ViTSubject(_Encoder, _ImageSubject):
     """A vision transformer of KerasHub, see `Subject`."""
 
-    opener = staticmethod(_vit_opener)
-
     def __init__(self, config: PruningConfig):
         super().__init__(config)
         self.encoder = models.open_vision_encoder(str(config.model))
@@ -288,14 +293,16 @@ class _ViTSubject(_Encoder, _ImageSubject):
             states.append(layer(states[-1], training=False))
         return list(itertools.pairwise(_as_arrays(states))), np.ones(states[0].shape[:2])
 
+    @property
+    def opener(self):
+        return _vit_opener
+
 
 class _ResidualSubject(_ImageSubject):
     """The residual network of a run, see `Subject`.
 
     Its layers are the blocks that may go: those whose shortcut is the identity.
     """
-
-    opener = staticmethod(_residual_network_opener)
 
     def __init__(self, config: PruningConfig):
         super().__init__(config)
@@ -363,6 +370,10 @@ class _ResidualSubject(_ImageSubject):
         states = [state.reshape(len(state), -1, state.shape[-1]) for state in found]
         # Stages have fewer places from one to the next; each block has its own.
         return list(zip(states[::2], states[1::2], strict=True)), np.ones((len(states[0]), 1))
+
+    @property
+    def opener(self):
+        return _residual_network_opener
 
     def save(self, removed, folder, place):
         pretrained_networks.write_run(folder, _smaller(self.run, removed), place=place)

@@ -9,6 +9,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import requests
 
 from tests import encoders
 from tfcaps import models
@@ -153,6 +154,16 @@ class TestOpening:
     def test_neither_folder_nor_preset(self, tmp_path):
         assert refused(models.open_text_encoder, "no_such_preset").endswith("which is neither")
         assert "which has no config.json" in refused(models.open_text_encoder, tmp_path)
+
+    def test_preset_without_a_network(self, monkeypatch):
+        def download(*_, **__):
+            raise requests.exceptions.ConnectTimeout("HTTPSConnectionPool(host='api'): Max retries")
+
+        monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", download)
+        assert refused(models.open_text_encoder, "bert_base_en_uncased") == (
+            "Expected a network by which --model can be downloaded, or a folder. Received: "
+            "bert_base_en_uncased, which isn't on this machine, and no connection"
+        )
 
     @pytest.mark.parametrize("text", ["", "{}", '{"model_type": "song"}', "[1]"])
     def test_damaged(self, tmp_path, text):

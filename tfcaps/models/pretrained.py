@@ -10,6 +10,8 @@ import keras
 from tfcaps.errors import UsageError
 
 HEAD_DEVIATION = 0.02  # of a new head, as BERT's and ViT's own weights were drawn
+# What those say who download for KerasHub: requests, httpx, huggingface_hub.
+_UNREACHABLE = ("ConnectionError", "Timeout", "TransportError", "LocalEntryNotFoundError")
 _SHARING = ("AlbertBackbone",)
 
 
@@ -75,6 +77,11 @@ def told(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # KerasHub, its downloads and converters raise anything
+        if any(cls.__name__ in _UNREACHABLE for cls in type(error).__mro__):
+            raise UsageError(
+                "Expected a network by which --model can be downloaded, or a folder. "
+                f"Received: {name}, which isn't on this machine, and no connection"
+            ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(
             f"Expected --model to be an encoder that KerasHub can open. Received: {name}, of which "
