@@ -26,7 +26,7 @@ class Architecture:
         kind: "fnn", "vgg" or "resnet".
         blocks: for each stage the numbers of its blocks, or how many there are.
         widths: filters, or units, of each stage.
-        stem: "imagenet", "cifar" or "pooled".
+        stem: "imagenet", "cifar", "pooled" or "deep".
         hidden: filters between the two convolutions of a block, of each stage. Default: () for
             those of the stage, which is also what the same numbers become.
 

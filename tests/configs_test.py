@@ -191,10 +191,16 @@ def test_every_program_with_flag_files_is_tested():
 
 def test_simulations_compare_the_default_with_random():
     configs = read_configs(SimulationOptions)
-    assert {config.dataset for config in configs.values()} == {"mnist", "fashion_mnist"}
     for config in configs.values():
         assert config.simulate and {"random", "guided"} <= set(config.strategies)
-        assert (config.pool_size, config.runs, config.network) == (10_000, 5, "svm")
+    assert {
+        (config.dataset, config.network, config.pool_size, config.runs)
+        for config in configs.values()
+    } == {
+        ("mnist", "svm", 10_000, 5),
+        ("fashion_mnist", "svm", 10_000, 5),
+        ("cifar10", "resnet", 4_000, 1),
+    }
 
 
 def test_searches():

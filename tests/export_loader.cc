@@ -2,9 +2,12 @@
 //
 //   export_loader FOLDER serving_default PIXELS_FILE BATCH HEIGHT WIDTH CHANNELS
 //   export_loader FOLDER serving_bytes IMAGE_FILE...
+//   export_loader FOLDER texts LIBRARIES TEXT_FILE [TEXT_PAIR_FILE]
 //   export_loader FOLDER --serve
 //
-// PIXELS_FILE holds the batch's uint8 pixels and nothing else. One line an image: class_id label scores.
+// PIXELS_FILE holds the batch's uint8 pixels and nothing else; a file of texts one text a line.
+// LIBRARIES is the folder with tensorflow-text's operations, *.so, which are loaded first.
+// One line an example: class_id label scores; of a model without classes the score alone.
 //
 // With --serve it answers requests of standard input on standard output, several at a time, until the input ends.
 // Numbers are little-endian; TEXT is its length, uint32, and its bytes; TENSOR is the TEXT of a TensorProto:
@@ -15,16 +18,19 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tensorflow/c/c_api.h"
 #include "tensorflow/cc/saved_model/loader.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor.pb.h"
@@ -56,10 +62,51 @@ tensorflow::Tensor Pixels(char** arguments) {
   return images;
 }
 
-tensorflow::Tensor Files(int count, char** paths) {
-  tensorflow::Tensor files(tensorflow::DT_STRING, tensorflow::TensorShape({count}));
-  for (int i = 0; i < count; ++i) files.flat<tensorflow::tstring>()(i) = Contents(paths[i]);
-  return files;
+tensorflow::Tensor Strings(const std::vector<std::string>& values) {
+  tensorflow::Tensor strings(tensorflow::DT_STRING,
+                             tensorflow::TensorShape({static_cast<int64_t>(values.size())}));
+  for (size_t i = 0; i < values.size(); ++i) strings.flat<tensorflow::tstring>()(i) = values[i];
+  return strings;
+}
+
+std::vector<std::string> Lines(const std::string& path) {
+  std::istringstream file(Contents(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+// Makes the operations of all libraries in a folder known.
+void LoadOperations(const std::string& folder) {
+  TF_Status* status = TF_NewStatus();
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() != ".so") continue;
+    TF_LoadLibrary(file.path().c_str(), status);
+    if (TF_GetCode(status) != TF_OK) Check(absl::NotFoundError(TF_Message(status)));
+  }
+  TF_DeleteStatus(status);
+}
+
+// What a signature is asked, by the names of its inputs.
+using Request = std::vector<std::pair<std::string, tensorflow::Tensor>>;
+
+Request Asked(const std::string& kind, int count, char** arguments) {
+  if (kind == "serving_default") {
+    if (count != 5) Check(absl::InvalidArgumentError("expected four sizes"));
+    return {{"images", Pixels(arguments)}};
+  }
+  if (kind == "texts") {
+    LoadOperations(arguments[0]);
+    const std::vector<std::string> names = {"text", "text_pair"};
+    Request request;
+    for (int i = 1; i < count; ++i) {
+      request.emplace_back(names.at(i - 1), Strings(Lines(arguments[i])));
+    }
+    return request;
+  }
+  std::vector<std::string> files;
+  for (int i = 0; i < count; ++i) files.push_back(Contents(arguments[i]));
+  return {{"image_bytes", Strings(files)}};
 }
 
 constexpr int kThreads = 8;
@@ -98,7 +145,7 @@ absl::Status Answer(const tensorflow::SavedModelBundleLite& model, const std::st
   if (inputs.size() != signature.inputs().size()) {
     return absl::InvalidArgumentError("another number of inputs than the signature has");
   }
-  std::vector<std::pair<std::string, tensorflow::Tensor>> fed;
+  Request fed;
   for (const auto& [input, bytes] : inputs) {
     tensorflow::TensorProto proto;
     tensorflow::Tensor tensor;
@@ -160,11 +207,10 @@ void Serve(const tensorflow::SavedModelBundleLite& model) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string name = argc < 3 ? "" : argv[2];
-  const bool serves = name == "--serve";
+  const std::string kind = argc < 3 ? "" : argv[2];
+  const bool serves = kind == "--serve";
   if (argc < 4 && !serves) Check(absl::InvalidArgumentError("expected FOLDER SIGNATURE FILE..."));
-  const bool from_pixels = name == "serving_default";
-  if (from_pixels && argc != 8) Check(absl::InvalidArgumentError("expected four sizes"));
+  const Request request = serves ? Request() : Asked(kind, argc - 3, argv + 3);
 
   tensorflow::SavedModelBundleLite model;
   Check(tensorflow::LoadSavedModel({}, {}, argv[1], {"serve"}, &model));
@@ -172,20 +218,28 @@ int main(int argc, char** argv) {
     Serve(model);
     return 0;
   }
-  const tensorflow::SignatureDef& signature = model.GetSignatures().at(name);
+  const tensorflow::SignatureDef& signature =
+      model.GetSignatures().at(kind == "texts" ? "serving_default" : kind);
+  Request inputs;
+  for (const auto& [name, values] : request) {
+    inputs.emplace_back(signature.inputs().at(name).name(), values);
+  }
+  const bool has_classes = signature.outputs().contains("scores");
+  std::vector<std::string> names = {"score"};
+  if (has_classes) names = {"scores", "class_id", "label"};
+  for (std::string& name : names) name = signature.outputs().at(name).name();
   std::vector<tensorflow::Tensor> outputs;
-  Check(model.GetSession()->Run(
-      {{signature.inputs().at(from_pixels ? "images" : "image_bytes").name(),
-        from_pixels ? Pixels(argv + 3) : Files(argc - 3, argv + 3)}},
-      {signature.outputs().at("class_id").name(), signature.outputs().at("label").name(),
-       signature.outputs().at("scores").name()},
-      {}, &outputs));
+  Check(model.GetSession()->Run(inputs, names, {}, &outputs));
 
   std::cout.precision(std::numeric_limits<float>::max_digits10);
-  const auto scores = outputs[2].matrix<float>();
-  for (int64_t row = 0; row < scores.dimension(0); ++row) {
-    std::cout << outputs[0].flat<int64_t>()(row) << " "
-              << outputs[1].flat<tensorflow::tstring>()(row).c_str();
+  const auto scores = outputs[0].flat_inner_dims<float>();
+  for (int64_t row = 0; row < outputs[0].dim_size(0); ++row) {
+    if (!has_classes) {
+      std::cout << outputs[0].flat<float>()(row) << "\n";
+      continue;
+    }
+    std::cout << outputs[1].flat<int64_t>()(row) << " "
+              << outputs[2].flat<tensorflow::tstring>()(row).c_str();
     for (int64_t k = 0; k < scores.dimension(1); ++k) std::cout << " " << scores(row, k);
     std::cout << "\n";
   }

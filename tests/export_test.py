@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tests import encoders
 from tests.serving import messages
 from tfcaps import datasets, export, files, models, routing
 from tfcaps.errors import UsageError
@@ -115,16 +117,21 @@ def expected_scores():
     return make_classifier().predict(crop_and_standardise_numpy(random_images(5)), verbose=0)
 
 
-def run_loader(program, *arguments):
-    """The class ids, labels and scores that the C++ program prints."""
-    result = subprocess.run(
+def started(program, *arguments):
+    """The C++ program's process, at its end."""
+    return subprocess.run(
         [program, *map(str, arguments)], capture_output=True, text=True, check=False
     )
+
+
+def run_loader(program, *arguments, classes=3):
+    """The class ids, labels and scores that the C++ program prints."""
+    result = started(program, *arguments)
     assert result.returncode == 0, result.stderr
     class_ids, labels, scores = [], [], []
     for line in result.stdout.splitlines():
         class_id, rest = line.split(" ", 1)
-        label, *numbers = rest.rsplit(" ", len(CLASS_NAMES))
+        label, *numbers = rest.rsplit(" ", classes)
         class_ids.append(int(class_id))
         labels.append(label)
         scores.append([float(number) for number in numbers])
@@ -317,6 +324,84 @@ class TestOtherLoaders:
         np.testing.assert_allclose(scores, expected_scores, atol=TOLERANCE)
         assert class_ids == expected_scores.argmax(axis=1).tolist()
         assert labels == [CLASS_NAMES[i] for i in class_ids]
+
+
+TEXTS = ("this is a good film", "Very BAD, is'nt it?", "", "GÖÖD film", "a very very bad film")
+PAIRS = ("a film", "this is bad", "very good", "", "Film!")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder") / "bert"
+    return models.open_text_encoder(encoders.tiny_bert(folder, num_layers=1))
+
+
+@pytest.fixture(scope="module")
+def operations(encoder):
+    """The folder that a C++ program loads libraries from."""
+    del encoder  # it has imported the package
+    return pathlib.Path(sys.modules["tensorflow_text"].__file__).parent / "python" / "ops"
+
+
+def export_texts(encoder, directory, columns, class_names):
+    """A version folder, and what the Keras model says of one or two columns of texts."""
+    model = models.TextClassifier(encoder.backbone, len(class_names) or 1)
+    tokens = encoder.tokenize([np.array(column, object) for column in columns], 16)
+    head = model.get_layer("logits")
+    head.kernel.assign(100 * head.kernel)  # a new head gives nearly the same answer to all
+    head.bias.assign(-np.mean(model(tokens), axis=0))
+    packer = encoder.packer(16)
+    folder = export.export_text_model(
+        model.classifier,
+        directory,
+        preprocess=lambda *texts: encoder.pack(packer, texts),
+        tracked=packer,
+        texts=len(columns),
+        class_names=class_names,
+    )
+    return folder, np.asarray(model.classifier(tokens, training=False))
+
+
+def text_files(directory, columns):
+    """Files of one text a line."""
+    for name, column in zip("ab", columns, strict=False):
+        (directory / name).write_text("".join(f"{text}\n" for text in column))
+        yield directory / name
+
+
+class TestTexts:
+    """Strings in, and a tokenizer in the graph, whose operations tensorflow-text brings."""
+
+    class_names = ("bad", "good enough")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def served_texts(cls, encoder, tmp_path_factory):
+        return export_texts(encoder, tmp_path_factory.mktemp("texts"), (TEXTS,), cls.class_names)
+
+    def test_cpp(self, served_texts, operations, loader_program, tmp_path):
+        folder, expected = served_texts
+        assert len(set(expected.argmax(axis=1))) == 2
+        asked = (folder, "texts", operations, *text_files(tmp_path, (TEXTS,)))
+        class_ids, labels, scores = run_loader(loader_program, *asked, classes=2)
+        np.testing.assert_allclose(scores, expected, atol=TOLERANCE)
+        assert class_ids == expected.argmax(axis=1).tolist()
+        assert labels == [self.class_names[i] for i in class_ids]
+
+    def test_cpp_with_pairs_and_a_number(self, encoder, operations, loader_program, tmp_path):
+        folder, expected = export_texts(encoder, tmp_path / "serving", (TEXTS, PAIRS), ())
+        files = text_files(tmp_path, (TEXTS, PAIRS))
+        result = started(loader_program, folder, "texts", operations, *files)
+        assert result.returncode == 0, result.stderr
+        found = [float(line) for line in result.stdout.splitlines()]
+        np.testing.assert_allclose(found, expected[:, 0], atol=TOLERANCE)
+
+    def test_cpp_without_the_operations(self, served_texts, loader_program, tmp_path):
+        (tmp_path / "none").mkdir()
+        files = text_files(tmp_path, (TEXTS,))
+        result = started(loader_program, served_texts[0], "texts", tmp_path / "none", *files)
+        assert result.returncode == 1
+        assert "Op type not registered" in result.stderr
 
 
 CAPSULE_IMAGE_SHAPE = (28, 24, 1)

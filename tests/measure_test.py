@@ -78,12 +78,23 @@ def make(megabytes):
     return lambda: np.ones((megabytes, 2**17)).sum()
 
 
+def make_opened():
+    opened = []  # 50 MB, for which 200 are needed at first
+
+    def program():
+        if not opened:
+            opened.append(np.ones((200, 2**17))[:50].copy())
+
+    return program
+
+
 def make_killed():
     return lambda: os.kill(os.getpid(), 9)
 
 
 def main(_argv):
     print(measure.peak_megabytes(make, 50))
+    print(measure.peak_megabytes(make_opened, settled=True))
     try:
         measure.peak_megabytes(make_killed)
     except concurrent.futures.process.BrokenProcessPool:
@@ -100,6 +111,7 @@ def test_peak_memory_measured_by_a_program_without_an_ending(tmp_path):
     program.write_text(PROGRAM)
     code, output, errors = runs.finish(runs.start(program, "--log_dir=x"))
     assert code == 0, errors
-    megabytes, killed = output.split()
+    megabytes, of_opened, killed = output.split()
     assert 45 < float(megabytes) < 80
+    assert 45 < float(of_opened) < 80
     assert killed == "killed"

@@ -88,6 +88,13 @@ def _named(path: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def scratch_folder(parent: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a new folder below another one, which is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as path:
+        yield pathlib.Path(path)
+
+
+@contextlib.contextmanager
 def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[pathlib.Path]:
     """Gives the name of a folder to be made, which is renamed to `path` when the block ends well.
 
@@ -96,14 +103,11 @@ def whole_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[
         replace: whether a folder that is there may be replaced. Default False.
     """
     path = pathlib.Path(path)
-    with (
-        _named(path),
-        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as workspace,
-    ):
-        new = pathlib.Path(workspace, path.name)
+    with _named(path), scratch_folder(path.parent) as workspace:
+        new = workspace / path.name
         yield new
         if replace and path.exists():
-            path.rename(pathlib.Path(workspace, "old"))
+            path.rename(workspace / "old")
         new.rename(path)
 
 

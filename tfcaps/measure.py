@@ -105,7 +105,9 @@ def inference(model: "keras.Model", inputs: object) -> Callable[[], object]:
     return infer_once
 
 
-def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> float:
+def peak_megabytes(
+    make_program: Callable[..., Callable[[], object]], *args, settled: bool = False
+) -> float:
     """How far three runs of a program raise the peak memory of a new process, in MB (2²⁰ bytes).
 
     Where the function is one of the main module, the new process imports that again: what it does
@@ -115,6 +117,8 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
         make_program: a function of a module that makes the program, with all its inputs, from
             `args`; what it allocates itself isn't counted.
         args: anything that can be pickled.
+        settled: whether one more run comes before, which opens what the others use: what it keeps
+            is counted, what it frees isn't. Default False.
 
     Raises:
         concurrent.futures.process.BrokenProcessPool: the process was killed, e.g. as it needs more
@@ -126,7 +130,7 @@ def peak_megabytes(make_program: Callable[..., Callable[[], object]], *args) -> 
         1, mp_context=context, initializer=quiet.hide_start_of_tensorflow
     ) as pool:
         with process.without_main(make_program, args):
-            found = pool.submit(_peak_of, make_program, args)
+            found = pool.submit(_peak_of, make_program, args, settled)
         return found.result()
 
 
@@ -155,15 +159,22 @@ def _compiled(model):
     return tf.function(lambda images: model(images, training=False))
 
 
-def _peak_of(make_program, args) -> float:
+def _peak_of(make_program, args, settled) -> float:
     program = make_program(*args)
-    # Sets the peak back to the present memory, else the making would count. Some kernels lack it.
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    _forget_peak()  # else the making would count
     before = _memory("VmRSS")
+    if settled:
+        program()
+        _forget_peak()
     for _ in range(3):
         program()
     return _memory("VmHWM") - before
+
+
+def _forget_peak() -> None:
+    """Sets the peak back to the present memory. Some kernels can't."""
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _memory(field: str) -> float:

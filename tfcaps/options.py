@@ -385,6 +385,11 @@ class WorkOptions(Options):
         """The folder where no --log_dir is given."""
         return f"runs/{self.run_name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether `new_folder` is the same each time, so that `resume` needs no --log_dir."""
+        return False
+
 
 def table(cls: type[Options]) -> str:
     """The options of a class as a Markdown table: flag, default, what it is.

@@ -227,12 +227,12 @@ def from_flags(asked: "type[Options] | OneOf", values: flags.FlagValues = flags.
                 f"Received: --log_dir={given['log_dir']}, and there is no such folder"
             )
         return cls(**given)
-    if given.get("resume"):
+    found = cls(**{**given, "log_dir": ""})
+    if found.resume and not found.has_own_folder:
         raise UsageError(
             "Expected --log_dir=FOLDER beside --resume, the folder to go on in. "
             "Received: --resume alone"
         )
-    found = cls(**{**given, "log_dir": ""})
     return dataclasses.replace(found, log_dir=found.new_folder)
 
 

@@ -12,6 +12,7 @@ from nas.layer_pruning.configuration import PruningConfig, PruningFolder, descri
 from nas.layer_pruning.methods import Step, standard_error
 from nas.layer_pruning.plan import Plan
 from nas.layer_pruning.removals import FINAL, Layers, Removal, RemovalRecord
+from nas.layer_pruning.subjects import Subject
 from nas.records import COMPLETED, RUNNING
 from tfcaps import files, measure, plots
 
@@ -77,7 +78,8 @@ class _Cost:
 
     Args:
         parameters: weights of encoder and head.
-        megabytes: how far loading it and a batch of 32 raise a new process' peak memory.
+        megabytes: peak memory of a new process that answers batches of 32 with it, without its
+            head, beyond what the process had before it opened it.
         one: milliseconds for one text, or image.
         many: the same in a batch of 32.
     """
@@ -90,8 +92,6 @@ class _Cost:
 
 def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, _Cost]:
     """Of each size; all of them are timed in turn, so that a busy machine slows all alike."""
-    import keras
-
     examples = runner.all_data.test.take(range(min(_BATCH, len(runner.all_data.test))))
     subject = runner.subject
     single, batch = subject.timed(runner.task, examples)
@@ -105,31 +105,41 @@ def _costs(runner: "RemovalRunner", sizes: Mapping[int, Layers]) -> dict[int, _C
     seconds = measure.medians(programs, _TIMED)
     found = {}
     for size, removed in sizes.items():
-        peak = measure.peak_megabytes(
-            _loading, *subject.loader(), removed, batch, keras.config.dtype_policy().name
-        )
         found[size] = _Cost(
             parameters[size],
-            peak,
+            _megabytes(runner.folder.path, subject, removed, batch),
             1e3 * seconds[f"{size}/one"],
             1e3 * seconds[f"{size}/many"] / len(examples),
         )
     return found
 
 
-def _loading(
-    load: Callable[..., Callable[[Any], object]],
-    arguments: tuple,
-    removed: Layers,
-    inputs: Any,
+def _megabytes(place: pathlib.Path, subject: Subject, removed: Layers, inputs: Any) -> float:
+    """Of the network without some layers alone: it is opened where it lies without them."""
+    import keras
+
+    policy = keras.config.dtype_policy().name
+    with files.scratch_folder(place) as folder:
+        subject.save(removed, folder, folder)
+        # To open it, Keras draws first weights, whose largest matrix says what that needs at most.
+        return measure.peak_megabytes(
+            _opening, subject.opener, str(folder), policy, inputs, settled=True
+        )
+
+
+def _opening(
+    opener: Callable[[str, str], Callable[[], Callable[..., object]]],
+    folder: str,
     policy: str,
+    inputs: Any,
 ) -> Callable[[], object]:
     """A program that opens a network once, and lets it see some examples."""
+    open_it = opener(folder, policy)
     opened: list[Any] = []
 
     def program():
         if not opened:
-            opened.append(load(*arguments, removed, policy))
+            opened.append(open_it())
         return opened[0](inputs, training=False)
 
     return program

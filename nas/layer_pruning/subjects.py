@@ -15,8 +15,9 @@ from nas import weight_transfer
 from nas.architecture import Architecture, prune
 from nas.layer_pruning.configuration import PruningConfig
 from nas.layer_pruning.removals import Layers
-from tfcaps import models
+from tfcaps import datasets, models
 from tfcaps.errors import UsageError
+from tfcaps.models.pretrained import keras_hub
 from tfcaps.options import fields
 from tfcaps.training import (
     PretrainedNetworkTask,
@@ -29,6 +30,36 @@ from tfcaps.training.fine_tuning import FineTuningConfig
 
 # Of a layer: its input and its output, (B, P, C) each, for P tokens or places.
 States = tuple[np.ndarray, np.ndarray]
+
+
+def _text_encoder_opener(folder: str, policy: str) -> Callable[[], Callable[..., object]]:
+    keras_hub()
+    return lambda: models.open_text_encoder(folder, dtype=policy).backbone
+
+
+def _vit_opener(folder: str, policy: str) -> Callable[[], Callable[..., object]]:
+    keras_hub()
+
+    def open_it():
+        encoder = models.open_vision_encoder(folder, dtype=policy)
+        channels = encoder.image_shape[-1]
+        return lambda images, **how: encoder.backbone(_with_channels(images, channels), **how)
+
+    return open_it
+
+
+def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    return np.repeat(images, channels, axis=-1) if images.shape[-1] < channels else images
+
+
+def _residual_network_opener(folder: str, policy: str) -> Callable[[], Callable[..., object]]:
+    del policy  # that of the run
+
+    def open_it():
+        opened: Any = pretrained_networks.open_pretrained(folder)
+        return opened.run.model
+
+    return open_it
 
 
 class Subject(abc.ABC):
@@ -94,12 +125,9 @@ class Subject(abc.ABC):
     def timed(self, task: Any, examples: Any) -> tuple[Any, Any]:
         """Network inputs: of one of some examples, and of all of them."""
 
-    @abc.abstractmethod
-    def loader(self) -> tuple[Callable[..., Callable[[Any], object]], tuple]:
-        """A function of a module that opens the network, and its arguments, for a new process.
-
-        It takes these, the removed layers and a dtype policy, and gives a function of inputs.
-        """
+    # For a new process: from a folder that `save` has written and a dtype policy to what opens
+    # the network there. All that is imported for that has been imported then.
+    opener: ClassVar[Callable[[str, str], Callable[[], Callable[..., object]]]]
 
     @abc.abstractmethod
     def save(self, removed: Layers, folder: pathlib.Path, place: pathlib.Path) -> None:
@@ -160,6 +188,7 @@ class _TextSubject(_Encoder):
     """A text encoder, see `Subject`."""
 
     noun = "text"
+    opener = staticmethod(_text_encoder_opener)
 
     def __init__(self, config: PruningConfig):
         super().__init__(config)
@@ -201,9 +230,6 @@ class _TextSubject(_Encoder):
         middle = int(np.argsort(lengths)[len(lengths) // 2])
         return {k: v[middle : middle + 1, : lengths[middle]] for k, v in tokens.items()}, tokens
 
-    def loader(self):
-        return _open_text_encoder, (str(self.config.model),)
-
 
 class _ImageSubject(Subject):
     """Base class of networks that see images, see `Subject`."""
@@ -238,6 +264,8 @@ class _ImageSubject(Subject):
 class _ViTSubject(_Encoder, _ImageSubject):
     """A vision transformer of KerasHub, see `Subject`."""
 
+    opener = staticmethod(_vit_opener)
+
     def __init__(self, config: PruningConfig):
         super().__init__(config)
         self.encoder = models.open_vision_encoder(str(config.model))
@@ -260,15 +288,14 @@ class _ViTSubject(_Encoder, _ImageSubject):
             states.append(layer(states[-1], training=False))
         return list(itertools.pairwise(_as_arrays(states))), np.ones(states[0].shape[:2])
 
-    def loader(self):
-        return _open_vit, (str(self.config.model),)
-
 
 class _ResidualSubject(_ImageSubject):
     """The residual network of a run, see `Subject`.
 
     Its layers are the blocks that may go: those whose shortcut is the identity.
     """
+
+    opener = staticmethod(_residual_network_opener)
 
     def __init__(self, config: PruningConfig):
         super().__init__(config)
@@ -311,7 +338,7 @@ class _ResidualSubject(_ImageSubject):
 
     def _own(self):
         own = self.run.config
-        if own.dataset == self.config.dataset:
+        if datasets.is_same_set(own.dataset, self.config.dataset):
             # What was held out stays so: the network knows the rest.
             seed = getattr(own, "split_seed", None)
             return {
@@ -336,9 +363,6 @@ class _ResidualSubject(_ImageSubject):
         states = [state.reshape(len(state), -1, state.shape[-1]) for state in found]
         # Stages have fewer places from one to the next; each block has its own.
         return list(zip(states[::2], states[1::2], strict=True)), np.ones((len(states[0]), 1))
-
-    def loader(self):
-        return _open_residual_network, (str(self.config.model),)
 
     def save(self, removed, folder, place):
         pretrained_networks.write_run(folder, _smaller(self.run, removed), place=place)
@@ -373,7 +397,7 @@ def for_model(config: PruningConfig) -> PruningConfig:
     if config.is_on_texts or not pretrained_networks.is_run(config.model):
         return dataclasses.replace(config, validation_fraction=fraction)
     own = pretrained_networks.residual_run(str(config.model))
-    if own.dataset != config.dataset:
+    if not datasets.is_same_set(own.dataset, config.dataset):
         return dataclasses.replace(config, validation_fraction=fraction)
     if not own.validation_fraction:
         raise UsageError(
@@ -427,26 +451,3 @@ def _smaller(run: Any, removed: Sequence[int]) -> Any:
 
 def _as_arrays(states: Any) -> list[np.ndarray]:
     return [np.asarray(state, "float64") for state in states]
-
-
-def _open_text_encoder(name: str, removed: Layers, policy: str) -> Callable[[Any], object]:
-    return models.open_text_encoder(name, dtype=policy).without(removed).backbone
-
-
-def _open_vit(name: str, removed: Layers, policy: str) -> Callable[[Any], object]:
-    encoder = models.open_vision_encoder(name, dtype=policy).without(removed)
-
-    def see(images):
-        return encoder.backbone(_with_channels(images, encoder.image_shape[-1]), training=False)
-
-    return see
-
-
-def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    return np.repeat(images, channels, axis=-1) if images.shape[-1] < channels else images
-
-
-def _open_residual_network(name: str, removed: Layers, policy: str) -> Callable[[Any], object]:
-    del policy  # that of the run
-    opened: Any = pretrained_networks.open_pretrained(name)
-    return _smaller(opened.run, removed).model

@@ -75,6 +75,7 @@ CASES = {
     "projection block": Case(
         lambda **k: layers.ResidualBlock(4, strides=2, **k), (5, 4, 3), (3, 2, 4)
     ),
+    "gate": Case(layers.Gate, (3, 4), (3, 4)),
     "length": Case(layers.CapsuleLength, (3, 4), (3,)),
     "mask": Case(layers.CapsuleMask, (3, 4), (3, 4)),
 }

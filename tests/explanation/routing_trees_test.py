@@ -119,10 +119,12 @@ def test_the_predicted_class_is_followed():
 @pytest.mark.parametrize(
     ("kind", "name"), [*((CapsNet, name) for name in routing.names()), (ConvCapsNet, "rba")]
 )
-def test_nothing_is_lost(kind, name):
+@pytest.mark.parametrize("skip_kind", ["gated", "published"])
+def test_nothing_is_lost(kind, name, skip_kind):
     """Four routed layers, and a residual connection from the first to the third."""
     layers = (4, 4, 4, 4, 5) if kind is CapsNet else (4, 4, 4, 5)
-    tree = routing_tree(network(kind, name, layers, skip_distance=2), IMAGE, capsule=1)
+    model = network(kind, name, layers, skip_distance=2, skip_kind=skip_kind)
+    tree = routing_tree(model, IMAGE, capsule=1)
     assert tree.field.places == tree.places.shape
     assert (tree.places >= 0).all()
     (skip,) = [branch for branch in tree.branches if branch.is_skip]
@@ -135,15 +137,28 @@ def test_nothing_is_lost(kind, name):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_share_of_a_residual_connection():
+def test_a_chain_of_connections():
+    """What the second one brings is what the first one made, and goes on through it."""
+    tree = routing_tree(network(layers=[4] * 6 + [5], skip_distance=2), IMAGE, capsule=1)
+    upper, lower = (branch for branch in tree.branches if branch.is_skip)
+    assert (upper.lower, upper.upper) == ("capsules_3", "capsules_5")
+    assert (lower.lower, lower.upper) == ("capsules_1", "capsules_3")
+    found = {level.name: level.relevance.sum() for level in tree.levels}
+    bypassed = {"capsules_2": 1 - lower.flow.sum(), "capsules_4": 1 - upper.flow.sum()}
+    assert found == pytest.approx(dict.fromkeys(found, 1.0) | bypassed, abs=1e-5)
+
+
+@pytest.mark.parametrize(("skip_kind", "gate"), [("published", 1.0), ("gated", 0.2)])
+def test_share_of_a_residual_connection(skip_kind, gate):
     """Each sum's length is what its two parts bring along its direction."""
-    model = network(skip_distance=2)
+    model = network(skip_distance=2, skip_kind=skip_kind)
     tree = routing_tree(model, IMAGE, capsule=0)
     raw = keras.Model(
         model.inspector.input,
         {name: model.get_layer(name).output[0] for name in ("capsules_1", "capsules_3")},
     )(IMAGE[np.newaxis])
     below, own = (np.asarray(raw[name][0], "float64") for name in ("capsules_1", "capsules_3"))
+    own = gate * own
     along = (own + below) / np.linalg.norm(own + below, axis=-1, keepdims=True)
     parts = np.stack([np.maximum((part * along).sum(-1), 0) for part in (own, below)])
     branches = by_name(tree)

@@ -1,6 +1,5 @@
 """The page in a real browser. These tests alone need one, and are left out where there is none."""
 
-import json
 import shutil
 import signal
 import sqlite3
@@ -45,9 +44,7 @@ def press(page, keys):
 
 
 def wait_until_saved(page):
-    page.wait_for_function(
-        "JSON.parse(localStorage[`unsent:${location.host}`] || '[]').length == 0"
-    )
+    page.wait_for_function("localStorage.length === 0")
 
 
 def images(page):
@@ -93,10 +90,12 @@ def test_twenty_labels_three_undone_reload_second_tab_kill(browser, folder):
             "document.getElementById('notice').innerText.includes("
             "`can't be reached. 4 clicks are kept`)"
         )
-        assert len(json.loads(page.evaluate("localStorage[`unsent:${location.host}`]"))) == 4
-        port = address.split(":")[2].split("/")[0]
-        before = decisions(folder)
-    with pages.served(folder, f"--port={port}") as (_, address):
+        assert page.evaluate("localStorage.length") == 4
+        before, earlier = decisions(folder), address
+    with pages.served(folder) as (_, address):
+        # The same command, the same port: what this browser keeps can be sent.
+        assert address.split("?")[0] == earlier.split("?")[0]
+        assert address != earlier
         page.goto(address)
         wait_until_saved(page)
         after = decisions(folder)
@@ -135,6 +134,69 @@ def test_keys_with_the_focus_elsewhere_and_held(browser, folder):
         )
         found = [row[1] for row in decisions(folder)]
     assert found == ["light", "dark", "light", "dark", "light"]
+    context.close()
+
+
+def test_two_digits_for_more_than_nine_classes(browser, folder):
+    classes = [f"kind-{number}" for number in range(1, 13)]
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder, f"--classes={','.join(classes)}") as (_, address):
+        page = opened(context, address)
+        press(page, ["0", "7", "1", "Numpad2"])
+        page.keyboard.press("1")  # the first digit, and what it may become
+        assert page.eval_on_selector_all(
+            "#classes [data-typed] kbd", "all => all.map(one => one.innerText)"
+        ) == ["10", "11", "12"]
+        # Another key takes it back, and a number that no class has is none.
+        press(page, ["Escape", "0", "1", "9", "1", "3", "0", "0", "s", "1", "u", "0", "3"])
+        wait_until_saved(page)
+        found = [row[:2] for row in decisions(folder)]
+    assert found == [
+        *(("label", "kind-7"), ("label", "kind-12"), ("label", "kind-1")),
+        *(("skip", None), ("undo", None), ("label", "kind-3")),
+    ]
+    context.close()
+
+
+def test_a_duplicated_tab_is_another_one(browser, folder):
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder) as (_, address):
+        first = opened(context, address)
+        name = first.evaluate("sessionStorage.by")
+        second = context.new_page()
+        second.add_init_script(f"sessionStorage.by = sessionStorage.by || '{name}'")
+        second.goto(address)
+        second.wait_for_function("document.querySelectorAll('#grid .card').length === 24")
+        assert not set(images(first)) & set(images(second))
+        # A tab that is loaded anew is the same one.
+        shown = images(first)
+        first.reload()
+        first.wait_for_function("document.querySelectorAll('#grid .card').length === 24")
+        assert images(first) == shown
+        assert first.evaluate("sessionStorage.by") == name != second.evaluate("sessionStorage.by")
+    context.close()
+
+
+def test_clicks_of_another_pool_and_one_that_is_never_taken(browser, folder):
+    """Neither is recorded, and neither keeps those back that are right."""
+    context = browser.new_context(bypass_csp=True)
+    with pages.served(folder) as (_, address):
+        page = opened(context, address)
+        page.evaluate("""() => {
+            const put = (pool, order, click) => localStorage.setItem(
+                `unsent:${pool}:${String(order).padStart(16, "0")}:${click.identity}`,
+                JSON.stringify({ by: "mine", order, ...click }));
+            const own = document.documentElement.dataset.pool;
+            put(own, 1, { identity: "a", kind: "label", image: 7, label: "dark" });
+            put(own, 2, { identity: "b", kind: "label", image: 9999, label: "dark" });
+            put(own, 3, { identity: "c", kind: "label", image: 8, label: "light" });
+            put("other", 4, { identity: "d", kind: "label", image: 9, label: "light" });
+        }""")
+        page.reload()
+        page.wait_for_function("localStorage.length === 1")
+        assert "image of this pool. Received: 9999" in page.inner_text("#notice")
+        assert decisions(folder) == [("label", "dark", 8), ("label", "light", 9)]
+        assert page.evaluate("Object.keys(localStorage)[0]").startswith("unsent:other:")
     context.close()
 
 

@@ -1,13 +1,16 @@
 """What images are compared by: any Keras model by its file, and one sentence where it is none."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from tests.labeling import pages
 from tfcaps import files
 from tfcaps.errors import UsageError
-from tfcaps.labeling import network_features, pixel_features, ranking
+from tfcaps.labeling import image_files, network_features, pixel_features, ranking
 from tfcaps.labeling.features import Extractor
 from tfcaps.labeling.image_files import near_duplicates
 
@@ -39,7 +42,7 @@ def test_a_network_of_another_size_and_of_grey_images(tmp_path, model_file, weig
     names = {number: f"{number:05}.png" for number in range(4)}
     prepared = ranking.prepare(str(store), str(folder), names, str(model_file))
     assert prepared.unreadable == [2]
-    found = files.read_arrays(store / "features.npz", ("numbers", "features"))
+    found = files.read_arrays(store / "features.npz", ("numbers", "features", "pixels"))
     assert found["features"].shape == (4, 5)
     assert not found["features"][2].any()
     thumbnail = ranking.read_stretched(ranking.thumbnail_file(store, 1), 6, 8)
@@ -130,6 +133,52 @@ def test_near_duplicates_by_a_plain_loop():
     assert len(expected) > 5
 
 
+def test_thumbnails_are_made_once_for_each_file(tmp_path):
+    source, target = tmp_path / "picture.bmp", tmp_path / "small.jpg"
+    Image.new("RGB", (4, 4), "red").save(source)
+    os.utime(source, ns=(0, 10**9))
+    assert image_files.thumbnail(source, target) == target
+    made = target.stat().st_ino
+    assert image_files.thumbnail(source, target) == target
+    assert target.stat().st_ino == made
+    # Archives give all files the same time: the size tells, or the time alone.
+    Image.new("RGB", (400, 4), "blue").save(source)
+    os.utime(source, ns=(0, 10**9))
+    image_files.thumbnail(source, target)
+    assert image_files.read_stretched(target, 1, 1)[0, 0, 2] > 200
+    before = source.stat().st_size
+    Image.new("RGB", (400, 4), "lime").save(source)
+    assert source.stat().st_size == before
+    image_files.thumbnail(source, target)
+    assert image_files.read_stretched(target, 1, 1)[0, 0, 1] > 200
+    # One without content, as the end of the power leaves it; and one whose image is gone.
+    target.write_bytes(b"")
+    image_files.thumbnail(source, target)
+    assert image_files.read_stretched(target, 1, 1)[0, 0, 1] > 200
+    source.unlink()
+    assert image_files.thumbnail(source, target) == target
+    target.unlink()
+    assert image_files.thumbnail(source, target) is None
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8, 99, "damaged"])
+def test_photographs_are_shown_upright(tmp_path, orientation):
+    """As Pillow turns them, where it can."""
+    corners = [[(200, 0, 0), (0, 200, 0)], [(0, 0, 200), (99, 99, 99)], [(0, 0, 0), (200, 200, 0)]]
+    image = Image.fromarray(np.array(corners, np.uint8))
+    exif = Image.Exif()
+    if isinstance(orientation, int):
+        exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff" if orientation == "damaged" else exif)
+    image_files.thumbnail(tmp_path / "a.png", tmp_path / "small.jpg")
+    with Image.open(tmp_path / "a.png") as opened:
+        expected = image if orientation == "damaged" else ImageOps.exif_transpose(opened)
+    height, width = expected.height, expected.width
+    found = image_files.read_stretched(tmp_path / "small.jpg", 53 * height, 53 * width)
+    middles = found[26::53, 26::53].astype(int)
+    np.testing.assert_allclose(middles, np.asarray(expected.convert("RGB")), atol=12)
+
+
 def test_images_are_looked_at_once(tmp_path, monkeypatch, model_file):
     folder = pages.pictures(tmp_path / "pictures", 4)
     (folder / "00003.png").write_bytes((folder / "00001.png").read_bytes())
@@ -147,10 +196,15 @@ def test_images_are_looked_at_once(tmp_path, monkeypatch, model_file):
         patch.setattr(ranking, "read_stretched", never)
         assert ranking.prepare(str(store), str(folder), names, None) == first
         assert (store / "features.npz").read_bytes() == features
-    # Other images, or another network, are looked at.
+    # So are files that were replaced under their names, other images, or another network.
+    (folder / "00003.png").write_bytes((folder / "00002.png").read_bytes())
+    assert ranking.prepare(str(store), str(folder), names, None).duplicates == [[2, 3]]
+    assert (store / "features.npz").read_bytes() != features
     assert ranking.prepare(str(store), str(folder), {0: "00000.png"}, None).duplicates == []
     ranking.prepare(str(store), str(folder), names, str(model_file))
-    assert files.read_arrays(store / "features.npz", ("numbers", "features"))["features"].shape == (
+    assert files.read_arrays(store / "features.npz", ("numbers", "features", "pixels"))[
+        "features"
+    ].shape == (
         4,
         5,
     )

@@ -170,6 +170,38 @@ def test_images_that_are_gone_keep_their_labels(path):
     assert pool.names[6] == "7.png"
 
 
+def test_files_that_were_replaced(path):
+    """Their labels stand, and are told until somebody decides of the new file."""
+    seen = {"0.png": "old", "1.png": "old", "2.png": "old"}  # of the others nothing is known
+    pool = Pool(path, NAMES, CLASSES, seen)
+    pool.record([label("a", 0), label("b", 1), label("d", 5), Click("c", "skip", "tab", 2)])
+    assert pool.replaced() == []
+    now = {"0.png": "new", "1.png": None, "2.png": "new", "5.png": "new"}
+    pool = Pool(path, NAMES, CLASSES, now)
+    assert pool.replaced() == [0, 2]
+    assert pool.labels() == {0: "cat", 1: "cat", 5: "cat"}
+    pool.record([label("e", 0)])
+    assert pool.replaced() == [2]
+    pool.record([Click("u", "undo", "tab")])
+    assert pool.replaced() == [0, 2]
+    pool.see(2, "old")
+    pool.see(1, "other")
+    assert pool.replaced() == [0, 1]
+    assert Pool(path, NAMES, CLASSES, seen).replaced() == []
+    assert [row["fingerprint"] for row in pool.log()] == ["old", "old", None, "old", "new", None]
+
+
+def test_a_pool_without_fingerprints_goes_on(path):
+    pool = Pool(path, NAMES, CLASSES)
+    pool.record([label("a", 0)])
+    pool._database.execute("ALTER TABLE decisions DROP COLUMN fingerprint")
+    pool.close()
+    pool = Pool(path, NAMES, CLASSES, {"0.png": "new"})
+    assert (pool.labels(), pool.replaced()) == ({0: "cat"}, [])
+    pool.record([label("b", 0, "dog")])
+    assert Pool(path, NAMES, CLASSES, {"0.png": "newer"}).replaced() == [0]
+
+
 def test_kill(path):
     process = runs.start_code(LABELLER, str(path))
     acknowledged = [int(process.stdout.readline()) for _ in range(40)]

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import socket
+from unittest import mock
 
 import httpx
 import pytest
@@ -14,9 +15,18 @@ import uvicorn
 from benchmarks import labeling_load
 from tests import runs
 from tests.labeling import pages
-from tfcaps import files
+from tfcaps import files, program
 from tfcaps.errors import UsageError
-from tfcaps.labeling import Click, LabelingOptions, LabelingSession, Pool, label_images, make_app
+from tfcaps.labeling import (
+    Click,
+    LabelingOptions,
+    LabelingSession,
+    Pool,
+    SimulationOptions,
+    label_images,
+    make_app,
+    server,
+)
 
 TOKEN = "secret"
 
@@ -176,6 +186,27 @@ def test_unreadable_and_vanished_images(folder):
     assert session.state()["unreadable"] == ["00003.png", "00005.png"]
 
 
+def test_an_image_that_is_replaced(folder):
+    """It is shown anew, and so is its label, which stands."""
+    app, pool, _ = application(folder)
+
+    async def send():
+        async with client(app) as one:
+            before = (await one.get("/thumbnails/0")).content
+            await one.post("/clicks", json={"by": "tab", "clicks": [click(0), click(1)]})
+            assert (await one.get("/state")).json()["replaced"] == []
+            (folder / "00000.png").write_bytes((folder / "00005.png").read_bytes())
+            assert (await one.get("/thumbnails/0")).content != before
+            (item,) = (await one.get("/state")).json()["replaced"]
+            assert (item["name"], item["label"]) == ("00000.png", "dark")
+            again = [click(0, "light") | {"identity": "again"}]
+            await one.post("/clicks", json={"by": "tab", "clicks": again})
+            assert (await one.get("/state")).json()["replaced"] == []
+
+    asyncio.run(send())
+    assert pool.labels() == {0: "light", 1: "dark"}
+
+
 def test_whoever_asks_first_is_answered_while_others_keep_asking(folder):
     app, _, _ = application(folder)
 
@@ -210,6 +241,16 @@ def test_what_is_taken_back_stays_with_whoever_took_it_back(folder):
     session.record([Click("u", "undo", "a")])
     assert session.next_images("c", 50, [])["images"] == []
     assert [item["image"] for item in session.next_images("a", 50, [])["images"]] == [one["image"]]
+
+
+def test_a_correction_leaves_an_image_drawn_or_not(folder):
+    _, pool, _ = application(folder)
+    pool.record([Click("r", "label", "a", 3, "dark", is_random=True)])
+    pool.record([Click("n", "label", "a", 4, "dark")])
+    later = LabelingSession(options(folder), pool)
+    later.record([Click("c", "label", "b", 3, "light"), Click("d", "label", "b", 4, "light")])
+    assert pool.labels() == {3: "light", 4: "light"}
+    assert pool.labels(drawn=True) == {3: "light"}
 
 
 def test_an_image_comes_again_when_its_lease_is_over(folder, monkeypatch):
@@ -286,11 +327,11 @@ def refusal(config):
 
 class TestBadInput:
     def test_folder_without_images(self, tmp_path):
-        assert refusal(options(tmp_path, log_dir=tmp_path / "s")) == (
+        assert refusal(options(tmp_path, log_dir=tmp_path / ".s")) == (
             f"Expected --images with images (.png .jpg .jpeg .bmp .gif). "
             f"Received: {tmp_path}, with none"
         )
-        assert refusal(options(tmp_path / "x", log_dir=tmp_path / "s")) == (
+        assert refusal(options(tmp_path / "x", log_dir=tmp_path / ".s")) == (
             f"Expected --images with a folder. Received: {tmp_path / 'x'}"
         )
         assert list(tmp_path.iterdir()) == []
@@ -299,9 +340,9 @@ class TestBadInput:
         "classes, sentence",
         [
             (["a", "a"], "Expected --classes to be distinct names. Received: a,a"),
-            (list("abcdefghij"), "Expected --classes to be 2 to 9 names, a key each. "
-                                 "Received: a,b,c,d,e,f,g,h,i,j"),
-            (["a"], "Expected --classes to be 2 to 9 names, a key each. Received: a"),
+            ([f"c{n}" for n in range(100)], "Expected --classes to be 2 to 99 names, a key or two "
+                f"each. Received: {','.join(f'c{n}' for n in range(100))}"),
+            (["a"], "Expected --classes to be 2 to 99 names, a key or two each. Received: a"),
             (["a", "b/c"], "Expected --classes to be names that can be folders. Received: a,b/c"),
         ],
     )  # fmt: skip
@@ -333,6 +374,18 @@ class TestBadInput:
         assert refusal(options(folder, export=str(target))) == (
             f"Expected --export with a new folder. Received: {target}, which exists"
         )
+
+    def test_images_that_were_replaced(self, folder, tmp_path, capsys):
+        self.begun(folder, tmp_path)
+        assert "were replaced" not in capsys.readouterr().out
+        (folder / "00002.png").write_bytes((folder / "00001.png").read_bytes())
+        label_images(options(folder, export=str(tmp_path / "again")))
+        assert capsys.readouterr().out.startswith(
+            "1 images were replaced since they were decided, such as 00002.png: their labels "
+            "stand, and the page lists them.\n"
+        )
+        labels = (tmp_path / "again" / "labels.csv").read_text()
+        assert labels == (tmp_path / "out" / "labels.csv").read_text()
 
     def test_pool_of_other_classes_and_folder(self, folder, tmp_path):
         self.begun(folder, tmp_path)
@@ -366,6 +419,27 @@ class TestBadInput:
                 f"Expected a free port, such as --port=0. Received: --port={port}, which is in use"
             )
 
+    def test_port_of_the_last_time(self, folder):
+        config = options(folder)
+        store = pathlib.Path(config.log_dir)
+        store.mkdir()
+        with server._listening(config) as first:
+            port = first.getsockname()[1]
+            with server._listening(config) as second:  # it isn't free
+                other = second.getsockname()[1]
+        assert other != port
+        with server._listening(config) as third:
+            assert third.getsockname()[1] == other
+        for damaged in ("", "seven", "-1", "70000", "9" * 5000):
+            (store / "port").write_text(damaged)
+            server._listening(config).close()
+        with pytest.MonkeyPatch.context() as patch:
+            refused = PermissionError(13, "Permission denied")
+            patch.setattr(socket.socket, "bind", mock.Mock(side_effect=refused))
+            assert refusal(options(folder, port=80)) == (
+                "Expected a free port, such as --port=0. Received: --port=80, Permission denied"
+            )
+
     def test_read_only_folder(self, folder, monkeypatch):
         """Root may write anywhere, so the system's refusal is made here."""
 
@@ -387,6 +461,8 @@ class TestBadInput:
                                               "other.png in {}"),
             ("image,label\n00001.png,dark\n00002.png,cow\n", "Expected a label among dark, light. "
                                                              "Received: cow"),
+            ("image,label\n00001.png,dark\n00001.png,light\n", "Expected one label of each image. "
+                "Received: dark and light for 00001.png in {}"),
             ("name,class\n", "Expected a CSV file with the columns image and label. Received: {}"),
             (f'image,label\n"{"a" * 200_000}",dark\n', "Expected --import_labels with a CSV file. "
                                                        "Received: {}"),
@@ -398,6 +474,47 @@ class TestBadInput:
         assert refusal(options(folder, import_labels=str(path))) == sentence.format(path)
         pool = Pool(folder / ".guided_labeling" / "pool.sqlite", [], pages.CLASSES)
         assert pool.log() == []
+
+    def test_a_label_file_of_a_spreadsheet(self, folder, tmp_path):
+        """It begins with a byte order mark, and a row may be there twice."""
+        path = tmp_path / "labels.csv"
+        path.write_text("\ufeffimage,label\n" + "00001.png,dark\n" * 2)
+        label_images(options(folder, import_labels=str(path), export=str(tmp_path / "out")))
+        assert "00001.png,dark" in (tmp_path / "out" / "labels.csv").read_text()
+
+    def test_results_among_the_images(self, folder, tmp_path):
+        """They would be taken for images the next time."""
+        options(folder, log_dir=folder / ".hidden" / "store", export=f"{folder}-out")
+        for name, place in (
+            ("log_dir", folder),
+            ("log_dir", folder / "store"),
+            ("export", f"{folder}/.hidden/../out"),
+        ):
+            given = {"log_dir": tmp_path / "store", name: place}
+            with pytest.raises(UsageError) as caught:
+                options(folder, **given)
+            assert str(caught.value) == (
+                f"Expected --{name} outside --images, or in a hidden folder of it. "
+                f"Received: {place}"
+            )
+
+    def test_a_name_that_is_no_text(self, folder):
+        path = os.fsencode(folder) + b"/\xff.png"
+        with open(path, "wb") as file:
+            file.write((folder / "00001.png").read_bytes())
+        assert refusal(options(folder)) == (
+            f"Expected names of images in UTF-8. Received: '\\udcff.png' in {folder}"
+        )
+
+    def test_resume_knows_the_folder(self, folder):
+        """As the program says that --resume goes on; of a simulation it has to be told which."""
+        flags = [f"--images={folder}", "--classes=dark,light", "--resume"]
+        found = program.parse(LabelingOptions, flags)
+        assert (found.log_dir, found.resume) == (f"{folder}/.guided_labeling", True)
+        program.parse(SimulationOptions, ["--resume"])
+        for cls, given in ((LabelingOptions, []), (SimulationOptions, ["--simulate"])):
+            with pytest.raises(UsageError, match="beside --resume, the folder to go on in"):
+                program.parse(cls, [*given, "--resume"])
 
     def test_nothing_to_export(self, folder, tmp_path):
         assert "Expected labels of images that are there" in refusal(

@@ -2,11 +2,14 @@
 
 import csv
 import dataclasses
+import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from tests import runs
+from tfcaps import training
 from tfcaps.errors import UsageError
 from tfcaps.labeling import Pool, SimulationOptions, simulate, simulation
 from tfcaps.labeling.stopping import accuracy_bounds, reason_to_stop
@@ -55,7 +58,7 @@ def test_goes_on_where_it_was_stopped(config, monkeypatch):
 
     assert without_time(table(config)) == without_time(table(whole))
     assert len(table(config)) == 5
-    rounds = runs.pathlib.Path(config.log_dir, "cells", "guided-0", "rounds.json")
+    rounds = pathlib.Path(config.log_dir, "cells", "guided-0", "rounds.json")
     written = rounds.read_text()
     rounds.write_text(written.replace("accuracy", "acc"))
     with pytest.raises(UsageError, match=r"Received: .*rounds.json, which is damaged"):
@@ -63,7 +66,7 @@ def test_goes_on_where_it_was_stopped(config, monkeypatch):
     rounds.unlink()
     simulate(dataclasses.replace(config, resume=True))
     assert without_time(table(config)) == without_time(table(whole))
-    assert (runs.pathlib.Path(config.log_dir) / "figures" / "accuracy.png").exists()
+    assert (pathlib.Path(config.log_dir) / "figures" / "accuracy.png").exists()
     # A fifth of the labels is wrong, the same whoever asks.
     images = simulation._load(config)
     wrong = []
@@ -106,20 +109,46 @@ def test_reasons_to_stop():
     assert "at least 95.0%" in reason_to_stop(50, [{"low": 0.95, "changed": 1.0}], **choice)
 
 
-def test_network(config, quick):
-    """A small network is what learns: another one a round, measured on the same images."""
+def test_network(config, quick, monkeypatch):
+    """A network learns, each round's from the weights of the one before, also after a stop."""
     asked = dataclasses.replace(
         config,
-        strategies=("random",),
+        strategies=("margin_clusters",),
         network="convnet",
         pool_size=40,
-        budgets=(20,),
+        budgets=(10, 20),
         epochs=1,
         steps_per_epoch=2,
+        warm_start=True,
     )
+    train, begun = training.train, []
+
+    def told(run_config, data, initial_model=None):
+        begun.append((len(np.unique(data.train.images, axis=0)), initial_model is not None))
+        return train(run_config, data, initial_model=initial_model)
+
+    monkeypatch.setattr(training, "train", told)
+    monkeypatch.setattr(training.ImageTask, "export", lambda *_, **__: None)  # takes seconds
     simulate(asked)
-    assert sorted(row["labels"] for row in table(asked)) == ["20", "40"]
-    assert all(0 <= float(row["accuracy"]) <= 1 for row in table(asked))
+    assert begun == [(40, False), (10, False), (20, True)]
+    rows = [row | {"seconds": None} for row in table(asked)]
+    assert [row["labels"] for row in rows] == ["40", "10", "20"]
+    cell = pathlib.Path(asked.log_dir, "cells", "margin_clusters-0")
+    assert {path.name for path in (cell / "networks").iterdir()} == {"10", "20"}
+    weights = training.load_run(cell / "networks" / "20").model.get_weights()
+
+    # Stopped before the last round was over.
+    written = json.loads((cell / "rounds.json").read_text())
+    (cell / "rounds.json").write_text(json.dumps(written[:-1]))
+    (cell / "networks" / "20" / "results.json").unlink()
+    shutil.rmtree(cell / "networks" / "20" / "checkpoints")
+    begun.clear()
+    simulate(dataclasses.replace(asked, resume=True))
+    assert begun == [(20, True)]
+    assert [row | {"seconds": None} for row in table(asked)] == rows
+    again = training.load_run(cell / "networks" / "20").model.get_weights()
+    for before, after in zip(weights, again, strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_pool_is_no_larger_than_the_data(config):

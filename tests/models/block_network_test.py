@@ -121,6 +121,22 @@ class TestForwardPass:
         dense = backend.weights(model.get_layer("logits"))
         assert_close(model(IMAGES), x @ dense["kernel"] + dense["bias"])
 
+    def test_deep_stem(self):
+        """Convolution, normalisation, ReLU; convolution, pooling, normalisation, ReLU."""
+        model = network("resnet", blocks=(1, 1), widths=(4, 6), stem="deep")
+        first, second = (
+            backend.weights(model.get_layer(f"{name}_conv"))["kernel"] for name in ("stem1", "stem")
+        )
+        assert first.shape[-1] == 2 and second.shape[2:] == (2, 4)
+        x = reference.convolution(IMAGES.astype("float64"), first, padding="same")
+        x = np.maximum(normalized(x, model.get_layer("stem1_bn")), 0.0)
+        x = reference.convolution(x, second, padding="same")
+        x = np.pad(x, [(0, 0), (0, 1), (0, 0), (0, 0)], constant_values=-np.inf)
+        x = np.max([x[:, i::2, j::2] for i in range(2) for j in range(2)], axis=0)
+        x = np.maximum(normalized(x, model.get_layer("stem_bn")), 0.0)
+        stem = keras.Model(model.input, model.get_layer("stem_relu").output)
+        np.testing.assert_allclose(backend.numpy(stem(IMAGES)), x, rtol=1e-4, atol=1e-5)
+
     def test_pooled_stem(self):
         """The largest of each 2×2 places of the stem's map; the last ones stand alone."""
         model = network("resnet", blocks=(1, 1), widths=(4, 6), stem="pooled")
@@ -441,7 +457,7 @@ def test_on_jax(tmp_path):
         ({"widths": (4, -6)}, "widths to be a positive integer. Received: -6"),
         ({"widths": (4, 0)}, "widths to be a positive integer. Received: 0"),
         ({"kind": "densenet"}, "fnn, vgg, resnet. Received: 'densenet'"),
-        ({"stem": "none"}, "imagenet, cifar, pooled. Received: 'none'"),
+        ({"stem": "none"}, "imagenet, cifar, pooled, deep. Received: 'none'"),
         ({"num_classes": 0}, "num_classes to be a positive integer. Received: 0"),
         ({"input_shape": (8, 8)}, r"\(H, W, C\). Received: \(8, 8\)"),
         ({"input_shape": (8, 0, 3)}, "size of an image to be a positive integer. Received: 0"),

@@ -24,8 +24,11 @@ NETWORKS = {
 }
 
 
-def forward(model, routing: str, dimensions, additions: dict[int, int]):
-    """The primary capsules, the output and the coupling of each dense capsule layer."""
+def forward(model, routing: str, dimensions, additions: dict[int, int], gates=None):
+    """The primary capsules, the output and the coupling of each dense capsule layer.
+
+    With gates, what is added to is a part of a layer's output, and what is added is a sum itself.
+    """
     stem = backend.weights(model.get_layer("stem"))
     maps = reference.convolution(IMAGES.astype("float64"), stem["kernel"]) + stem["bias"]
     x = primary = reference.primary_capsule(
@@ -40,7 +43,8 @@ def forward(model, routing: str, dimensions, additions: dict[int, int]):
         x, coupling = reference.dense_capsule(x, routing, **weights)
         before_addition.append(x)
         if index in additions:
-            x = x + before_addition[additions[index]]
+            below = additions[index]
+            x = outputs[below] + gates[index] * x if gates else before_addition[below] + x
         outputs.append(x)
         couplings.append(coupling)
     return primary, outputs, couplings
@@ -85,7 +89,9 @@ def assert_close(actual, expected, routing="rba"):
 )
 def test_forward_pass(network, routing):
     sizes, dimensions, skip_distance, additions = NETWORKS[network]
-    model = models.CapsNet(IMAGE, sizes, dimensions, routing, skip_distance=skip_distance)
+    model = models.CapsNet(
+        IMAGE, sizes, dimensions, routing, skip_distance=skip_distance, skip_kind="published"
+    )
     primary, outputs, couplings = forward(model, routing, dimensions, additions)
     actual = model(IMAGES)
     assert set(actual) == {"lengths", "reconstruction"}
@@ -100,6 +106,35 @@ def test_forward_pass(network, routing):
     for name, capsules, coupling in zip(names, outputs, couplings, strict=True):
         assert_close(inspected["capsules"][name], capsules, routing)
         assert_close(inspected["couplings"][name], coupling, routing)
+
+
+def gates_of(model, additions) -> dict[int, float]:
+    """Other gates than the first ones, each another, now in the network."""
+    gates = {index: 0.5 - 0.3 * index for index in additions}
+    for index, gate in gates.items():
+        model.get_layer(f"capsules_{index + 1}_gate").gate.assign(gate)
+    return gates
+
+
+@pytest.mark.parametrize("network", ["every second", "every", "other number"])
+def test_gated_connections(network):
+    sizes, dimensions, skip_distance, additions = NETWORKS[network]
+    model = models.CapsNet(IMAGE, sizes, dimensions, skip_distance=skip_distance)
+    assert model.skip_kind == "gated"
+    gates = gates_of(model, additions)
+    _, outputs, couplings = forward(model, "rba", dimensions, additions, gates)
+    inspected = model.inspector(IMAGES)
+    for index, (capsules, coupling) in enumerate(zip(outputs, couplings, strict=True), start=1):
+        assert_close(inspected["capsules"][f"capsules_{index}"], capsules)
+        assert_close(inspected["couplings"][f"capsules_{index}"], coupling)
+    assert_close(model(IMAGES)["lengths"], reference.lengths(outputs[-1]))
+
+
+def test_networks_from_before_gates_are_published_ones():
+    model = models.CapsNet(IMAGE, *EQUAL, skip_distance=2)
+    config = model.get_config()
+    del config["skip_kind"]
+    assert models.CapsNet.from_config(config).skip_kind == "published"
 
 
 def test_without_bias_and_decoder():
@@ -199,6 +234,7 @@ def test_stem():
         ({"routing": "no_such"}, "no_such"),
         ({"mask": "longest"}, "longest"),
         ({"skip_distance": 0}, "0"),
+        ({"skip_kind": "long"}, "'long'"),
         ({"input_shape": (16, 40, 1)}, "16"),
         ({"input_shape": (40, 40)}, "40"),
     ],

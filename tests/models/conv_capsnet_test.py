@@ -18,7 +18,7 @@ NETWORKS = {
 }
 
 
-def forward(model, routing: str, sizes, additions: dict[int, int]):
+def forward(model, routing: str, sizes, additions: dict[int, int], gate=None):
     """The output and the coupling of every capsule layer."""
     stem = backend.weights(model.get_layer("stem"))
     maps = reference.convolution(IMAGES.astype("float64"), stem["kernel"], strides=2) + stem["bias"]
@@ -29,7 +29,8 @@ def forward(model, routing: str, sizes, additions: dict[int, int]):
         x, coupling = reference.conv_capsule(x, routing, out_capsules=count, **weights)
         before_addition.append(x)
         if index in additions:
-            x = x + before_addition[additions[index]]
+            below = additions[index]
+            x = before_addition[below] + x if gate is None else outputs[below] + gate * x
         outputs.append(x)
         couplings.append(coupling)
     weights = backend.weights(model.get_layer(f"capsules_{len(sizes)}"))
@@ -38,17 +39,22 @@ def forward(model, routing: str, sizes, additions: dict[int, int]):
 
 
 @pytest.mark.parametrize(
-    ("network", "skip_distance", "routing"),
+    ("network", "skip_distance", "routing", "gate"),
     [
-        ("equal shapes", 2, "rba"),
-        ("equal shapes", None, "em"),
-        ("wider at first", 2, "sda"),
+        ("equal shapes", 2, "rba", None),
+        ("equal shapes", 2, "mean", 0.2),
+        ("equal shapes", None, "em", None),
+        ("wider at first", 2, "sda", None),
     ],
 )
-def test_forward_pass(network, skip_distance, routing):
+def test_forward_pass(network, skip_distance, routing, gate):
+    """Gates are as they are at first."""
     sizes, dimensions, additions = NETWORKS[network]
-    model = models.ConvCapsNet(IMAGE, sizes, dimensions, routing, skip_distance=skip_distance)
-    outputs, couplings = forward(model, routing, sizes, additions if skip_distance else {})
+    kind = "published" if gate is None else "gated"
+    model = models.ConvCapsNet(
+        IMAGE, sizes, dimensions, routing, skip_distance=skip_distance, skip_kind=kind
+    )
+    outputs, couplings = forward(model, routing, sizes, additions if skip_distance else {}, gate)
     inspected = model.inspector(IMAGES)
     # Each layer of EM makes more of a rounding: it compares variances of two votes here.
     atol = 5e-4 if routing == "em" else 1e-5

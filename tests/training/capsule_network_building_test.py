@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests import runs
+from tfcaps import layers
 from tfcaps.errors import UsageError
 from tfcaps.models import CapsNet, ConvCapsNet
 
@@ -64,15 +65,24 @@ def test_published_votes(model, word):
     assert len({float(kernel.flat[0]) for kernel in kernels}) == len(kernels)
 
 
-@pytest.mark.parametrize(("make_skips", "count"), [(True, 1), (False, 0)])
-def test_make_skips(make_skips, count):
-    model = build(
-        layers=(4, 4, 4, 4, 10),
-        dimensions=(4, 4, 4, 4, 4),
-        make_skips=make_skips,
-        skip_dist=2,
-    )
-    assert len([x for x in model.layers if isinstance(x, keras.layers.Add)]) == count
+@pytest.mark.parametrize(
+    ("skips", "additions", "gates"),
+    [
+        ({"make_skips": True, "skip_dist": 2}, 1, 1),
+        ({"make_skips": True, "skip_dist": 2, "skip_kind": "published"}, 1, 0),
+        ({"make_skips": False}, 0, 0),
+    ],
+)
+def test_make_skips(skips, additions, gates):
+    model = build(layers=(4, 4, 4, 4, 10), dimensions=(4, 4, 4, 4, 4), **skips)
+    for kind, count in ((keras.layers.Add, additions), (layers.Gate, gates)):
+        assert len([x for x in model.layers if isinstance(x, kind)]) == count
+
+
+def test_only_networks_with_connections_have_their_kind():
+    """Networks without them that were begun before there were kinds can be gone on with."""
+    assert "skip_kind" not in runs.config("x", make_skips=False).settled()
+    assert runs.config("x", make_skips=True).settled()["skip_kind"] == "gated"
 
 
 @pytest.mark.parametrize(

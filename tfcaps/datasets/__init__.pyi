@@ -1,6 +1,7 @@
 from . import abstract_shapes as abstract_shapes
 from .catalog import load as load, names as names, preprocessing as preprocessing
 from .image_dataset import ImageDataset as ImageDataset
+from .image_names import is_same_set as is_same_set
 from .image_preprocessing import Preprocessing as Preprocessing
 from .images import read_folder as read_folder
 from .pipeline import (

@@ -1,5 +1,7 @@
 """What data sets of images are called, known without TensorFlow."""
 
+import os
+
 from tfcaps.errors import UsageError
 
 NAMES = (
@@ -22,6 +24,25 @@ _PUBLISHED = {"svhn": "svhn_cropped", "norb": "smallnorb"}
 def own_name(name: str) -> str:
     """The name that a data set has here."""
     return _PUBLISHED.get(name, name)
+
+
+def is_same_set(name: str, other: str) -> bool:
+    """Whether two names mean one data set: names of the papers, or ways to write one folder.
+
+    Example:
+
+    >>> is_same_set("svhn", "svhn_cropped"), is_same_set("images:a/../b", "images:./b/")
+    (True, True)
+    >>> is_same_set("mnist", "mnist5k")
+    False
+    """
+    return _settled(name) == _settled(other)
+
+
+def _settled(name: str) -> str:
+    if name.startswith(IMAGES):
+        return IMAGES + os.path.realpath(os.path.expanduser(name.removeprefix(IMAGES)))
+    return own_name(name)
 
 
 def check_name(name: str) -> None:

@@ -29,6 +29,12 @@ from tfcaps.training.configuration import RunConfig
 PRIMARY_DIMENSION, CLASS_DIMENSION = 8, 16
 HIDDEN_DIMENSIONS = {"em": 10}
 HIDDEN_DIMENSION = 12  # of all other routings
+# What all networks of an experiment have from it.
+_SHARED = (
+    *("iterations", "em_cost", "skip_dist", "skip_kind", "use_reconstruction", "train_examples"),
+    *("epochs", "batch_size", "learning_rate", "augmentation", "data_dir", "kernel_initializer"),
+    *("schedule", "learning_rate_decay", "warmup_epochs"),
+)
 _FAILED = "failed.txt"
 
 
@@ -104,6 +110,7 @@ class DepthExperiment(Experiment):
     iterations: int = changed(CapsuleNetworkConfig, "iterations")
     em_cost: str = em_cost()
     skip_dist: int = changed(CapsuleNetworkConfig, "skip_dist")
+    skip_kind: str = changed(CapsuleNetworkConfig, "skip_kind")
     use_reconstruction: bool = changed(CapsuleNetworkConfig, "use_reconstruction")
     train_examples: int = changed(
         CapsuleNetworkConfig,
@@ -181,14 +188,7 @@ class Cell(NamedTuple):
             seed=self.seed,
             precision="float32",
             resume=True,
-            **{
-                name: getattr(experiment, name)
-                for name in (
-                    *("iterations", "em_cost", "skip_dist", "use_reconstruction", "train_examples"),
-                    *("epochs", "batch_size", "learning_rate", "augmentation", "data_dir"),
-                    *("schedule", "learning_rate_decay", "warmup_epochs", "kernel_initializer"),
-                )
-            },
+            **{name: getattr(experiment, name) for name in _SHARED},
         )
 
     def network(self, experiment: DepthExperiment, num_classes: int) -> CapsuleNetworkConfig:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcaps.explanation.receptive_fields import ReceptiveField, receptive_field
-from tfcaps.layers import ConvCapsule, DenseCapsule
+from tfcaps.layers import ConvCapsule, DenseCapsule, Gate
 from tfcaps.models import CapsuleNetwork
 from tfcaps.ops import safe_norm
 from tfcaps.training import probe
@@ -123,9 +123,9 @@ def routing_tree(
     for lower, upper in reversed(list(zip(lower_names, network.names[1:], strict=True))):
         routed = after[upper] + before[upper]
         if upper in network.skips:
-            source = network.skips[upper]
+            source, is_sum = network.skips[upper]
             brought = after[upper] * network.share_of_skip(upper)
-            before[source] += brought
+            (after if is_sum else before)[source] += brought
             routed -= brought
             branches.append(network.branch(source, upper, _one_to_one(brought), is_skip=True))
         flow = network.flow(lower, upper, routed)
@@ -156,7 +156,8 @@ class _Inside:
     """What one image makes of the capsule layers of a network.
 
     `capsules` are as the layer above sees them, `raw` as they were before an addition; `skips` has
-    the layer whose capsules are added to those of a layer.
+    the layer whose capsules are added to those of a layer, and whether that is after its own
+    addition.
     """
 
     def __init__(self, model: CapsuleNetwork, image: np.ndarray):
@@ -171,7 +172,7 @@ class _Inside:
         self.capsules, self.couplings, self.raw = (
             found[name] for name in ("capsules", "couplings", "raw")
         )
-        self.skips = _skips(model, routed)
+        self.skips = _skips(model, routed, inspector.output["capsules"])
         self._image = image
         self._lowest = keras.Model(inspector.input, inspector.output["capsules"][self.names[0]])
         self.field = receptive_field(self._lowest.layers, image.shape[:2])
@@ -179,9 +180,11 @@ class _Inside:
     def share_of_skip(self, name: str) -> np.ndarray:
         """How much of each sum's length the residual connection brought, 0 to 1."""
         total = _unit(self.capsules[name])
+        source, is_sum = self.skips[name]
+        below = (self.capsules if is_sum else self.raw)[source]
         own, brought = (
             np.maximum(np.sum(part * total, axis=-1), 0.0)
-            for part in (self.raw[name], self.raw[self.skips[name]])
+            for part in (self.capsules[name] - below, below)
         )
         return brought / np.maximum(own + brought, _TINY)
 
@@ -233,12 +236,25 @@ class _Inside:
         return Branch(lower, upper, np.stack([self.nodes(lower, part) for part in flow]), is_skip)
 
 
-def _skips(model: CapsuleNetwork, routed: dict[str, keras.KerasTensor]) -> dict[str, str]:
-    """For each layer that others' capsules are added to: which layer's."""
-    sources = {id(tensor): name for name, tensor in routed.items()}
+def _skips(
+    model: CapsuleNetwork,
+    routed: dict[str, keras.KerasTensor],
+    capsules: dict[str, keras.KerasTensor],
+) -> dict[str, tuple[str, bool]]:
+    """For each layer with a connection: whose capsules it adds, and whether after their addition.
+
+    Args:
+        model: the network.
+        routed: what the routed layers give, by name.
+        capsules: what all layers give to those above, by name.
+    """
+    sources = {id(tensor): (name, True) for name, tensor in capsules.items()}
+    sources |= {id(tensor): (name, False) for name, tensor in routed.items()}
+    gates = [layer for layer in model.layers if isinstance(layer, Gate)]
+    sources |= {id(gate.output): sources[id(gate.input)] for gate in gates}
     additions = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
     pairs = [[sources[id(tensor)] for tensor in layer.input] for layer in additions]
-    return dict(pairs)
+    return {upper: source for (upper, _), source in pairs}
 
 
 def _one_to_one(values: np.ndarray) -> np.ndarray:

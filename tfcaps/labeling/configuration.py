@@ -7,24 +7,44 @@ import os
 from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import Experiment
 from tfcaps.labeling import networks, strategies
-from tfcaps.options import WorkOptions, changed, option
+from tfcaps.options import Options, WorkOptions, changed, option
 from tfcaps.training.configuration import RunConfig
 
 # Beside the images, where no --log_dir is given; a hidden folder is no class.
 _STORE = ".guided_labeling"
-# Keys 1 to 9.
-_MOST_CLASSES = 9
-_SVM = "svm"
+# Up to nine have the keys 1 to 9; more of them have two digits each.
+_MOST_CLASSES = 99
 _PACKAGES = {"sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
              "starlette": "starlette", "uvicorn": "uvicorn", "PIL": "pillow"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelingOptions(WorkOptions):
+class LearnerOptions(Options):
+    """What learns in each round, and for how long."""
+
+    network: str = option(
+        "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
+        default=networks.SVM,
+        choices=(networks.SVM, *networks.NAMES),
+    )
+    epochs: int = changed(
+        RunConfig, "epochs", default=10, help="Of a round's network.", may_change=False
+    )
+    steps_per_epoch: int = changed(
+        RunConfig, "steps_per_epoch", default=40, help="Of 32 images each.", range=">= 1"
+    )
+    warm_start: bool = option(
+        "A round's network begins with the weights of the one before.", default=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingOptions(LearnerOptions, WorkOptions):
     """All choices of guided labeling; a field is the flag of the same name.
 
     Raises:
-        UsageError: a value is out of its range, or classes are missing, twice or too many.
+        UsageError: a value is out of its range, or classes are missing, twice or too many, or the
+            results would be taken for images.
 
     Example:
 
@@ -38,7 +58,9 @@ class LabelingOptions(WorkOptions):
     )
     images: str = option("Folder of the images to be labelled, and of those below it.", default="")
     classes: tuple[str, ...] = option(
-        "What an image may be, at most nine: the keys 1 to 9.", default=(), distinct=True
+        "What an image may be: up to nine names have the keys 1 to 9, up to 99 two digits each.",
+        default=(),
+        distinct=True,
     )
     strategy: str = option(
         "Which images come first; guided: typiclust, then margin_clusters.",
@@ -52,6 +74,10 @@ class LabelingOptions(WorkOptions):
         default=None,
         may_change=True,
     )
+    network: str = changed(LearnerOptions, "network", may_change=True)
+    epochs: int = changed(LearnerOptions, "epochs", may_change=True)
+    steps_per_epoch: int = changed(LearnerOptions, "steps_per_epoch", may_change=True)
+    warm_start: bool = changed(LearnerOptions, "warm_start", may_change=True)
     port: int = option(
         "Of the page; 0: a free one.", default=0, range="in [0, 65535]", may_change=True
     )
@@ -102,10 +128,14 @@ class LabelingOptions(WorkOptions):
             self.expect(
                 "classes",
                 2 <= len(self.classes) <= _MOST_CLASSES,
-                f"to be 2 to {_MOST_CLASSES} names, a key each",
+                f"to be 2 to {_MOST_CLASSES} names, a key or two each",
             )
             # Another way to the same folder is the same folder.
             object.__setattr__(self, "images", os.path.realpath(os.path.expanduser(self.images)))
+            for name in ("log_dir", "export"):
+                folder = getattr(self, name)
+                is_apart = not folder or not self._is_searched(folder)
+                self.expect(name, is_apart, "outside --images, or in a hidden folder of it")
 
     @property
     def run_name(self) -> str:
@@ -115,9 +145,19 @@ class LabelingOptions(WorkOptions):
     def new_folder(self) -> str:
         return os.path.join(self.images, _STORE) if self.images else super().new_folder
 
+    @property
+    def has_own_folder(self) -> bool:
+        return bool(self.images)
+
+    def _is_searched(self, folder: str) -> bool:
+        """Whether pictures in a folder would be taken for images to be labelled."""
+        inside = os.path.relpath(os.path.realpath(os.path.expanduser(folder)), self.images)
+        parts = inside.split(os.sep)
+        return parts[0] != os.pardir and not any(p.startswith(".") and p != "." for p in parts)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SimulationOptions(Experiment):
+class SimulationOptions(LearnerOptions, Experiment):
     """All choices of a simulated labeling; a field is the flag of the same name."""
 
     simulate: bool = option("Have labels of a data set given by a program.", default=False)
@@ -144,16 +184,6 @@ class SimulationOptions(Experiment):
     label_noise: float = option(
         "Part of the labels that are another class', drawn evenly.", default=0.0, range="in [0, 1)"
     )
-    network: str = option(
-        "What learns: svm: an RBF machine on features; convnet, resnet or capsnet: a network.",
-        default=_SVM,
-        choices=(_SVM, *networks.NAMES),
-    )
-    epochs: int = changed(RunConfig, "epochs", default=10, may_change=False)
-    steps_per_epoch: int = changed(RunConfig, "steps_per_epoch", default=40, range=">= 1")
-    warm_start: bool = option(
-        "A round's network begins with the weights of the one before.", default=False
-    )
     seed: int = changed(RunConfig, "seed", help="Of the first run; of images, weights and noise.")
 
     def __post_init__(self) -> None:
@@ -164,6 +194,10 @@ class SimulationOptions(Experiment):
     @property
     def run_name(self) -> str:
         return f"labeling-{self.dataset}"
+
+    @property
+    def has_own_folder(self) -> bool:
+        return not self.simulate  # another folder is asked for, which `LabelingOptions` knows
 
 
 def expect_packages() -> None:

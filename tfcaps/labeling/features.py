@@ -65,7 +65,7 @@ def network_features(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
     Raises:
         UsageError: the model has one layer only, or takes other images.
     """
-    inner = _without_last_layer(model)
+    inner = without_last_layer(model)
     shape = tuple(inner.inputs[0].shape[1:])
     if any(a not in (None, b) for a, b in zip(shape, inputs.shape[1:], strict=False)):
         raise UsageError(
@@ -92,11 +92,11 @@ class Extractor:
             from tfcaps import training
 
             run = training.load_run(path)
-            self._inner = _without_last_layer(run.model.classifier)
+            self._inner = without_last_layer(run.model.classifier)
             self._shape = run.image_shape
             self._prepared = lambda images: run.preprocessing.evaluate(images)[0]
         else:
-            self._inner = _without_last_layer(_loaded(path))
+            self._inner = without_last_layer(_loaded(path))
             self._shape = _image_shape(self._inner, path)
             self._prepared = lambda images: np.asarray(images, np.float32) / 255.0
 
@@ -137,7 +137,12 @@ def _loaded(path: str | os.PathLike) -> "keras.Model":
     return model
 
 
-def _without_last_layer(model: "keras.Model") -> "keras.Model":
+def without_last_layer(model: "keras.Model") -> "keras.Model":
+    """The network up to what its last layer gets that has weights.
+
+    Raises:
+        UsageError: the model has one layer only.
+    """
     import keras
 
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]

@@ -2,11 +2,16 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcaps import files
 from tfcaps.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _THUMBNAIL = 160  # pixels: twice what the grid shows, for sharp screens
@@ -21,7 +26,7 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     """The images of a folder and those below it, as sorted paths relative to it.
 
     Raises:
-        UsageError: there is no such folder, or no image in it.
+        UsageError: there is no such folder, or no image in it, or a name is no text.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
@@ -38,20 +43,55 @@ def find_images(folder: str | os.PathLike) -> list[str]:
         raise UsageError(
             f"Expected --images with images ({' '.join(_ENDINGS)}). Received: {folder}, with none"
         )
+    for name in found:
+        if not _is_text(name):
+            raise UsageError(f"Expected names of images in UTF-8. Received: {name!r} in {folder}")
     return sorted(found)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name, which may be any bytes, can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def fingerprint(path: str | os.PathLike) -> str | None:
+    """What a file is known by: its size, and when it was written; None where there is none.
+
+    So a file that was replaced under its name is another one, and so is one that was only copied
+    without its time.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def fingerprints(root: str | os.PathLike, names: Iterable[str]) -> dict[str, str | None]:
+    """The fingerprints of a folder's files, by name."""
+    return {name: fingerprint(os.path.join(root, name)) for name in names}
+
+
 def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.Path | None:
-    """Scales an image once; gives the file, or None where the image can't be read."""
+    """Scales an image once, and again where its file is another one.
+
+    Returns:
+        The scaled one's file, also of an image that is gone; None where it can't be read.
+    """
     from PIL import Image
 
     target = pathlib.Path(target)
-    if _is_there(target):
+    version = fingerprint(source)
+    if _is_of(version, target):
         return target
     try:
         with Image.open(source) as image:
             image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
-            small = image.convert("RGB")
+            small = _upright(image).convert("RGB")
     # Pillow's decoders raise whatever a broken file leads them to.
     except Exception:
         return None
@@ -60,15 +100,28 @@ def thumbnail(source: str | os.PathLike, target: str | os.PathLike) -> pathlib.P
         small = small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     with files.replacing(target, durable=False) as temporary:
-        small.save(temporary, "JPEG", quality=88)
+        small.save(temporary, "JPEG", quality=88, comment=version or "")
     return target
 
 
-def _is_there(path: pathlib.Path) -> bool:
-    """Whether a file has content; the end of the power can leave one without."""
+def _upright(image: "Image.Image") -> "Image.Image":
+    """Turned as the camera was held, if the file says so in a way that can be read."""
+    from PIL import ImageOps
+
     try:
-        return path.stat().st_size > 0
-    except FileNotFoundError:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # what is said of the pixels is damaged, and not they
+        return image
+
+
+def _is_of(version: str | None, path: pathlib.Path) -> bool:
+    """Whether a thumbnail is of this version of its image; None: of whichever there was last."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:  # reads what stands before the pixels
+            return version is None or image.info.get("comment") == version.encode()
+    except OSError:  # none, or the end of the power has left one without content
         return False
 
 

@@ -8,7 +8,9 @@ import os
 import pathlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from tfcaps import files
 from tfcaps.errors import UsageError
@@ -24,7 +26,13 @@ LEASE_SECONDS = 60.0
 _STALE_SECONDS = LEASE_SECONDS / 3
 # Rows that one statement writes: each statement may wait for other threads of Python.
 _ROWS = 100
+# Of a decision that is written down.
+COLUMNS = (
+    *("number", "click", "image", "kind", "label", "undone", "by", "is_random", "seconds"),
+    "fingerprint",
+)
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS pool (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,7 +43,8 @@ CREATE TABLE IF NOT EXISTS decisions (
     undone TEXT,
     by TEXT NOT NULL,
     is_random INTEGER NOT NULL,
-    seconds REAL NOT NULL
+    seconds REAL NOT NULL,
+    fingerprint TEXT
 );
 CREATE TABLE IF NOT EXISTS leases (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,6 +67,8 @@ class Click:
         image: which one it is about; of `undo`: none.
         label: the class; of `label` only.
         is_random: whether the image was drawn, and not chosen for what a model thinks of it.
+        fingerprint: of the image's file, by which one that was replaced later is told; the pool
+            fills it in.
     """
 
     identity: str
@@ -66,6 +77,27 @@ class Click:
     image: int | None = None
     label: str | None = None
     is_random: bool = False
+    fingerprint: str | None = None
+
+
+class Snapshot(NamedTuple):
+    """What a pool knew at one moment: whoever writes it down keeps no click waiting.
+
+    Args:
+        names: of the images, by number.
+        labels: of the images that have one, by number.
+        drawn: those of them that were drawn at random.
+        decisions: rows of `COLUMNS`, all in their order, undone ones too.
+    """
+
+    names: Mapping[int, str]
+    labels: Mapping[int, str]
+    drawn: Set[int]
+    decisions: Sequence[tuple]
+
+    def log(self) -> list[dict[str, object]]:
+        """The decisions by the names of their columns."""
+        return [dict(zip(COLUMNS, row, strict=True)) for row in self.decisions]
 
 
 class Pool:
@@ -80,6 +112,8 @@ class Pool:
         names: the images, by which they are known. Those of earlier calls keep their numbers, and
             those that are gone keep their labels, but aren't handed out.
         classes: what an image may be.
+        fingerprints: what the images' files are known by now, by name. Default None: their files
+            aren't looked at.
 
     Raises:
         UsageError: the file is no pool, or lies where nothing can be written.
@@ -95,7 +129,13 @@ class Pool:
     {1: 'dog'}
     """
 
-    def __init__(self, path: str | os.PathLike, names: Sequence[str], classes: Sequence[str]):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        names: Sequence[str],
+        classes: Sequence[str],
+        fingerprints: Mapping[str, str | None] | None = None,
+    ):
         self.path = path
         self.classes = tuple(classes)
         try:
@@ -106,7 +146,12 @@ class Pool:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
+            self._add_what_older_pools_lack()
             with self._transaction():
+                self._database.execute(
+                    "INSERT INTO pool SELECT ? WHERE NOT EXISTS (SELECT * FROM pool)",
+                    (uuid.uuid4().hex,),
+                )
                 self._database.executemany(
                     "INSERT OR IGNORE INTO images (name) VALUES (?)", [(name,) for name in names]
                 )
@@ -117,6 +162,8 @@ class Pool:
             ) from None
         rows = self._database.execute("SELECT id - 1, name FROM images ORDER BY id")
         self.names: dict[int, str] = dict(rows)
+        # By which a page knows its clicks, whatever its address.
+        (self.identity,) = self._database.execute("SELECT identity FROM pool").fetchone()
         present = set(names)
         self.present = {image for image, name in self.names.items() if name in present}
         self._decided: dict[int, Click] = {}
@@ -124,6 +171,9 @@ class Pool:
         self._clicks: dict[str, int | None] = {}
         self._standing: dict[str, list[Click]] = {}
         self._counts: collections.Counter[str] = collections.Counter()
+        by_name = fingerprints or {}
+        self._fingerprints = {image: by_name.get(name) for image, name in self.names.items()}
+        self._replaced: set[int] = set()
         self._open = set(self.present)
         self._returned: list[int] = []
         self._leases = Leases()
@@ -159,18 +209,21 @@ class Pool:
         for click in clicks:
             if click.identity in self._clicks or click.identity in later.identities:
                 continue
+            if click.image is not None:
+                seen = self._fingerprints[click.image]
+                click = dataclasses.replace(click, fingerprint=seen)
             undone = later.newest(click.by) if click.kind == UNDO else None
             image = undone.image if undone else click.image
             rows.append(
                 (
                     *(click.identity, None if image is None else image + 1, click.kind),
                     *(click.label, undone and undone.identity, click.by),
-                    *(int(click.is_random), time.time()),
+                    *(int(click.is_random), time.time(), click.fingerprint),
                 )
             )
             later.add(click, undone)
         with files.disk_errors(self.path, sqlite3.OperationalError), self._transaction():
-            columns = "click, image, kind, label, undone, by, is_random, seconds"
+            columns = "click, image, kind, label, undone, by, is_random, seconds, fingerprint"
             self._insert(f"decisions ({columns})", rows)
         for click, undone in later.added:
             self._apply(click, undone)
@@ -232,6 +285,15 @@ class Pool:
             if click.kind == LABEL and (click.is_random or not drawn)
         }
 
+    def replaced(self) -> list[int]:
+        """The decided images whose file is another one since; their decisions stand."""
+        return sorted(self._replaced)
+
+    def see(self, image: int, fingerprint: str | None) -> None:
+        """Says what an image's file is known by now, where it may have been replaced."""
+        self._fingerprints[image] = fingerprint
+        self._compare(image)
+
     def open(self) -> list[int]:
         """The images that are there and wait for a decision, by number."""
         return sorted(self._open)
@@ -247,15 +309,24 @@ class Pool:
         """What was decided of an image; None: nothing."""
         return self._decided.get(image)
 
-    def log(self) -> list[Mapping[str, object]]:
-        """All decisions in their order, undone ones too."""
-        cursor = self._database.execute(
-            "SELECT decisions.number, click, images.name AS image, kind, label, undone, by, "
-            "is_random, seconds FROM decisions LEFT JOIN images ON images.id = image "
+    def snapshot(self) -> Snapshot:
+        """All that is known now, as whoever writes it down needs it."""
+        rows = self._database.execute(
+            "SELECT decisions.number, click, name, kind, label, undone, by, is_random, seconds, "
+            "fingerprint FROM decisions LEFT JOIN images ON images.id = image "
             "ORDER BY decisions.number"
         )
-        columns = [column for column, *_ in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in cursor]
+        drawn = self.labels(drawn=True).keys()
+        return Snapshot(self.names, self.labels(), drawn, rows.fetchall())
+
+    def log(self) -> list[dict[str, object]]:
+        """All decisions in their order, undone ones too."""
+        return self.snapshot().log()
+
+    def _add_what_older_pools_lack(self) -> None:
+        columns = self._database.execute("SELECT name FROM pragma_table_info('decisions')")
+        if ("fingerprint",) not in columns.fetchall():
+            self._database.execute("ALTER TABLE decisions ADD COLUMN fingerprint TEXT")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -321,11 +392,11 @@ class Pool:
         """Brings memory to where the file is."""
         known: dict[str, Click] = {}
         rows = self._database.execute(
-            "SELECT click, kind, by, image - 1, label, is_random, undone FROM decisions "
-            "ORDER BY number"
+            "SELECT click, kind, by, image - 1, label, is_random, fingerprint, undone "
+            "FROM decisions ORDER BY number"
         )
-        for identity, kind, by, image, label, is_random, undone in rows:
-            click = Click(identity, kind, by, image, label, bool(is_random))
+        for identity, kind, by, image, label, is_random, fingerprint, undone in rows:
+            click = Click(identity, kind, by, image, label, bool(is_random), fingerprint)
             known[click.identity] = click
             self._apply(click, known.get(undone))
         rows = self._database.execute("SELECT image - 1, by, expires FROM leases ORDER BY number")
@@ -363,6 +434,15 @@ class Pool:
         elif image in self.present:
             self._open.add(image)
             self._returned.append(image)
+        self._compare(image)
+
+    def _compare(self, image: int) -> None:
+        """Notes whether a decision was on another file than there is now, where both are known."""
+        click, now = self._decided.get(image), self._fingerprints.get(image)
+        if click is not None and None not in (click.fingerprint, now) and click.fingerprint != now:
+            self._replaced.add(image)
+        else:
+            self._replaced.discard(image)
 
 
 class _Later:

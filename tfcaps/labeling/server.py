@@ -1,6 +1,7 @@
 """The page: on this machine alone, for whoever has the token in its address."""
 
 import asyncio
+import errno
 import itertools
 import pathlib
 import secrets
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PAGE = pathlib.Path(__file__).parent / "page"
 _HOST = "127.0.0.1"
+_PORT = "port"  # of the last time
 _MOST_CLICKS = 1000
 _LARGEST_BODY = 2**20
 # What a request that no page sends ends in: other types, numbers beyond all others, JSON that is
@@ -58,17 +60,22 @@ def label_images(config: LabelingOptions) -> None:
         if folder.marker.exists():
             folder.compare(config.settled(), folder.made_with(config).settled())
         folder.begin(config.settled(), "thumbnails")
-        pool = Pool(pool_file(config.log_dir), names, config.classes)
+        versions = image_files.fingerprints(config.images, names)
+        pool = Pool(pool_file(config.log_dir), names, config.classes, versions)
         try:
             if config.import_labels:
                 count = exchange.import_labels(pool, config.import_labels)
                 print(f"{count} labels from {config.import_labels}.")
+            if config.export or config.train:
+                _tell_replaced(pool)
             if config.export:
                 count = exchange.export_labels(pool, config.images, config.export)
                 print(f"{count} labels are in {config.export}: labels.csv, decisions.csv, images/")
                 return
             if config.train:
-                trained = final_network.begin(config, pool)
+                known = pool.snapshot()
+                trained = final_network.begin(config, known)
+                final_network.write_data(config, known, trained)
                 final_network.train(trained, config.final_network)
                 where = final_network.run_folder(trained)
                 print(f"The network is in {where}: figures/, results.json, serving/1/")
@@ -81,23 +88,14 @@ def label_images(config: LabelingOptions) -> None:
 def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     import uvicorn
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((_HOST, config.port))
-        listening.listen()  # whoever comes before the server is ready waits
-    except OSError:
-        listening.close()
-        raise UsageError(
-            f"Expected a free port, such as --port=0. Received: {config.flag('port')}, "
-            "which is in use"
-        ) from None
+    listening = _listening(config)
     token = secrets.token_urlsafe(16)
     address = f"http://{_HOST}:{listening.getsockname()[1]}/?token={token}"
     application = make_app(session, token)
     server = uvicorn.Server(uvicorn.Config(application, log_level="error", access_log=False))
     session.begin()
     print(f"{address}\nCtrl-C ends it; each label is kept in {config.log_dir}.", flush=True)
+    _tell_replaced(session.pool)
     if config.open_browser:
         webbrowser.open(address)
     try:
@@ -105,6 +103,44 @@ def _serve(config: LabelingOptions, session: LabelingSession) -> None:
     finally:
         session.end()
         listening.close()
+
+
+def _tell_replaced(pool: Pool) -> None:
+    if replaced := pool.replaced():
+        print(
+            f"{len(replaced)} images were replaced since they were decided, such as "
+            f"{pool.names[replaced[0]]}: their labels stand, and the page lists them.",
+            flush=True,
+        )
+
+
+def _listening(config: LabelingOptions) -> socket.socket:
+    """A socket at the port that is asked for, or at that of the last time.
+
+    So a page that was open then keeps what it couldn't send at an address that is served again.
+    """
+    remembered = pathlib.Path(config.log_dir, _PORT)
+    try:
+        earlier = int(files.read_text(remembered)) if remembered.exists() else 0
+    except (UsageError, ValueError):
+        earlier = 0
+    reason = ""
+    for port in [config.port] if config.port else [earlier, 0]:
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((_HOST, port))
+            listening.listen()  # whoever comes before the server is ready waits
+        except (OSError, OverflowError) as error:
+            listening.close()
+            is_used = getattr(error, "errno", None) == errno.EADDRINUSE
+            reason = "which is in use" if is_used else getattr(error, "strerror", str(error))
+            continue
+        files.write_text(remembered, f"{listening.getsockname()[1]}\n")
+        return listening
+    raise UsageError(
+        f"Expected a free port, such as --port=0. Received: {config.flag('port')}, {reason}"
+    )
 
 
 def make_app(session: LabelingSession, token: str) -> "Starlette":
@@ -154,7 +190,8 @@ def make_app(session: LabelingSession, token: str) -> "Starlette":
         text = (_PAGE / "page.html").read_text(encoding="utf-8")
         headers = {"content-security-policy": "default-src 'self'; frame-ancestors 'none'",
                    "referrer-policy": "no-referrer", "cache-control": "no-store"}  # fmt: skip
-        return HTMLResponse(text.replace("TOKEN", token), headers=headers)
+        text = text.replace("TOKEN", token).replace("POOL", session.pool.identity)
+        return HTMLResponse(text, headers=headers)
 
     async def script(request: Any) -> Response:
         return FileResponse(_PAGE / "page.js")

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tfcaps import files, process
-from tfcaps.labeling import final_network, image_files, ranking, stopping
+from tfcaps.labeling import final_network, image_files, networks, ranking, stopping
 from tfcaps.labeling.configuration import LabelingOptions
 from tfcaps.labeling.image_queue import ImageQueue
-from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool
+from tfcaps.labeling.pool import LABEL, UNDO, Click, Pool, Snapshot
 from tfcaps.labeling.ranking import Prepared, Ranking
 from tfcaps.labeling.rounds import read_rounds
 
@@ -57,6 +57,7 @@ class LabelingSession:
         self._queues = {False: ImageQueue(self._order()), True: ImageQueue(self._random)}
         self.rounds = read_rounds(self._curve_file, _COLUMNS)
         self._learned_from = -1
+        self._seen: set[int] = set()  # by the network whose features are used
         self._training: _Training | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_PACE_CLICKS)
 
@@ -84,12 +85,14 @@ class LabelingSession:
         with self._lock:
             if self._training is not None and self._training.is_running:
                 return
-            folder = final_network.begin(self.config, self.pool)
-            self._training = _Training(folder)
-        threading.Thread(target=self._train, args=(self._training,), daemon=True).start()
+            known = self.pool.snapshot()
+            training = self._training = _Training(final_network.begin(self.config, known))
+        threading.Thread(target=self._train, args=(training, known), daemon=True).start()
 
-    def _train(self, training: "_Training") -> None:
+    def _train(self, training: "_Training", known: Snapshot) -> None:
         try:
+            # Images may have to be copied: nobody's click waits for that.
+            final_network.write_data(self.config, known, training.folder)
             _beside(final_network.train, str(training.folder), self.config.final_network)
         except Exception as error:  # labels go on being taken
             training.error = str(error)
@@ -131,7 +134,7 @@ class LabelingSession:
     def record(self, clicks: list[Click]) -> list[dict[str, Any]]:
         """Makes clicks last, and tells what they are about."""
         with self._lock:
-            clicks = [dataclasses.replace(c, is_random=c.image in self._drawn) for c in clicks]
+            clicks = [dataclasses.replace(c, is_random=self._is_drawn(c.image)) for c in clicks]
             images = self.pool.record(clicks)
             self._times.extend([time.monotonic()] * len(clicks))
             self._wake.set()
@@ -143,6 +146,11 @@ class LabelingSession:
                 {"identity": click.identity, "image": None if n is None else self.describe(n)}
                 for click, n in zip(clicks, images, strict=True)
             ]
+
+    def _is_drawn(self, image: int | None) -> bool:
+        """Whether an image was drawn at random; one whose label is corrected stays what it was."""
+        before = None if image is None else self.pool.decision(image)
+        return image in self._drawn or (before is not None and before.is_random)
 
     def _put_back(self, image: int) -> None:
         for queue in self._queues.values():
@@ -186,19 +194,23 @@ class LabelingSession:
                     self.describe(n) for n in (self._ranking.suspicious if self._ranking else ())
                 ],
                 "training": self._training and self._training.describe(),
-                "duplicates": [[self.describe(n) for n in group] for group in self.duplicates[:60]],
+                "duplicates": [
+                    [self.describe(n) for n in group] for group in self.duplicates[: ranking.LISTED]
+                ],
+                "replaced": [self.describe(n) for n in self.pool.replaced()[: ranking.LISTED]],
+                "listed": ranking.LISTED,
             }
 
     def file_of(self, image: int) -> pathlib.Path | None:
         """The thumbnail of an image; None where it can't be read."""
         if image not in self.pool.names:
             return None
-        found = image_files.thumbnail(
-            pathlib.Path(self.config.images, self.pool.names[image]),
-            ranking.thumbnail_file(self.config.log_dir, image),
-        )
-        if found is None:
-            with self._lock:
+        source = pathlib.Path(self.config.images, self.pool.names[image])
+        version = image_files.fingerprint(source)
+        found = image_files.thumbnail(source, ranking.thumbnail_file(self.config.log_dir, image))
+        with self._lock:
+            self.pool.see(image, version)
+            if found is None:
                 self.unreadable.add(image)
         return found
 
@@ -246,11 +258,14 @@ class LabelingSession:
     def _prepare(self, features: str | None) -> None:
         names = {image: self.pool.names[image] for image in self.pool.present}
         prepared: Prepared = _beside(
-            ranking.prepare, self.config.log_dir, self.config.images, names, features
+            ranking.prepare,
+            *(self.config.log_dir, self.config.images, names, features),
+            self.config.network != networks.SVM,
         )
         with self._lock:
             self.unreadable |= set(prepared.unreadable)
             self.duplicates = prepared.duplicates
+            self._seen = final_network.learned(self.config, features)
             self._learned_from = -1
             self._reorder()
 
@@ -264,21 +279,18 @@ class LabelingSession:
             labels = self.pool.labels()
             numbers = {name: number for number, name in enumerate(self.pool.classes)}
             known = {image: numbers[label] for image, label in labels.items()}
-            drawn = sorted(self.pool.labels(drawn=True))
+            # What features were made for tells them apart too well.
+            drawn = sorted(self.pool.labels(drawn=True).keys() - self._seen)
             left = sorted(set(self.pool.open()) - self.unreadable - self._repeated())
             self.activity = f"Learning from {len(labels)} labels."
-        choice = {
-            "strategy": self.config.strategy,
-            "classes": len(self.pool.classes),
-            "seed": len(labels),
-        }
-        found: Ranking = _beside(ranking.rank, self.config.log_dir, known, drawn, left, choice)
+        found: Ranking = _beside(ranking.rank, self.config, known, drawn, left)
         with self._lock:
             before, self._ranking = self._ranking, self._mapped(found)
             self._reorder()
             self._learned_from = len(labels)
             self.activity = ""
-            if not found.checked:
+            is_known = before is None and self.rounds and self.rounds[-1]["labels"] == len(labels)
+            if not found.checked or is_known:  # or is the last one of an earlier start
                 return
             low, high = found.bounds
             changed = 1.0

@@ -12,17 +12,17 @@ from tfcaps import datasets, files, plots
 from tfcaps.datasets import sampling
 from tfcaps.errors import UsageError
 from tfcaps.experiments.experiment import share_out, time_left
-from tfcaps.labeling import strategies
+from tfcaps.labeling import learners, networks, strategies
 from tfcaps.labeling.candidates import NO_LABEL, Candidates
 from tfcaps.labeling.classifiers import class_scores
 from tfcaps.labeling.configuration import SimulationOptions
-from tfcaps.labeling.features import network_features, pixel_features
-from tfcaps.labeling.networks import network_config
+from tfcaps.labeling.features import pixel_features
 from tfcaps.labeling.pool import LABEL, Click, Pool, pool_file
 from tfcaps.labeling.rounds import read_rounds
 
 _SHARES = (0.95, 0.98)  # of the accuracy that all labels give
 _FULL = "full_pool"
+_NETWORKS = "networks"
 _COLUMNS = ("strategy", "seed", "labels", "accuracy", "seconds")
 
 
@@ -35,9 +35,14 @@ class _Images:
     class_names: tuple[str, ...]
 
     @property
+    def everything(self) -> np.ndarray:
+        """The pool's images and then the test images."""
+        return np.concatenate([self.pool.images, self.test.images])
+
+    @property
     def features(self) -> np.ndarray:
-        """Components of pixels, of the pool's images and then of the test images."""
-        return pixel_features(np.concatenate([self.pool.images, self.test.images]))
+        """Components of pixels of everything."""
+        return pixel_features(self.everything)
 
 
 def simulate(config: SimulationOptions) -> list[dict[str, Any]]:
@@ -104,6 +109,7 @@ def _simulate_one(
             _annotate(pool, chosen, images, config.label_noise, seed)
             labels = _labels(pool, images)
         known = _first(pool, budget)
+        before = learned
         learned = _learn(config, images, features, known, labels[known], cell, seed, learned)
         if budget not in [row["labels"] for row in rows]:
             rows.append(
@@ -116,17 +122,22 @@ def _simulate_one(
                 }
             )
             files.write_json(cell / "rounds.json", rows)
+        if before is not None:
+            # Whoever goes on after a stop needs the last round's network that was written.
+            learners.forget_others(cell / _NETWORKS, (before.run, learned.run))
     pool.close()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Learned:
-    """What a round's model gives: scores of pool and test images, features if it has its own."""
+    """What a round's model gives: scores of pool and test images; of a network also its own
+    features of the pool's images, and where it lies.
+    """
 
     scores: np.ndarray
     test_scores: np.ndarray
     features: np.ndarray | None = None
-    model: Any = None
+    run: pathlib.Path | None = None
 
 
 def _learn(
@@ -139,31 +150,12 @@ def _learn(
     seed: int,
     before: _Learned | None,
 ) -> _Learned:
-    if config.network == "svm":
+    size = len(images.pool)
+    if config.network == networks.SVM:
         everything = np.arange(len(features))
         scores = class_scores(features, known, labels, everything, len(images.class_names))
-        size = len(images.pool)
         return _Learned(scores[:size], scores[size:])
-    return _train(config, images, known, labels, cell, seed, before)
-
-
-def _train(
-    config: SimulationOptions,
-    images: _Images,
-    known: np.ndarray,
-    labels: np.ndarray,
-    cell: pathlib.Path,
-    seed: int,
-    before: _Learned | None,
-) -> _Learned:
-    """The same with a network of this package, by the loop that all trainings go through."""
-    import shutil
-
-    from tfcaps import training
-    from tfcaps.training import probe
-
-    run = cell / "network"
-    shutil.rmtree(run, ignore_errors=True)
+    run = cell / _NETWORKS / str(len(known))
     data = datasets.ImageDataset(
         config.dataset,
         images.class_names,
@@ -171,35 +163,9 @@ def _train(
         None,
         images.test,
     )
-    run_config = network_config(
-        config.network,
-        len(images.class_names),
-        log_dir=str(run),
-        dataset=config.dataset,
-        epochs=config.epochs,
-        steps_per_epoch=config.steps_per_epoch,
-        validation_fraction=0.0,
-        batch_size=32,
-        seed=seed,
-        test=False,
-    )
-    initial = before.model if before is not None and config.warm_start else None
-    training.train(run_config, data, initial_model=initial)
-    loaded = training.load_run(run)
-    scores, inner = [], None
-    for split in (images.pool, images.test):
-        batches = datasets.evaluation_batches(split, loaded.preprocessing, batch_size=256)
-        inputs = np.concatenate([batch["image"] for batch in batches])
-        found = probe.in_batches(loaded.model.classifier, inputs)
-        scores.append(_probabilities(found, config.network))
-        if inner is None:
-            inner = network_features(loaded.model.classifier, inputs)
-    return _Learned(scores[0], scores[1], inner, loaded.model)
-
-
-def _probabilities(scores: np.ndarray, network: str) -> np.ndarray:
-    """Capsules' lengths as parts of their sum; the other networks give probabilities."""
-    return scores / scores.sum(axis=1, keepdims=True) if network == "capsnet" else scores
+    learners.learn(config, data, run, seed=seed, before=None if before is None else before.run)
+    scores, inner = learners.answers(run, images.everything)
+    return _Learned(scores[:size], scores[size:], inner[:size], run)
 
 
 def _choose(

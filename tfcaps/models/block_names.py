@@ -5,7 +5,7 @@ import re
 from tfcaps.errors import UsageError
 
 KINDS = ("fnn", "vgg", "resnet")
-STEMS = ("imagenet", "cifar", "pooled")
+STEMS = ("imagenet", "cifar", "pooled", "deep")
 # Of one stage: far more than anybody trains, and few enough to be counted.
 MOST_BLOCKS = 10_000
 _BLOCK_NAME = re.compile(r"stage(\d+)_block(\d+)")

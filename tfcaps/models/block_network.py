@@ -41,7 +41,8 @@ class BlockNetwork(ImageClassifier):
             kinds. Default: as `widths`.
         stem: "imagenet": 7×7, stride 2, and 3×3 max pooling, stride 2, for images wider than 50
             pixels; "cifar": 3×3, stride 1, for small images; "pooled": the same and 2×2 max
-            pooling, so that wider stages cost as much. Default "imagenet".
+            pooling, so that wider stages cost as much; "deep": two such convolutions, the first
+            with half of the filters, and the pooling. Default "imagenet".
         dtype: Keras dtype policy of the layers. Default: the global one. Logits are float32, or
             float64 where the policy is.
         name: Default: that of the class.
@@ -91,7 +92,7 @@ class BlockNetwork(ImageClassifier):
     blocks = argument("blocks", "The blocks' numbers, for each stage.")
     widths = argument("widths", "Filters, or units, of each stage.")
     hidden = argument("hidden", "Filters of the blocks' first convolutions, of each stage.")
-    stem = argument("stem", '"imagenet", "cifar" or "pooled".')
+    stem = argument("stem", '"imagenet", "cifar", "pooled" or "deep".')
 
     @property
     def block_names(self) -> tuple[str, ...]:
@@ -246,28 +247,40 @@ def _stem(config):
     common = {"dtype": config["dtype"]}
     if config["kind"] == "fnn":
         return [keras.layers.Flatten(name="stem_flatten", **common)]
-    is_small = config["stem"] != "imagenet"
-    layers = [
+    width, stem = config["widths"][0], config["stem"]
+    is_wide = config["input_shape"][1] > _WIDEST_UNPOOLED
+    size, strides = (7, 2) if stem == "imagenet" else (3, 1)
+    window = {"imagenet": 3 if is_wide else None, "cifar": None}.get(stem, 2)
+    convolved = _convolved("stem", width, size, strides, common)
+    pooling = [] if window is None else [_pooling(window, common)]
+    if stem != "deep":
+        return [*convolved, *pooling]
+    below = _convolved("stem1", max(width // 2, 1), size, strides, common)
+    # Pooled before it is normalised, which is a quarter of the work.
+    convolution, *normalized = convolved
+    return [*below, convolution, *pooling, *normalized]
+
+
+def _convolved(name, filters, size, strides, common):
+    """Convolution, batch normalisation, ReLU."""
+    return [
         keras.layers.Conv2D(
-            config["widths"][0],
-            3 if is_small else 7,
-            strides=1 if is_small else 2,
+            filters,
+            size,
+            strides=strides,
             padding="same",
             use_bias=False,  # batch normalisation would subtract it again
             kernel_initializer="he_normal",
-            name="stem_conv",
+            name=f"{name}_conv",
             **common,
         ),
-        keras.layers.BatchNormalization(**BATCH_NORMALIZATION, name="stem_bn", **common),
-        keras.layers.ReLU(name="stem_relu", **common),
+        keras.layers.BatchNormalization(**BATCH_NORMALIZATION, name=f"{name}_bn", **common),
+        keras.layers.ReLU(name=f"{name}_relu", **common),
     ]
-    is_wide = config["input_shape"][1] > _WIDEST_UNPOOLED
-    pooled = {"imagenet": 3 if is_wide else None, "cifar": None, "pooled": 2}[config["stem"]]
-    if pooled:
-        layers.append(
-            keras.layers.MaxPooling2D(pooled, 2, padding="same", name="stem_pooling", **common)
-        )
-    return layers
+
+
+def _pooling(window, common):
+    return keras.layers.MaxPooling2D(window, 2, padding="same", name="stem_pooling", **common)
 
 
 def _blocks(config):

@@ -36,7 +36,7 @@ class CapsHead(CapsuleNetwork):
             default, `dimensions` (8, 16).
         blocks: for each stage the number of residual blocks. Default (1, 1, 1, 1).
         widths: for each stage the filters. Default (64, 128, 256, 512).
-        stem: "imagenet", "cifar" or "pooled", see `BlockNetwork`. Default "pooled".
+        stem: "imagenet", "cifar", "pooled" or "deep", see `BlockNetwork`. Default "pooled".
         **common: see `CapsuleNetwork`. There is no decoder by default.
 
     Raises:
@@ -75,13 +75,13 @@ class CapsHead(CapsuleNetwork):
 
     blocks = argument("blocks", "The blocks' numbers, for each stage.")
     widths = argument("widths", "Filters of each stage.")
-    stem = argument("stem", '"imagenet", "cifar" or "pooled".')
+    stem = argument("stem", '"imagenet", "cifar", "pooled" or "deep".')
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, blocks, widths, stem):
+    def connect(images, layers, dimensions, *, skips, dtype, routed, blocks, widths, stem):
         maps = trunk(images, dtype, blocks=blocks, widths=widths, stem=stem)
         primary = PrimaryCapsule(
             layers[0], dimensions[0], 1, 1, dtype=dtype, name="primary_capsules"
         )(maps)
         dense = routed([DenseCapsule] * (len(layers) - 1), layers[1:], dimensions[1:])
-        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
+        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skips)]

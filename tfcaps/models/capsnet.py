@@ -20,8 +20,8 @@ class CapsNet(CapsuleNetwork):
     `layers[0]` channels and dimension `dimensions[0]`; a dense capsule layer for each further
     entry, the last of which are the classes.
 
-    With skip distance k, the output of dense layer i (from 0) gets the output of layer i − k, as
-    that was before its own addition, added, for i > 0, i mod k = 0 and equal shapes.
+    With skip distance k, a residual connection joins the dense layers i − k and i (from 0), for
+    i > 0, i mod k = 0 and equal shapes, see `skip_kind`.
 
     Args and errors: see `CapsuleNetwork`. Images have at least 17×17 pixels.
 
@@ -38,7 +38,7 @@ class CapsNet(CapsuleNetwork):
     smallest_image = STEM_KERNEL + PRIMARY_KERNEL - 1
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+    def connect(images, layers, dimensions, *, skips, dtype, routed):
         maps = keras.layers.Conv2D(
             layers[0] * dimensions[0], STEM_KERNEL, activation="relu", dtype=dtype, name="stem"
         )(images)
@@ -51,4 +51,4 @@ class CapsNet(CapsuleNetwork):
             name="primary_capsules",
         )(maps)
         dense = routed([DenseCapsule] * (len(layers) - 1), layers[1:], dimensions[1:])
-        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
+        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skips)]

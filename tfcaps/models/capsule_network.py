@@ -15,7 +15,13 @@ from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
 from tfcaps.models.image_model import ImageModel
 from tfcaps.models.registry import COMMON
-from tfcaps.models.stack import check_image_size, check_sizes, check_skip_distance
+from tfcaps.models.stack import (
+    Skips,
+    check_image_size,
+    check_sizes,
+    check_skip_distance,
+    check_skip_kind,
+)
 
 MASKS = ("none", "label")
 # Of class capsules above long ones, as other routed ones are: class capsules have to begin short,
@@ -54,6 +60,9 @@ class CapsuleNetwork(ImageModel):
             other routed ones, or primary capsules with `has_long_primaries`.
         dtype: Keras dtype policy of the layers. Default: the global one.
         name: Default: that of the class.
+        skip_kind: what a residual connection adds to the lower layer's output. Default "gated": a
+            learnt part of the upper layer's, 0.2 at first. "published": all of it, and the lower
+            layer's output is that before its own addition.
         **own: arguments that only the subclass has, already checked; `connect` gets them, too.
 
     Raises:
@@ -78,6 +87,7 @@ class CapsuleNetwork(ImageModel):
         kernel_initializer=None,
         dtype=None,
         name=None,
+        skip_kind="gated",
         **own,
     ):
         if mask not in MASKS:
@@ -98,6 +108,7 @@ class CapsuleNetwork(ImageModel):
             "routing": routings.serialize(routings.get(routing)),
             "use_bias": use_bias,
             "skip_distance": check_skip_distance(skip_distance),
+            "skip_kind": check_skip_kind(skip_kind),
             "use_reconstruction": use_reconstruction,
             "mask": mask,
             "kernel_initializer": _configuration(kernel_initializer),
@@ -108,7 +119,7 @@ class CapsuleNetwork(ImageModel):
             images,
             layers,
             dimensions,
-            skip_distance=config["skip_distance"],
+            skips=skip_distance and Skips(skip_distance, skip_kind),
             dtype=config["dtype"],
             routed=functools.partial(_routed, config, self.has_long_primaries),
             **own,
@@ -124,19 +135,20 @@ class CapsuleNetwork(ImageModel):
     routing = argument("routing", "The routing's configuration, as `routing.get` takes it.")
     use_bias = argument("use_bias", "Whether routed capsules have a bias.")
     skip_distance = argument("skip_distance", "k of the residual connections, or None.")
+    skip_kind = argument("skip_kind", '"gated" or "published".')
     use_reconstruction = argument("use_reconstruction", "Whether there is a decoder.")
     mask = argument("mask", "What the decoder sees.")
     kernel_initializer = argument("kernel_initializer", "Its configuration, or None.")
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed, **own):
+    def connect(images, layers, dimensions, *, skips, dtype, routed, **own):
         """Builds the capsule layers.
 
         Args:
             images: symbolic images.
             layers: capsules per layer.
             dimensions: capsule dimension per layer.
-            skip_distance: k, or None.
+            skips: residual connections, as `residual_stack` takes them.
             dtype: dtype policy, for layers that aren't routed.
             routed: `routed(layer classes, capsules, dimensions)` makes the layers that are, from
                 the lowest to the class capsules, with the network's routing, bias and dtype policy.
@@ -212,7 +224,8 @@ class CapsuleNetwork(ImageModel):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        # Before there was another kind of connection, it wasn't written down.
+        return cls(**{"skip_kind": "published", **config})
 
 
 def _configuration(initializer):

@@ -34,7 +34,7 @@ class ConvCapsNet(CapsuleNetwork):
     smallest_image = STEM_KERNEL
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+    def connect(images, layers, dimensions, *, skips, dtype, routed):
         maps = keras.layers.Conv2D(
             STEM_FILTERS,
             STEM_KERNEL,
@@ -48,5 +48,5 @@ class ConvCapsNet(CapsuleNetwork):
         )(maps)
         kinds = [ConvCapsule] * (len(layers) - 1) + [DenseCapsule]
         *convolutional, classes = routed(kinds, layers, dimensions)
-        taps = residual_stack(stem, convolutional, skip_distance, count_from_last_addition=True)
-        return taps + residual_stack(taps[-1].capsules, [classes], skip_distance=None)
+        taps = residual_stack(stem, convolutional, skips, count_from_last_addition=True)
+        return taps + residual_stack(taps[-1].capsules, [classes], skips=None)

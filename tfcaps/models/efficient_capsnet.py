@@ -50,7 +50,7 @@ class EfficientCapsNet(CapsuleNetwork):
     smallest_image = sum(KERNELS) - len(KERNELS) + LAST_KERNEL
 
     @staticmethod
-    def connect(images, layers, dimensions, *, skip_distance, dtype, routed):
+    def connect(images, layers, dimensions, *, skips, dtype, routed):
         maps = images
         for index, (filters, kernel) in enumerate(zip(FILTERS, KERNELS, strict=True), start=1):
             maps = _convolution(maps, filters, kernel, strides=1, dtype=dtype, index=index)
@@ -66,7 +66,7 @@ class EfficientCapsNet(CapsuleNetwork):
             layers[0], dimensions[0], dtype=dtype, name="primary_capsules"
         )(maps)
         dense = routed([DenseCapsule] * (len(layers) - 1), layers[1:], dimensions[1:])
-        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skip_distance)]
+        return [Tap("primary_capsules", primary), *residual_stack(primary, dense, skips)]
 
 
 def _convolution(maps, filters, kernel, *, strides, dtype, index):

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import keras
 
 from tfcaps.errors import UsageError, positive_int
+from tfcaps.layers import Gate
+
+SKIP_KINDS = ("gated", "published")
 
 
 class Tap(NamedTuple):
@@ -15,18 +18,32 @@ class Tap(NamedTuple):
     coupling: keras.KerasTensor | None = None  # primary capsules are not routed
 
 
-def residual_stack(x, layers, skip_distance, *, count_from_last_addition=False):
+class Skips(NamedTuple):
+    """The residual connections of a stack, see `residual_stack`."""
+
+    distance: int
+    kind: str
+
+
+def residual_stack(x, layers, skips, *, count_from_last_addition=False):
     """Applies capsule layers one after the other, with residual connections.
 
-    The output of layer i (from 0) gets the output of layer i − k, as that was before its own
-    addition, added, for i > 0 and equal shapes, where i mod k = 0, or, with
-    `count_from_last_addition`, where the last addition (at first: layer 0) is k or more layers ago.
+    A connection joins layer i − k (from 0) with layer i, for i > 0 and equal shapes, where
+    i mod k = 0, or, with `count_from_last_addition`, where the last one (at first: layer 0) is k or
+    more layers ago. Its kind is
+
+    - "gated": the sum of what layer i − k gives to those above it, and of a learnt part of what
+      layer i gives, 0.2 at first, see `tfcaps.layers.Gate`. So connections form a chain from the
+      first layer to the last one, and the stack begins nearly as the one without what they span.
+    - "published": the sum of what the two layers give, that of layer i − k as it was before its own
+      addition.
+
     There is no squash after the addition.
 
     Args:
         x: input capsules, symbolic.
         layers: capsule layers.
-        skip_distance: k, or None for no residual connections.
+        skips: `Skips`, or None for no residual connections.
         count_from_last_addition: see above. Default False.
 
     Returns:
@@ -35,24 +52,26 @@ def residual_stack(x, layers, skip_distance, *, count_from_last_addition=False):
     Source: Gugglberger, Peer, Rodríguez-Sánchez, arXiv 2104.07393.
     """
     taps = []
-    outputs = []
+    outputs = []  # what a connection adds
     last = 0
     for index, layer in enumerate(layers):
         x, coupling = layer(x, return_coupling=True)
-        outputs.append(x)
-        if skip_distance is not None and index >= skip_distance:
-            distance = index - last
+        own = x
+        if skips is not None and index >= skips.distance:
             due = (
-                distance >= skip_distance
+                index - last >= skips.distance
                 if count_from_last_addition
-                else (index % skip_distance == 0)
+                else index % skips.distance == 0
             )
-            below = outputs[index - skip_distance]
+            below = outputs[index - skips.distance]
             if due and below.shape == x.shape:
-                x = keras.layers.Add(dtype=layer.dtype_policy, name=f"{layer.name}_skip")(
-                    [x, below]
-                )
+                dtype = layer.dtype_policy
+                gated = skips.kind == "gated"
+                branch = Gate(dtype=dtype, name=f"{layer.name}_gate")(x) if gated else x
+                x = keras.layers.Add(dtype=dtype, name=f"{layer.name}_skip")([branch, below])
+                own = x if gated else own
                 last = index
+        outputs.append(own)
         taps.append(Tap(layer.name, x, coupling))
     return taps
 
@@ -78,6 +97,15 @@ def check_skip_distance(skip_distance):
     if skip_distance is None:
         return None
     return positive_int("skip_distance", skip_distance)
+
+
+def check_skip_kind(skip_kind):
+    """Checks what residual connections are."""
+    if skip_kind not in SKIP_KINDS:
+        raise UsageError(
+            f"Expected skip_kind to be one of {', '.join(SKIP_KINDS)}. Received: {skip_kind!r}"
+        )
+    return skip_kind
 
 
 def check_image_size(image_shape, smallest):

@@ -150,7 +150,7 @@ class BlockNetworkConfig(RunConfig):
     )
     stem: str = option(
         "imagenet: 7×7, stride 2, as published; cifar: 3×3, stride 1; pooled: the same, and 2×2 "
-        f"max pooling ({_defaults('stem')}).",
+        f"max pooling; deep: two of these, and the pooling ({_defaults('stem')}).",
         default=None,
         choices=STEMS,
     )

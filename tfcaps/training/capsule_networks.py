@@ -153,11 +153,18 @@ class CapsuleNetworkConfig(RunConfig):
     )
     stem: str = _of_trunk(
         "stem",
-        "imagenet: 7×7, stride 2; cifar: 3×3, stride 1; pooled: the same, and 2×2 max pooling "
-        f"({_defaults('stem')})",
+        "imagenet: 7×7, stride 2; cifar: 3×3, stride 1; pooled: the same, and 2×2 max pooling; "
+        f"deep: two of these, and the pooling ({_defaults('stem')})",
     )
     make_skips: bool = option("Whether there are residual connections.", default=False)
     skip_dist: int = option("Layers that a residual connection spans.", default=2, range=">= 1")
+    skip_kind: str = option(
+        "What a residual connection adds to the lower layer's output: gated: a learnt part of the "
+        "upper layer's, 0.2 at first; published: all of it, to the output before an addition.",
+        default="gated",
+        choices=("gated", "published"),
+        before="published",
+    )
     use_reconstruction: bool = option(
         f"Whether there is a decoder ({_defaults('use_reconstruction')}).", default=None
     )
@@ -279,9 +286,10 @@ class CapsuleNetworkConfig(RunConfig):
             self.expect(given[0], False, "with --em_cost=published only")
 
     def settled(self) -> dict[str, Any]:
-        """Without what is EM's alone, where there is none."""
-        own = () if self.routing == "em" else ("em_cost", *_SCHEDULE)
-        return {name: value for name, value in super().settled().items() if name not in own}
+        """Without what is EM's alone, or residual connections', where there are none."""
+        idle = () if self.routing == "em" else ("em_cost", *_SCHEDULE)
+        idle += () if self.make_skips else ("skip_kind",)
+        return {name: value for name, value in super().settled().items() if name not in idle}
 
     @property
     def run_name(self) -> str:
@@ -335,6 +343,7 @@ class CapsuleNetworkTask(ImageTask[CapsuleNetworkConfig]):
             routing=config.routing_config(),
             use_bias=config.use_bias,
             skip_distance=config.skip_dist if config.make_skips else None,
+            skip_kind=config.skip_kind,
             use_reconstruction=config.use_reconstruction,
             mask=config.mask,
             kernel_initializer=_PUBLISHED if config.kernel_initializer == "published" else None,

@@ -149,7 +149,7 @@ class PretrainedResidualNetwork(PretrainedNetwork):
 
     def check_data(self, data):
         run = self.run
-        if data.name == run.config.dataset:
+        if datasets.is_same_set(data.name, run.config.dataset):
             known = {"class_names": run.class_names, "fingerprint": run.fingerprint}
             now = {"class_names": data.class_names, "fingerprint": data.fingerprint}
             expect_same_data(known, now, data.name, self.name)

@@ -7,8 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcaps import export
-from tfcaps.datasets import Preprocessing
+from tfcaps import datasets, export
 from tfcaps.errors import UsageError
 from tfcaps.training import checkpoints, devices
 from tfcaps.training.configuration import ExportOptions, RunConfig
@@ -32,7 +31,7 @@ class Run:
     config: RunConfig
     model: keras.Model
     epoch: int
-    preprocessing: Preprocessing
+    preprocessing: datasets.Preprocessing
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     fingerprint: str | None = None
@@ -56,7 +55,7 @@ class Run:
             data_dir=os.fspath(data_dir) if data_dir else self.config.data_dir,
         )
         data = config.task().load()
-        is_own = config.dataset == self.config.dataset
+        is_own = datasets.is_same_set(config.dataset, self.config.dataset)
         known = {
             "class_names": self.class_names,
             "fingerprint": self.fingerprint if is_own else None,
@@ -91,7 +90,7 @@ def load_run(log_dir: str | os.PathLike) -> Run:
     config, shown = description["config"], ("class_names", "image_shape")
     if config.precision == "auto" or not all(name in description for name in shown):
         raise directory.damaged()  # a run says which precision it came to
-    preprocessing = Preprocessing.from_dict(description["preprocessing"])
+    preprocessing = datasets.Preprocessing.from_dict(description["preprocessing"])
     # Under another policy the optimizer would be another one than the saved one.
     with devices.precision(config.precision):
         model, epoch = checkpoints.restore(directory.checkpoints)

@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import socket
+import time
+from unittest import mock
 
 import keras
 import keras_hub
@@ -11,9 +16,9 @@ import pytest
 import tensorflow as tf
 
 from nas import layer_pruning
-from nas.layer_pruning import PruningConfig, Removal, subjects
+from nas.layer_pruning import PruningConfig, Removal, report, subjects
 from nas.layer_pruning.trial import RemovalRunner
-from tests import encoders
+from tests import encoders, forks, runs
 from tests.nas.layer_pruning import cut
 from tfcaps import models, training
 from tfcaps.errors import UsageError
@@ -73,7 +78,7 @@ def prune(asked):
     """Leaves out the guard and the processes in which memory is measured."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{_GUARDED}._no_reason_to_rank", lambda *_: None)
-        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_: 7.0)
+        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_, **__: 7.0)
         return layer_pruning.prune_transformer(asked)
 
 
@@ -131,6 +136,55 @@ class TestPruning:
         assert served(**{name: tf.constant(images)})["scores"].shape == (2, 10)
 
 
+class TestMemory:
+    """What is opened in the measured process is the smaller network alone."""
+
+    def measured(self, patch, subject, removed, inputs, folder):
+        """What the program computes whose memory is measured."""
+        found = []
+        patch.setattr(
+            "tfcaps.measure.peak_megabytes",
+            lambda make, *args, settled: found.append(make(*args)()) or 7.0,
+        )
+        assert report._megabytes(folder, subject, removed, inputs) == 7.0
+        assert not list(folder.iterdir())
+        return found[0]
+
+    def test_residual_network(self, run, tmp_path, monkeypatch):
+        moved, folder = tmp_path / "run", tmp_path / "pruning"
+        shutil.copytree(run, moved)
+        folder.mkdir()
+        asked = subjects.for_model(config(moved, folder))
+        with training.surroundings(asked):
+            subject = subjects.open_subject(asked)
+            expected = subject.without((1,)).run.model
+            images = np.random.default_rng(0).random((2, *expected.input_shape[1:]), "float32")
+            shutil.rmtree(moved)  # so it isn't opened
+            found = self.measured(monkeypatch, subject, (1,), images, folder)
+        np.testing.assert_array_equal(found, expected(images))
+
+    def test_vit(self, vit, tmp_path, monkeypatch):
+        moved, folder = tmp_path / "vit", tmp_path / "pruning"
+        shutil.copytree(vit, moved)
+        folder.mkdir()
+        subject = subjects.open_subject(config(moved, folder))
+        images = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
+        shutil.rmtree(moved)
+        found = self.measured(monkeypatch, subject, (0, 2), images, folder)
+        expected = subject.encoder.without((0, 2)).backbone(np.repeat(images, 3, axis=-1))
+        np.testing.assert_array_equal(found, expected)
+
+    def test_text_encoder(self, tmp_path, monkeypatch):
+        bert, folder = encoders.tiny_bert(tmp_path / "bert", num_layers=2), tmp_path / "pruning"
+        folder.mkdir()
+        subject = subjects.open_subject(config(bert, folder, dataset="sst2", max_tokens=16))
+        tokens = subject.encoder.tokenize((np.array(["a good film"], object),), 8)
+        shutil.rmtree(bert)
+        found = self.measured(monkeypatch, subject, (1,), tokens, folder)
+        expected = subject.encoder.without((1,)).backbone(tokens)
+        np.testing.assert_array_equal(found["sequence_output"], expected["sequence_output"])
+
+
 class TestResidualNetwork:
     def test_smaller_one_skips_the_branch(self, run, of_run):
         """Saved and read back, it computes what the whole one does with the branch switched off."""
@@ -166,6 +220,17 @@ class TestResidualNetwork:
         np.testing.assert_array_equal(runner.data.validation.images, own.validation.images)
         np.testing.assert_array_equal(runner.data.train.images, own.train.images)
         assert len(runner.all_data.train) == 120
+
+    def test_of_its_data_by_another_name(self, tmp_path):
+        """What was held out is known by either name of the data set; so is one by another path."""
+        folder = training.RunDirectory(tmp_path / "run")
+        own = {"model": "resnet", "validation_fraction": 0.25, "train_examples": 120}
+        for trained_on, named in (("svhn", "svhn_cropped"), ("images:a/b", "images:./a/../a/b")):
+            folder.create(training.BlockNetworkConfig(log_dir="x", dataset=trained_on, **own), {})
+            asked = subjects.for_model(config(folder.path, tmp_path, dataset=named))
+            assert (asked.validation_fraction, asked.train_examples) == (0.25, 120)
+            other = subjects.for_model(config(folder.path, tmp_path, dataset="images:b"))
+            assert (other.validation_fraction, other.train_examples) == (0.15, 0)
 
     def test_head_is_kept_for_its_classes(self, run, tmp_path):
         asked = subjects.for_model(config(run, tmp_path))
@@ -223,6 +288,89 @@ class TestResidualNetwork:
                 path = tmp_path / "trials" / f"trial_{len(before)}" / "outputs.npy"
                 outputs.append(np.load(path))
         np.testing.assert_array_equal(*outputs)
+
+
+# A chief, or a worker; worker-1 is given a second trial and does nothing about it.
+_ONE_OF_SEVERAL = """
+import json, os, sys, time
+from nas import layer_pruning
+from nas.layer_pruning import methods, pruning, trial
+
+def tell(config, folder, records, plan, runner):
+    pruning.report.write_history(folder.history, records)
+    print("chosen:", plan.method.chosen(records))
+    return {}
+
+methods._Trained._no_reason_to_rank = lambda *_: None
+pruning._conclude = tell
+run, begun = trial.RemovalRunner.run, []
+
+def run_one(runner, name, values):
+    begun.append(name)
+    if os.environ["KERASTUNER_TUNER_ID"] == "worker-1" and len(begun) > 1:
+        time.sleep(600)
+    return run(runner, name, values)
+
+trial.RemovalRunner.run = run_one
+config = layer_pruning.PruningConfig.from_dict(json.loads(sys.argv[1]))
+layer_pruning.prune_transformer(config)
+"""
+
+
+class TestWorkers:
+    def ongoing(self, folder):
+        """The trials that are worked on, by worker."""
+        try:
+            state = json.loads((folder / "trials" / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return state["oracle"]["ongoing_trials"]
+
+    def test_one_of_two_dies(self, run, of_run, tmp_path):
+        """The other one takes its trial over; scores and choice are those of one process."""
+        asked = config(run, tmp_path / "pruning", distributed=True, worker_timeout=6.0)
+        folder = tmp_path / "pruning"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+        processes = {}
+
+        def start(name):
+            with mock.patch.dict(os.environ, KERASTUNER_TUNER_ID=name, **place):
+                processes[name] = forks.start_code(_ONE_OF_SEVERAL, json.dumps(asked.to_dict()))
+
+        def wait_until(condition):
+            deadline = time.monotonic() + 300
+            while not condition():
+                assert time.monotonic() < deadline
+                for process in processes.values():
+                    assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+
+        try:
+            start("chief")
+            start("worker-1")
+            wait_until(lambda: self.ongoing(folder).get("worker-1", "").endswith("1"))
+            start("worker-2")
+            wait_until(lambda: len(self.ongoing(folder)) == 2)
+            processes["worker-1"].kill()
+            ends = {name: runs.finish(process) for name, process in processes.items()}
+        finally:
+            for process in processes.values():
+                process.kill()
+        assert ends["worker-1"][0] == -signal.SIGKILL
+        for name in ("chief", "worker-2"):
+            assert ends[name][0] == 0, ends[name]
+        said = ends["chief"][1]
+        assert "1: worker-1 is gone, worker-2 takes over." in said
+        assert f"chosen: ({of_run[1]['removed']},)" in said
+        assert "The pruning is over." in ends["worker-2"][1]
+
+        def scores(path):
+            # Trials are numbered as they began.
+            return sorted(tuple(row[n] for n in row if n != "trial") for row in history(path))
+
+        assert scores(folder) == scores(of_run[0])
 
 
 class TestViT:

@@ -50,7 +50,7 @@ def learnt(monkeypatch):
 @pytest.fixture
 def cheap(monkeypatch):
     """Leaves out the processes in which memory is measured."""
-    monkeypatch.setattr("tfcaps.measure.peak_megabytes", lambda *_: 7.0)
+    monkeypatch.setattr("tfcaps.measure.peak_megabytes", lambda *_, **__: 7.0)
 
 
 def history(folder):
@@ -64,7 +64,7 @@ def pruned(places, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done") / "pruning"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{_GUARDED}._no_reason_to_rank", lambda *_: None)
-        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_: 7.0)
+        patch.setattr("tfcaps.measure.peak_megabytes", lambda *_, **__: 7.0)
         found = layer_pruning.prune_transformer(config(places, folder))
     return folder, found
 

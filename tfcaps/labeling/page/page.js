@@ -1,10 +1,13 @@
 "use strict";
-// What isn't acknowledged stays in the browser's store, under this tab's name, and is sent again
-// with its identity: neither a reload nor a dead server loses it, and twice does no harm.
+// What isn't acknowledged stays in the browser's store and is sent again with its identity: neither
+// a reload nor a dead server loses it, and twice does no harm. Each click has an entry of its own,
+// as tabs that wrote one list would overwrite each other's. The entries are a pool's: another one at
+// the same port, or this one with another token, neither gets the wrong ones nor misses its own.
 const token = new URLSearchParams(location.search).get("token");
 const SHOWN = 24;
-const by = sessionStorage.by || (sessionStorage.by = crypto.randomUUID());
-const store = `unsent:${location.host}`;
+const TOGETHER = 50;     // clicks of one request
+let by = sessionStorage.by || crypto.randomUUID();
+const store = `unsent:${document.documentElement.dataset.pool}:`;
 const element = (id) => document.getElementById(id);
 let classes = [];
 let shown = [];          // images in the grid; the current one is shown[current]
@@ -15,8 +18,21 @@ let isAsking = false;
 let asksAgain = false;   // images were labelled while others were asked for
 let failing = "";        // why clicks can't be sent at the moment
 
-const unsent = () => JSON.parse(localStorage.getItem(store) || "[]");
-const keep = (clicks) => localStorage.setItem(store, JSON.stringify(clicks));
+// A tab that is duplicated gets the other one's name with its store, and would be shown its images:
+// a name is whose tab holds the lock, which goes with the tab.
+async function takeName() {
+  const take = (name) => new Promise((resolve) => navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+    resolve(Boolean(lock));
+    return lock && new Promise(() => {});
+  }));
+  while (!await take(`tab:${by}`)) by = crypto.randomUUID();
+  sessionStorage.by = by;
+}
+
+const unsentKeys = () => Object.keys(localStorage).filter((key) => key.startsWith(store)).sort();
+const unsent = () => unsentKeys().map((key) => localStorage.getItem(key)).filter(Boolean).map((text) => JSON.parse(text));
+const keyOf = (click) => `${store}${String(click.order).padStart(16, "0")}:${click.identity}`;
+const forget = (clicks) => clicks.forEach((click) => localStorage.removeItem(keyOf(click)));
 
 async function ask(path, body) {
   const options = { headers: { "x-token": token, "content-type": "application/json" } };
@@ -44,8 +60,11 @@ function decide(kind, label) {
   fill();
 }
 
+let newest = 0;
 function push(click) {
-  keep([...unsent(), { ...click, by, identity: crypto.randomUUID() }]);
+  newest = Math.max(Date.now(), newest + 1, ...unsent().map((one) => one.order + 1));
+  const made = { ...click, by, identity: crypto.randomUUID(), order: newest };
+  localStorage.setItem(keyOf(made), JSON.stringify(made));
   tellKept();
   send();
 }
@@ -53,22 +72,22 @@ function push(click) {
 async function send() {
   if (isSending) return;
   isSending = true;
+  let most = TOGETHER;
   try {
     for (let clicks = unsent(); clicks.length; clicks = unsent()) {
       const one = clicks[0].by;
       const part = [];
-      for (const click of clicks) { if (click.by !== one || part.length === 50) break; part.push(click); }
-      const sent = new Set(part.map((click) => click.identity));
+      for (const click of clicks) { if (click.by !== one || part.length === most) break; part.push(click); }
       let found = [];
       try {
         found = await ask("/clicks", { by: one, clicks: part });
       } catch (error) {
         if (error.status !== 400) throw error;
-        // One that the server will never take would keep all the others back.
+        // One that the server will never take takes none with it, and keeps none back.
+        if (part.length > 1) { most = 1; continue; }
         tell(`Not recorded: ${error.message}`);
       }
-      // Another tab may have added some meanwhile.
-      keep(unsent().filter((click) => !sent.has(click.identity)));
+      forget(part);
       part.forEach((click, place) => {
         const image = found[place] && found[place].image;
         if (click.kind === "undo" && image && click.by === by) bringBack(image);
@@ -210,8 +229,9 @@ async function refresh() {
     element("saved").textContent = last.rounds.length
       ? `Labels saved so far: ${last.saved}, the open images times the accuracy that is sure, ${(100 * last.low).toFixed(0)} %.`
       : "";
-    for (const id of ["suspicious", "duplicates"]) {
-      element(`${id}-count`).textContent = last[id].length;
+    for (const id of ["suspicious", "replaced", "duplicates"]) {
+      const all = last[id].length === last.listed ? " or more" : "";
+      element(`${id}-count`).textContent = `${last[id].length}${all}`;
       list(id, last[id].flat());
     }
     element("unreadable-count").textContent = last.unreadable.length;
@@ -225,12 +245,13 @@ async function refresh() {
 
 function drawClasses() {
   const others = [["U", "undo", "undo"], ["S", "skip", "skip"], ["?", "can't tell", "cant_tell"]];
-  const all = [...classes.map((name, place) => [String(place + 1), name, "label", name]), ...others];
+  const all = [...classes.map((name, place) => [keysOf(place), name, "label", name]), ...others];
   element("classes").replaceChildren(...all.map(([key, words, kind, label]) => {
     const made = document.createElement("button");
     const hint = document.createElement("kbd");
     hint.textContent = key;
     made.append(hint, words);
+    if (kind === "label") made.dataset.keys = key;
     made.onclick = () => decide(kind, label);
     return made;
   }));
@@ -263,16 +284,34 @@ function drawCurve(rounds) {
   element("curve").replaceChildren(...parts);
 }
 
+// More than nine classes have two digits each, of which the first one may have been typed.
+let typed = "";
+const keysOf = (place) => String(place + 1).padStart(classes.length > 9 ? 2 : 1, "0");
+
+function type(keys) {
+  typed = keys;
+  for (const made of document.querySelectorAll("#classes button[data-keys]")) {
+    made.toggleAttribute("data-typed", keys !== "" && made.dataset.keys.startsWith(keys));
+  }
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.repeat) return;
+  if (event.repeat || ["Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if (!isUndo && (event.ctrlKey || event.metaKey || event.altKey)) return;
-  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
-  const number = Number(digit && !event.shiftKey ? digit[1] : event.key);
+  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code);
+  const key = digit && !event.shiftKey ? digit[1] : event.key;
+  const keys = typed + key;
+  type("");
   if (isUndo || event.key.toLowerCase() === "u") decide("undo");
   else if (event.key.toLowerCase() === "s") decide("skip");
   else if (event.key === "?") decide("cant_tell");
-  else if (number >= 1 && number <= classes.length) decide("label", classes[number - 1]);
+  else if (/^[0-9]$/.test(key)) {
+    const place = classes.findIndex((_, each) => keysOf(each) === keys);
+    if (place >= 0) decide("label", classes[place]);
+    else if (classes.some((_, each) => keysOf(each).startsWith(keys))) type(keys);
+    else return;
+  }
   else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
     const step = event.key === "ArrowRight" ? 1 : -1;
     current = Math.min(Math.max(current + step, 0), Math.max(shown.length - 1, 0));
@@ -283,6 +322,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-refresh().then(fill).then(send);
+takeName().then(refresh).then(fill).then(send);
 setInterval(refresh, 2000);
 setInterval(fill, 20000); // also keeps what is shown for this tab
