@@ -10,6 +10,7 @@ from nas.architecture import Architecture
 START, PRUNE, TRAIN_ON = "start", "prune", "train on"
 GROW, WIDEN = "grow ", "widen "
 COMPLETED, FAILED, RUNNING = "completed", "failed", "running"
+_MOST_EPOCHS = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +198,7 @@ class Outcome:
         ({'a': (0.5,)}, None)
         """
         try:
-            several: dict[str, Any] = {
+            values: dict[str, Any] = {
                 "checks": tuple(map(int, content["checks"])),
                 "losses": tuple(map(float, content["losses"])),
                 **{
@@ -205,13 +206,16 @@ class Outcome:
                     for name, kind in (("entropies", float), ("bundles", int))
                 },
             }
-            fields = dataclasses.fields(cls)
-            single = [field.name for field in fields if field.name not in several]
-            found = cls(**several, **{n: float(content[n]) for n in single if n in content})
+            for field in dataclasses.fields(cls):
+                if field.name not in values and field.name in content:
+                    values[field.name] = float(content[field.name])
+            found = cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
-        rows = found.entropies.values()
-        is_whole = all(len(row) == len(found.checks) and min(row, default=0) >= 0 for row in rows)
+        is_whole = all(0 <= check <= _MOST_EPOCHS for check in found.checks) and all(
+            len(row) == len(found.checks) and all(0.0 <= entropy < math.inf for entropy in row)
+            for row in found.entropies.values()
+        )
         return found if is_whole else None
 
 

@@ -52,6 +52,8 @@ FOREIGN = {
     "no-isolate_trials",  # benchmarks'
     "numprocesses",  # pytest's
     "requeue",  # sbatch's
+    "seconds",  # tests.fuzz'
+    *("clients", "requests"),  # tests.serving's
 }
 
 

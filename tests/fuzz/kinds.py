@@ -496,7 +496,7 @@ def json_files(folder: pathlib.Path) -> Kind:
 
     def read_study() -> None:
         found = lesion._read_study(study, settings)
-        assert found["accuracy"] >= 0 or found["accuracy"] < 1
+        assert 0 <= found["accuracy"] <= 1
         lesion.divide_blocks(found["entropies"])
 
     kinds: dict[str, tuple[pathlib.Path, Any, Callable[[], Any]]] = {

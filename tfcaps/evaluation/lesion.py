@@ -306,13 +306,16 @@ def _read_study(folder: files.WorkFolder, settings: Mapping[str, Any]) -> dict[s
     """What an earlier study in the folder measured first, or None without one."""
     if not folder.marker.exists():
         return None
+    study = folder.read()
     try:
-        study = folder.read()
         earlier = {name: study["settings"][name] for name in settings}
         study = {**study, "accuracy": float(study["accuracy"])}
         study["entropies"] = {name: float(value) for name, value in study["entropies"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise _damaged(folder.marker) from None
+    measured = study["entropies"].values()
+    if not (0.0 <= study["accuracy"] <= 1.0 and all(0.0 <= each < math.inf for each in measured)):
+        raise _damaged(folder.marker)
     if earlier["epoch"] != settings["epoch"]:
         raise UsageError(
             f"Expected the run after {earlier['epoch']} epochs, as the study in {folder.path} was "
