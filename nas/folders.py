@@ -22,6 +22,11 @@ _OWNER = "trial.json"  # in the folder of a final training: of which trial it is
 _NAME = re.compile(r"[\w-]{1,100}")  # of a trial; a folder is called by it
 
 
+def is_trial_name(value: Any) -> bool:
+    """Whether a trial can have this identity."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 class TrialsFolder(files.WorkFolder):
     """Base class: a folder of work that consists of trials on some data.
 
@@ -96,7 +101,7 @@ class TrialsFolder(files.WorkFolder):
         """The trial whose final training `best` is; None: it isn't known."""
         known = files.read_json(self.best / _OWNER)
         found = known.get("trial") if isinstance(known, dict) else None
-        return found if isinstance(found, str) and _NAME.fullmatch(found) else None
+        return found if is_trial_name(found) else None
 
     def _best_of(self, owner: str) -> pathlib.Path:
         return self.path / f"best_of_trial_{owner}"

@@ -16,7 +16,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src import config as keras_tuner_config
 
 from nas import records
-from nas.folders import TrialFolder
+from nas.folders import TrialFolder, is_trial_name
 from nas.records import Comparison, Decision, Proposal, Record
 from nas.trial import COMPARISON, ENTROPY, OBJECTIVE, SCORE, SCORE_ERROR, LostNetworkError
 from tfcaps import files
@@ -167,15 +167,20 @@ class ControllerOracle(keras_tuner.Oracle):
         Raises:
             UsageError: the state file is damaged.
         """
+        state = files.read_json(self.state_file)
         try:
-            state = files.read_json(self.state_file)
             self.trials = {n: Trial.from_state(trial) for n, trial in state["trials"].items()}
+            if not all(
+                is_trial_name(name) and trial.trial_id == name
+                for name, trial in self.trials.items()
+            ):
+                raise ValueError("Folders are called by the trials' names.")
             self.set_state(state["oracle"])
-            self.records()
-        except (ValueError, KeyError, TypeError, AttributeError):
+            self.decision()  # by records that no search has, a rule can't decide
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise UsageError(
                 f"Expected the state of a search. Received: {self.state_file}, which is damaged"
-            ) from None
+            ) from error
         self.verbose = 0
         for name, trial in list(self.ongoing_trials.items()):
             if trial.status == TrialStatus.RUNNING:

@@ -116,6 +116,7 @@ class TestState:
             text.replace('"round"', '"wound"'),
             text.replace('\\"kind\\"', '\\"king\\"'),
             text.replace('"start_order"', '"stars"'),
+            text.replace('"trial_id": "0', '"trial_id": "../0'),
         ):
             oracle.state_file.write_text(damaged)
             with pytest.raises(UsageError) as caught:
