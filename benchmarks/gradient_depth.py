@@ -20,21 +20,31 @@ from tfcaps.losses import MarginLoss
 from tfcaps.training import CapsuleNetworkConfig
 
 DEPTHS = (2, 7, 12)
+NO_SKIPS = "no"
+SKIPS = (NO_SKIPS, *options.of(options.fields(CapsuleNetworkConfig)["skip_kind"]).allowed())
 INITIALIZERS = options.of(options.fields(CapsuleNetworkConfig)["kernel_initializer"]).allowed()
 STEPS = 20
 
 
 def kernel_gradients(
-    name: str, depth: int, *, make_skips: bool, kernel_initializer: str
+    name: str, depth: int, *, skips: str, kernel_initializer: str
 ) -> Iterator[list[np.ndarray]]:
-    """The gradients of the dense kernels, from the lowest one on, of one training step each."""
+    """The gradients of the dense kernels, from the lowest one on, of one training step each.
+
+    Args:
+        name: of the routing.
+        depth: L.
+        skips: the kind of the residual connections, or "no".
+        kernel_initializer: of the votes.
+    """
     keras.utils.set_random_seed(0)
     config = CapsuleNetworkConfig(
         log_dir="unused",
         layers=(4, *[16] * (depth - 2), 10),
         dimensions=(8, *[10 if name == "em" else 12] * (depth - 2), 16),
         routing=name,
-        make_skips=make_skips,
+        make_skips=skips != NO_SKIPS,
+        skip_kind=SKIPS[-1] if skips == NO_SKIPS else skips,
         use_reconstruction=False,
         kernel_initializer=kernel_initializer,
     )
@@ -78,11 +88,11 @@ if __name__ == "__main__":
     for name, depth, skips, initializer in itertools.product(
         routing.names(),
         DEPTHS,
-        (False, True),
-        options.of(options.fields(CapsuleNetworkConfig)["kernel_initializer"]).allowed(),
+        SKIPS,
+        INITIALIZERS,
     ):
-        gradients = kernel_gradients(name, depth, make_skips=skips, kernel_initializer=initializer)
+        gradients = kernel_gradients(name, depth, skips=skips, kernel_initializer=initializer)
         found = shares(gradients, STEPS + 1)
         first, last = ("learnt" if np.isnan(x) else f"{x:.0e}" for x in (found[0], found[-1]))
-        told = f"{'yes' if skips else 'no'} | {initializer} | {first} | {last}"
+        told = f"{skips} | {initializer} | {first} | {last}"
         print(f"| {name} | {depth} | {told} |", flush=True)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks.gradient_depth import kernel_gradients, shares
+from benchmarks.gradient_depth import NO_SKIPS, kernel_gradients, shares
 from tfcaps import models, routing
 from tfcaps.errors import UsageError
 from tfcaps.initializers import LengthPreserving
@@ -105,9 +105,7 @@ def assert_alive(gradients):
 
 @pytest.mark.parametrize(("name", "depth"), list(itertools.product(routing.names(), (2, 12))))
 def test_gradients_reach_the_lowest_layer(name, depth):
-    gradients = kernel_gradients(
-        name, depth, make_skips=True, kernel_initializer="length_preserving"
-    )
+    gradients = kernel_gradients(name, depth, skips="gated", kernel_initializer="length_preserving")
     assert_alive(next(gradients))
     # EM has learnt all 32 digits after 9 steps with two layers, after 20 with twelve, and has no
     # gradient left.
@@ -117,5 +115,5 @@ def test_gradients_reach_the_lowest_layer(name, depth):
 
 def test_published_weights_lose_them():
     """What the initializer is for."""
-    gradients = kernel_gradients("mean", 12, make_skips=False, kernel_initializer="published")
+    gradients = kernel_gradients("mean", 12, skips=NO_SKIPS, kernel_initializer="published")
     assert shares(gradients, 1)[0] < 1e-5
