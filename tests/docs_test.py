@@ -52,7 +52,7 @@ FOREIGN = {
     "no-isolate_trials",  # benchmarks'
     "numprocesses",  # pytest's
     "requeue",  # sbatch's
-    "seconds",  # tests.fuzz'
+    *("cases", "seconds"),  # tests.fuzz'
     *("clients", "requests"),  # tests.serving's
 }
 
