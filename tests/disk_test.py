@@ -256,9 +256,14 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_read_only_folder(name, small_run, tmp_path):
-    places = {"run": tmp_path / "run", "new": tmp_path / "new" / "folder", "pictures": tmp_path}
+    places = {
+        "run": tmp_path / "run",
+        "new": tmp_path / "new" / "folder",
+        "pictures": tmp_path / "pictures",
+    }
     shutil.copytree(small_run, places["run"])
-    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    places["pictures"].mkdir()
+    Image.new("RGB", (9, 9)).save(places["pictures"] / "a.png")
     before = runs.snapshot(tmp_path)
     arguments = [argument.format(**places) for argument in PROGRAMS[name]]
     code, output, errors = runs.finish(

@@ -111,7 +111,7 @@ def test_a_decoder_can_be_asked_for():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"stem": "big"}, "stem to be one of imagenet, cifar, pooled. Received: 'big'"),
+        ({"stem": "big"}, "stem to be one of imagenet, cifar, pooled, deep. Received: 'big'"),
         ({"widths": (4,)}, "as many widths as stages. Received: blocks=1,2, widths=4"),
         ({"blocks": (0, 0)}, "at least one block. Received: blocks=0,0"),
         ({"routing": "no_such"}, "no_such"),

@@ -64,7 +64,7 @@ def test_every_block_of_a_plain_network_may_go():
     ("fields", "sentence"),
     [
         ({"kind": "lstm"}, "Expected kind among fnn, vgg, resnet. Received: lstm"),
-        ({"stem": "none"}, "Expected stem among imagenet, cifar, pooled. Received: none"),
+        ({"stem": "none"}, "Expected stem among imagenet, cifar, pooled, deep. Received: none"),
         ({"blocks": [0, 0]}, r"Expected at least one block. Received: \[0, 0\]"),
         ({"blocks": [[], []]}, "Expected at least one block"),
         ({"blocks": [2, -1]}, "Expected a number of blocks, .*. Received: -1"),

@@ -53,7 +53,7 @@ def test_json_and_back():
     ("changes", "message"),
     [
         ({"model": "mlp"}, "--model to be one of fnn, vgg, resnet. Received: mlp"),
-        ({"stem": "big"}, "--stem to be one of imagenet, cifar, pooled. Received: big"),
+        ({"stem": "big"}, "--stem to be one of imagenet, cifar, pooled, deep. Received: big"),
         ({"blocks": (0, 0, 0, 0)}, "at least one block. Received: 0,0,0,0"),
         ({"blocks": (1, -1)}, "--blocks to be integers >= 0, separated by commas. Received: 1,-1"),
         ({"blocks": ["1", "x"]}, "Received: 1,x"),

@@ -19,8 +19,8 @@ class Gate(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
-    >>> Gate()(np.array([[3.0, 4.0]], "float32")).numpy().round(2).tolist()
-    [[0.6, 0.8]]
+    >>> Gate()(np.array([[5.0, 10.0]], "float32")).numpy().tolist()
+    [[1.0, 2.0]]
 
     Sources: Bachlechner et al.: ReZero is all you need, arXiv 2003.04887, and De, Smith: Batch
     normalization biases residual blocks towards the identity function, arXiv 2002.10444, which
