@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-FIRST = 0.2
+_FIRST = 0.2
 
 
 @keras.saving.register_keras_serializable(package="tfcaps")
@@ -29,7 +29,7 @@ class Gate(keras.layers.Layer):
 
     def build(self, input_shape):
         self.gate = self.add_weight(
-            name="gate", shape=(), initializer=keras.initializers.Constant(FIRST)
+            name="gate", shape=(), initializer=keras.initializers.Constant(_FIRST)
         )
 
     def call(self, inputs):

@@ -14,7 +14,7 @@ from tfcaps.layers import CapsuleLength, CapsuleMask
 from tfcaps.models.arguments import argument
 from tfcaps.models.decoders import decoder
 from tfcaps.models.image_model import ImageModel
-from tfcaps.models.registry import COMMON
+from tfcaps.models.registry import COMMON, MASKS
 from tfcaps.models.stack import (
     Skips,
     check_image_size,
@@ -23,7 +23,6 @@ from tfcaps.models.stack import (
     check_skip_kind,
 )
 
-MASKS = ("none", "label")
 # Of class capsules above long ones, as other routed ones are: class capsules have to begin short,
 # as most of them are to be. What it takes to shorten long ones ruins the layers below.
 CLASS_GAIN = 0.1

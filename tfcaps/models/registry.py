@@ -15,6 +15,9 @@ COMMON = {
     "use_bias": True,
     "use_reconstruction": True,
 }
+# What the decoder sees, and what a residual connection adds: see `models.CapsuleNetwork`.
+MASKS = ("none", "label")
+SKIP_KINDS = ("gated", "published")
 # What only networks on a residual trunk are made of: see `models.BlockNetwork`.
 TRUNK = ("blocks", "widths", "stem")
 

@@ -6,8 +6,7 @@ import keras
 
 from tfcaps.errors import UsageError, positive_int
 from tfcaps.layers import Gate
-
-SKIP_KINDS = ("gated", "published")
+from tfcaps.models.registry import SKIP_KINDS
 
 
 class Tap(NamedTuple):

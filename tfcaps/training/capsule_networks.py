@@ -162,7 +162,7 @@ class CapsuleNetworkConfig(RunConfig):
         "What a residual connection adds to the lower layer's output: gated: a learnt part of the "
         "upper layer's, 0.2 at first; published: all of it, to the output before an addition.",
         default="gated",
-        choices=("gated", "published"),
+        choices=networks.SKIP_KINDS,
         before="published",
     )
     use_reconstruction: bool = option(
@@ -172,7 +172,7 @@ class CapsuleNetworkConfig(RunConfig):
     mask: str = option(
         "What the decoder sees: all class capsules (none), or the label's (label).",
         default="none",
-        choices=("none", "label"),
+        choices=networks.MASKS,
     )
     kernel_initializer: str = option(
         "Of the votes: length_preserving, with which 16 layers and more have gradients, or "
