@@ -9,7 +9,7 @@ from absl import flags
 
 import nas
 from nas import layer_pruning
-from tests import runs
+from tests import forks, runs
 from tfcaps import (
     datasets,
     evaluation,
@@ -276,3 +276,37 @@ class TestEnds:
             program.run(main)
         assert ended.value.code == 1
         assert "Expected sizes that fit into memory. Received: Unable to" in capsys.readouterr().err
+
+
+# Ctrl-C at random moments of the making of tensors; all but the exit codes is a program's.
+_INTERRUPTED = """
+import random, signal, threading, time
+import numpy as np, tensorflow as tf
+from tfcaps import program
+
+def interrupt():
+    while True:
+        begun.wait()
+        begun.clear()
+        time.sleep(random.uniform(0, 3e-4))
+        signal.raise_signal(signal.SIGINT)
+
+program._insist_on_interrupts()
+begun, heard = threading.Event(), 0
+threading.Thread(target=interrupt, daemon=True).start()
+for _ in range(500):
+    try:
+        begun.set()
+        while True:
+            for value in (0.1, np.float32(0.1), [1.0, 2.0], "text"):
+                tf.constant(value)
+    except KeyboardInterrupt:
+        heard += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+print(heard, float(tf.constant(0.5)))
+"""
+
+
+def test_an_interrupt_leaves_tensorflow_whole():
+    code, output, errors = runs.finish(forks.start_code(_INTERRUPTED))
+    assert (code, output) == (0, "500 0.5\n"), errors

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ _DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 )
+# TensorFlow's function, which calls C++ that calls Python, and doesn't expect an exception there.
+_MAKES_TENSORS = "convert_to_eager_tensor"
 # What absl takes as the value of a boolean.
 _BOOLEANS = ("true", "t", "1", "false", "f", "0")
 
@@ -298,24 +301,36 @@ class _Terminated(KeyboardInterrupt):
 def _insist_on_interrupts() -> None:
     """Repeats Ctrl-C, and SIGTERM, each second until it is heard.
 
-    Python drops an exception that falls into a destructor or a callback from foreign code.
+    Python drops an exception that falls into a destructor or a callback from foreign code; and
+    TensorFlow is broken afterwards, or the process is, where one falls into its making of tensors:
+    there the signal waits.
     """
     stop: type[KeyboardInterrupt] = KeyboardInterrupt
 
-    def raise_again(_signal, _frame):
+    def raise_again(_signal, frame):
+        if _is_below(_MAKES_TENSORS, frame):
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            return
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         raise stop
 
-    def terminate(_signal, _frame):
+    def terminate(_signal, frame):
         nonlocal stop
         stop = _Terminated
-        raise_again(_signal, _frame)
+        raise_again(_signal, frame)
 
     signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGALRM, raise_again)
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # a shell that starts a program in the background has it ignore Ctrl-C
     signal.signal(signal.SIGINT, raise_again)
+
+
+def _is_below(function: str, frame: types.FrameType | None) -> bool:
+    """Whether a call of a function hasn't ended at a frame."""
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _with_joined_booleans(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:

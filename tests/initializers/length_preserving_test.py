@@ -107,9 +107,8 @@ def assert_alive(gradients):
 def test_gradients_reach_the_lowest_layer(name, depth):
     gradients = kernel_gradients(name, depth, skips="gated", kernel_initializer="length_preserving")
     assert_alive(next(gradients))
-    # EM has learnt all 32 digits after 9 steps with two layers, after 20 with twelve, and has no
-    # gradient left.
-    *_, after = itertools.islice(gradients, 10 if depth > 2 else 3)
+    # EM has learnt all 32 digits after 9 steps, and has no gradient left.
+    *_, after = itertools.islice(gradients, 10 if depth > 2 and name != "em" else 3)
     assert_alive(after)
 
 

@@ -228,7 +228,7 @@ def test_learns_while_labels_come(browser, folder):
             number = int(current.get_attribute("data-image"))
             page.keyboard.press("12"[number % 2])
             page.wait_for_timeout(150)
-        page.wait_for_selector("#curve circle", timeout=30000)
+        page.wait_for_selector("#curve circle", timeout=300_000)
         assert "Labels saved so far" in page.inner_text("#saved")
         assert page.query_selector("#grid") is not None
     context.close()

@@ -15,6 +15,7 @@ import pytest
 
 from tests import backend, reference
 from tfcaps import routing
+from tfcaps.errors import UsageError
 
 BATCH, PLACES, OUT, IN, D, E = 2, (1, 2), 3, 4, 3, 5
 # Registered routings with other arguments.
@@ -695,6 +696,40 @@ def test_em_of_equal_clusters_makes_all_equally_active(out):
     )
     lengths = np.linalg.norm(backend.numpy(capsules), axis=-1)
     np.testing.assert_allclose(lengths, 1 / max(out, 2), rtol=5e-3)
+
+
+@pytest.mark.parametrize("out", [1, 3])
+def test_em_begins_with_the_activation_that_is_asked_for(out):
+    votes = np.stack([np.eye(4), -np.eye(4)]).reshape(1, 1, 8, 4).astype("float32")
+    layer = built("em", out, first_activation=0.9)
+    capsules, _ = backend.forward(layer, layer.variables)(
+        np.repeat(votes, out, axis=1),
+        np.ones((1, 8), "float32"),
+        np.full((out, 4), 1e-3, "float32"),
+    )
+    lengths = np.linalg.norm(backend.numpy(capsules), axis=-1)
+    np.testing.assert_allclose(lengths, 0.9, rtol=5e-3)
+
+
+def test_em_of_hidden_capsules():
+    hidden = make("em", iterations=3).of_hidden_capsules()
+    assert (hidden.first_activation, hidden.iterations) == (0.8, 3)
+    assert hidden.vote_gain == 0.3 > make("em").vote_gain
+    given = make("em", first_activation=0.5)
+    assert given.of_hidden_capsules() is given
+    published = make("em-published")
+    assert published.of_hidden_capsules() is published
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -1, float("nan")])
+def test_bad_first_activation(bad):
+    with pytest.raises(UsageError, match=r"first_activation in \(0, 1\)\. Received: "):
+        make("em", first_activation=bad)
+
+
+def test_first_activation_is_of_the_relative_cost():
+    with pytest.raises(UsageError, match=r"with cost='relative' only\. Received: 0\.5"):
+        make("em-published", first_activation=0.5)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e3])

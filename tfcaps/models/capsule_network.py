@@ -241,7 +241,7 @@ def _routed(config, has_long_inputs, kinds, layers, dimensions):
         kind(
             capsules,
             dim,
-            routing=routings.get(config["routing"]),
+            routing=_routing(config, is_hidden=index < len(kinds)),
             use_bias=config["use_bias"],
             kernel_initializer=_vote_initializer(config, begins_short=index in shortened),
             dtype=config["dtype"],
@@ -251,6 +251,11 @@ def _routed(config, has_long_inputs, kinds, layers, dimensions):
             zip(kinds, layers, dimensions, strict=True), start=1
         )
     ]
+
+
+def _routing(config, *, is_hidden):
+    found = routings.get(config["routing"])
+    return found.of_hidden_capsules() if is_hidden else found
 
 
 def _vote_initializer(config, *, begins_short):

@@ -20,6 +20,10 @@ _OF_NOTHING = 1e-16
 MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluster
 # Of the relative cost: how much the logit grows for a cluster that is tighter by a factor e.
 STEEPNESS = 8.0
+# Of hidden capsules at first: with few of them active, little of what is below gets through.
+_HIDDEN_ACTIVATION = 0.8
+_HIDDEN_GAIN = 0.3
+_CLASS_GAIN = 0.03
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.
 _LARGEST_LOGIT = 4.0
@@ -51,9 +55,10 @@ class EMRouting(Routing):
         then cost_o is divided by √(1 + (s/4)² · the mean over O of its square)
         s = 8;  τ = 1/E;  floor = mean over O and E of 0.01 σ² + 1e-6 μ², plus 1e-16
 
-    β_a is learnt, one per output capsule; at first it makes all a be 1/O. A single output capsule
-    has no others: instead of the mean, ½ mean_e log(σ² + μ²) is subtracted from its cost, which is
-    that of a cluster about 0.
+    β_a is learnt, one per output capsule; at first it makes all a be 1/O, as is right for classes,
+    or what `first_activation` says, which is 0.8 for hidden capsules of this package's networks. A
+    single output capsule has no others: instead of the mean, ½ mean_e log(σ² + μ²) is subtracted
+    from its cost, which is that of a cluster about 0.
 
     published: sums over input capsules and dimensions, so that one λ fits one size of a layer.
 
@@ -67,6 +72,8 @@ class EMRouting(Routing):
         inverse_temperature: λ of the published cost, above 0. Default 0.01.
         inverse_temperature_decay: γ of the published cost in [0, 1); 0 is s = λ from the first
             iteration on. Default 0.95.
+        first_activation: of the relative cost: a of all output capsules before anything is learnt,
+            in (0, 1), where their costs are alike. Default None: 1/O.
 
     Shapes: see `tfcaps.routing.Routing`.
 
@@ -87,16 +94,13 @@ class EMRouting(Routing):
     cost is this package's own.
     """
 
-    # The mean is normalised whatever the votes' size is. Beside the bias they are small with this:
-    # otherwise a deep network is chaotic at first, and nothing is left of likeness between images.
-    vote_gain = 0.03
-
     def __init__(
         self,
         iterations=2,
         cost="relative",
         inverse_temperature=None,
         inverse_temperature_decay=None,
+        first_activation=None,
         **kwargs,
     ):
         super().__init__(iterations, **kwargs)
@@ -107,6 +111,17 @@ class EMRouting(Routing):
         self.inverse_temperature_decay = self._of_schedule(
             "inverse_temperature_decay", inverse_temperature_decay
         )
+        if first_activation is not None:
+            if cost == "published":
+                raise UsageError(
+                    "Expected first_activation with cost='relative' only. "
+                    f"Received: {first_activation!r} with cost={cost!r}"
+                )
+            if not 0 < first_activation < 1:
+                raise UsageError(
+                    f"Expected first_activation in (0, 1). Received: {first_activation!r}"
+                )
+        self.first_activation = first_activation
         if cost == "published":
             if not self.inverse_temperature > 0:
                 raise UsageError(
@@ -136,9 +151,10 @@ class EMRouting(Routing):
                 name: keras.initializers.RandomNormal(stddev=0.2) for name in ("beta_a", "beta_u")
             }
         else:
-            # a = 1/O without a cost: a few are active from the start, as it is to be in the end.
-            odds = math.log(max(capsules - 1, 1))
-            initializers = {"beta_a": keras.initializers.Constant(-odds / STEEPNESS)}
+            # 1/O: a few are active from the start, as it is to be of classes in the end.
+            first = self.first_activation or 1.0 / max(capsules, 2)
+            logit = math.log(first / (1.0 - first))
+            initializers = {"beta_a": keras.initializers.Constant(logit / STEEPNESS)}
         for name, initializer in initializers.items():
             weight = self.add_weight(
                 name=name,
@@ -147,6 +163,18 @@ class EMRouting(Routing):
                 autocast=False,  # float32 inside a capsule layer of another precision, too
             )
             setattr(self, name, weight)
+
+    @property
+    def vote_gain(self):
+        # The mean is normalised whatever the votes' size is, so beside the bias they may be small;
+        # class capsules learn better from small ones, hidden ones let more of what is below through
+        # with larger ones. With 4, a deep network is chaotic at first.
+        return _CLASS_GAIN if self.first_activation is None else _HIDDEN_GAIN
+
+    def of_hidden_capsules(self):
+        if self.cost == "published" or self.first_activation is not None:
+            return self
+        return self.from_config({**self.get_config(), "first_activation": _HIDDEN_ACTIVATION})
 
     def route(self, votes, activations, bias):
         # All is computed on x = û − k, where k is the first mean of each output capsule: so the
@@ -187,6 +215,7 @@ class EMRouting(Routing):
             "cost": self.cost,
             "inverse_temperature": self.inverse_temperature,
             "inverse_temperature_decay": self.inverse_temperature_decay,
+            "first_activation": self.first_activation,
         }
 
     @classmethod

@@ -48,6 +48,10 @@ class Routing(keras.layers.Layer):
     def build(self, votes_shape, activations_shape=None, bias_shape=None):
         """Most routings own no weights; one that does makes them here."""
 
+    def of_hidden_capsules(self) -> "Routing":
+        """The routing as networks give it to capsules that are no classes. Most have but one."""
+        return self
+
     @abc.abstractmethod
     def route(self, votes, activations, bias):
         """Routes `Votes` in float32.
