@@ -26,4 +26,3 @@ from .rules import (
     Rule as Rule,
 )
 from .search import auto_tune as auto_tune
-from .weight_transfer import inherit as inherit

@@ -7,14 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from nas import weight_transfer
 from nas.architecture import Architecture, grow, prune, widen
 from nas.objectives import OBJECTIVES, Objective
 from nas.records import GROW, PRUNE, WIDEN, Comparison
 from tfcaps import measure
 from tfcaps.evaluation import BranchSwitches, Verdicts
 from tfcaps.layers import ResidualBlock
-from tfcaps.models import BlockNetwork, count_flops
+from tfcaps.models import BlockNetwork, count_flops, weight_transfer
 from tfcaps.models.block_names import block_name, stage_of
 from tfcaps.training import loop
 from tfcaps.training.batch_statistics import Recalibration, training_inputs

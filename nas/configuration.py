@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from nas.architecture import Architecture
 from nas.objectives import OBJECTIVES
 from nas.rules import REPLACED, RULES, Rule
-from nas.weight_transfer import INITIALIZATIONS
 from tfcaps.errors import UsageError
+from tfcaps.models.weight_transfer import INITIALIZATIONS
 from tfcaps.options import changed, fields, of, option
 from tfcaps.training import BlockNetworkConfig
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nas import candidates, report, weight_transfer
+from nas import candidates, report
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
 from nas.objectives import OBJECTIVES, Objective
@@ -19,7 +19,7 @@ from tfcaps import measure
 from tfcaps.datasets import ImageDataset
 from tfcaps.errors import UsageError
 from tfcaps.metrics import BundleEntropy
-from tfcaps.models import BlockNetwork, count_flops
+from tfcaps.models import BlockNetwork, count_flops, weight_transfer
 from tfcaps.training import batch_statistics, devices, loop, probe, schedules
 
 # How keras-tuner's trials call their numbers.

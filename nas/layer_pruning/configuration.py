@@ -122,6 +122,12 @@ class PruningConfig(TextClassifierConfig):
         if self.is_on_texts and self.validation_fraction is None:
             default = fields(TextClassifierConfig)["validation_fraction"].default
             object.__setattr__(self, "validation_fraction", default)
+        chosen = fields(self)["prune_method"].default
+        self.expect(
+            "layers_file",
+            self.layers_file is None or self.prune_method == chosen,
+            "only without --prune_method",
+        )
         self.expect(
             "warmup_epochs",
             self.budget is None or self.warm_up < self.budget * self.epochs,
@@ -157,8 +163,13 @@ class PruningConfig(TextClassifierConfig):
         return datasets.is_text_table(str(self.dataset))
 
     @property
+    def chosen_by(self) -> str:
+        """How layers are chosen: the method's name, or "file"."""
+        return self.prune_method if self.layers_file is None else "file"
+
+    @property
     def run_name(self) -> str:
-        return f"{super().run_name}-{self.prune_method}"
+        return f"{super().run_name}-{self.chosen_by}"
 
     @property
     def all_seeds(self) -> tuple[int, ...]:

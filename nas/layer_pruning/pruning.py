@@ -121,7 +121,9 @@ def _conclude(
         raise UsageError(f"Expected a model whose layers can be chosen. Received: {reason}")
     chosen = plan.method.chosen(records)
     print(f"The choice is over: {reason}.", flush=True)
-    LayerFiles(folder.layer_files, str(config.model), config.dataset).write(plan.method, records)
+    LayerFiles(folder.layer_files, str(config.model), config.dataset, config.chosen_by).write(
+        plan.method, records
+    )
     layers = tuple(sorted(chosen[plan.sizes[-1] - 1])) if plan.sizes[-1] else ()
     subject = runner.subject
     description = _description(config, plan, records, layers, subject)
@@ -153,7 +155,7 @@ def _description(
     return {
         "model": config.model,
         "task": config.dataset,
-        "method": "file" if config.layers_file else config.prune_method,
+        "method": config.chosen_by,
         **names,
         "kept_layers": kept,
         "removed_layers": list(_in_order(plan.method.chosen(records), plan.sizes[-1])),

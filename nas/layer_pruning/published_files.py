@@ -1,6 +1,7 @@
 """The published program's text files: choices of layers, and logs of their scores."""
 
 import ast
+import itertools
 import os
 import pathlib
 import re
@@ -11,6 +12,8 @@ from nas.layer_pruning.removals import Layers, RemovalRecord, joined, split
 from tfcaps import files
 from tfcaps.errors import UsageError
 
+# What the published program calls a method, where it isn't its name.
+_PUBLISHED_NAMES = {"exhaustive": "perfect"}
 # What reading another text than a dict of numbers ends in, however deep or long it is.
 _NO_LITERAL = (ValueError, TypeError, SyntaxError, AttributeError, RecursionError, MemoryError)
 
@@ -23,33 +26,36 @@ class LayerFiles:
         {model}_{task}_perfect.txt      line n: the best set of n layers, i-j
         {model}_{task}_perfect_log.txt  i-j;score a line
 
+    Orders that another method gave have its name in place of "greedy".
+
     Args:
         folder: where they lie.
         model: its name; of a path the last part, in lower case.
-        task: its name, in lower case.
+        task: its name, in lower case; of an own table that of the file.
+        method: how the layers were chosen. Default: greedily.
     """
 
-    def __init__(self, folder: str | os.PathLike, model: str, task: str):
-        stem = f"{_file_name(model)}_{_file_name(task)}"
+    def __init__(self, folder: str | os.PathLike, model: str, task: str, method: str = "greedy"):
+        kind = _PUBLISHED_NAMES.get(method, method)
+        stem = f"{_file_name(model)}_{_file_name(re.sub('[.][ct]sv$', '', task))}_{kind}"
         self._folder = folder = pathlib.Path(folder)
-        self._paths = {
-            kind: (folder / f"{stem}_{kind}.txt", folder / f"{stem}_{kind}_log.txt")
-            for kind in ("greedy", "perfect")
-        }
+        self._choice, self._log = folder / f"{stem}.txt", folder / f"{stem}_log.txt"
 
     def write(self, method: Method, records: Sequence[RemovalRecord]) -> pathlib.Path:
         """Writes the choice, and of scores their log, whole or not at all; returns the choice's."""
-        is_sets = isinstance(method, Exhaustive)
         self._folder.mkdir(parents=True, exist_ok=True)
-        choice, log = self._paths["perfect" if is_sets else "greedy"]
         chosen = method.chosen(records)
+        # Of a file given, too: an order has each smaller set in front.
+        is_sets = isinstance(method, Exhaustive) or any(
+            larger[: len(smaller)] != smaller for smaller, larger in itertools.pairwise(chosen)
+        )
         lines = [joined(layers) for layers in chosen] if is_sets else chosen[-1] if chosen else ()
-        files.write_text(choice, "".join(f"{line}\n" for line in lines))
+        files.write_text(self._choice, "".join(f"{line}\n" for line in lines))
         steps = method.steps(records)
         if steps:
             write: Callable = _set_log if is_sets else _order_log
-            files.write_text(log, write(steps))
-        return choice
+            files.write_text(self._log, write(steps))
+        return self._choice
 
 
 def _order_log(steps: Sequence[Step]) -> str:

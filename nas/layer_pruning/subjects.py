@@ -11,12 +11,12 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from nas import weight_transfer
 from nas.architecture import Architecture, prune
 from nas.layer_pruning.configuration import PruningConfig
 from nas.layer_pruning.removals import Layers
 from tfcaps import datasets, models
 from tfcaps.errors import UsageError
+from tfcaps.models import weight_transfer
 from tfcaps.models.pretrained import keras_hub
 from tfcaps.options import fields
 from tfcaps.training import (

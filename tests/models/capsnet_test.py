@@ -261,9 +261,7 @@ def test_saved_network_gives_equal_outputs(tmp_path):
 def test_hidden_em_capsules_begin_active():
     """And class capsules with 1/O; a routing that says otherwise is left as it is."""
     model = models.CapsNet((17, 17, 1), (2, 3, 3, 10), (4, 4, 4, 4), "em", use_reconstruction=False)
-    firsts = [
-        layer.routing.first_activation for layer in model.layers if hasattr(layer, "routing")
-    ]
+    firsts = [layer.routing.first_activation for layer in model.layers if hasattr(layer, "routing")]
     assert firsts == [0.8, 0.8, None]
     given = {"name": "em", "first_activation": 0.5}
     model = models.CapsNet((17, 17, 1), (2, 3, 10), (4, 4, 4), given, use_reconstruction=False)

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from nas import candidates, weight_transfer
+from nas import candidates
 from nas.architecture import Architecture, prune, widen
 from nas.configuration import SearchConfig
 from tests import reference
 from tfcaps import datasets
-from tfcaps.models import count_flops
+from tfcaps.models import count_flops, weight_transfer
 from tfcaps.training import loop
 from tfcaps.training.batch_statistics import Recalibration, training_inputs
 

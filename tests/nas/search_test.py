@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 
-from nas import report, rules, search, trial, tuner, weight_transfer
+from nas import report, rules, search, trial, tuner
 from nas.architecture import Architecture
 from nas.configuration import SearchConfig
 from nas.folders import SearchFolder, TrialFolder
@@ -27,6 +27,7 @@ from nas.records import Comparison, Outcome, Proposal
 from tests import forks, runs
 from tfcaps import datasets, files, training
 from tfcaps.errors import UsageError
+from tfcaps.models import weight_transfer
 from tfcaps.training import loop
 
 # keras-tuner uses threading.currentThread.

@@ -28,3 +28,4 @@ from .vision_encoder import (
     open_vision_encoder as open_vision_encoder,
 )
 from .vit_classifier import ViTClassifier as ViTClassifier
+from .weight_transfer import inherit as inherit

@@ -22,7 +22,7 @@ MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluste
 STEEPNESS = 8.0
 # Of hidden capsules at first: with few of them active, little of what is below gets through.
 _HIDDEN_ACTIVATION = 0.8
-_HIDDEN_GAIN = 0.3
+_HIDDEN_GAIN = 1.0
 _CLASS_GAIN = 0.03
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.

@@ -11,6 +11,7 @@ from scipy import stats
 
 from nas import layer_pruning
 from nas.layer_pruning import METHODS, Candidate, Removal, RemovalRecord, Step, choose
+from nas.layer_pruning.methods import GivenLayers
 from nas.layer_pruning.plan import Plan
 from nas.records import FAILED, RUNNING
 from tfcaps.errors import UsageError
@@ -252,17 +253,32 @@ class TestFiles:
 
     def test_exhaustive(self, tmp_path):
         method, records = self.chosen("exhaustive")
-        path = layer_pruning.LayerFiles(tmp_path, "bert", "csv:data/My texts.csv").write(
-            method, records
-        )
-        assert path.name == "bert_my_texts.csv_perfect.txt"
+        files = layer_pruning.LayerFiles(tmp_path, "bert", "csv:data/My texts.csv", "exhaustive")
+        path = files.write(method, records)
+        assert path.name == "bert_my_texts_perfect.txt"
         assert path.read_text() == "0\n0-1\n"
-        log = layer_pruning.read_set_log(tmp_path / "bert_my_texts.csv_perfect_log.txt")
+        log = layer_pruning.read_set_log(tmp_path / "bert_my_texts_perfect_log.txt")
         sets = [*itertools.combinations(range(4), 1), *itertools.combinations(range(4), 2)]
         assert [layers for layers, _ in log] == sets
         np.testing.assert_allclose(
             [score for _, score in log], [0.9 - 0.01234 * sum(s) for s in sets], atol=5e-4
         )
+
+    @pytest.mark.parametrize("text", ["3\n0-1\n", "2\n0\n"], ids=["sets", "an order"])
+    def test_of_a_file(self, tmp_path, text):
+        """As it was given: the layers of a set are no order."""
+        (tmp_path / "given.txt").write_text(text)
+        method = GivenLayers(4, layer_pruning.read_choice(tmp_path / "given.txt", 4))
+        path = layer_pruning.LayerFiles(tmp_path, "bert", "MRPC", "file").write(method, [])
+        assert path.name == "bert_mrpc_file.txt"
+        assert path.read_text() == text
+
+    def test_of_another_method(self, tmp_path):
+        method, records = self.chosen("top")
+        path = layer_pruning.LayerFiles(tmp_path, "bert", "MRPC", "top").write(method, records)
+        assert path.name == "bert_mrpc_top.txt"
+        assert path.read_text() == "3\n2\n"
+        assert [path.name] == [each.name for each in tmp_path.iterdir()]  # nothing was scored
 
     @pytest.mark.parametrize(
         ("text", "words"),

@@ -232,6 +232,10 @@ class TestWrongInput:
             ({"prune_n_layers": 0}, "--prune_n_layers >= 1"),
             ({"budget": 1.0}, r"--budget in \(0, 1\)"),
             ({"prune_method": "best"}, "--prune_method to be one of"),
+            (
+                {"prune_method": "top", "layers_file": "some.txt"},
+                "--layers_file only without --prune_method",
+            ),
             ({"ties": "highest"}, "--ties to be one of published, lowest"),
             ({"seeds": 0}, "--seeds >= 1"),
             ({"validation_fraction": 0.0}, r"--validation_fraction in \(0, 1\)"),

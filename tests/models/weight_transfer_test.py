@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nas.architecture import Architecture, grow, prune, widen
-from nas.weight_transfer import inherit
+from tfcaps.models.weight_transfer import inherit
 from tfcaps.training import BlockNetworkConfig
 
 SHAPE, CLASSES = (8, 8, 1), 3

@@ -1,4 +1,4 @@
-"""Which weights a child keeps of its parent."""
+"""Which weights a network of another shape keeps: a child of its parent."""
 
 import re
 from collections.abc import Callable
