@@ -13,10 +13,14 @@ _RESIDUAL = (
 
 
 def _prepared_network(folder: pathlib.Path) -> pathlib.Path:
-    """The run of a residual network, for what begins with one."""
+    """The run of a residual network that has learnt something, for what begins with one."""
     path = folder / "network"
     if not (path / "results.json").exists():
-        command = (f"--log_dir={path}", *_RESIDUAL, "--epochs=1", "--conflicting_samples_size=0")
+        command = (
+            *(f"--log_dir={path}", "--recipe=fast", "--blocks=1,2", "--widths=8,16"),
+            *("--train_examples=2000", "--batch_size=64", "--epochs=6"),
+            *("--conflicting_samples_size=0", "--test=false"),
+        )
         code, _, errors = runs.finish(runs.start("train_network", *command))
         if code:
             raise RuntimeError(errors)
@@ -43,7 +47,8 @@ JOBS: dict[str, Callable[[pathlib.Path], tuple[str, ...]]] = {
     ),
     "prune_transformer": lambda folder: (
         *(f"--model={_prepared_network(folder)}", "--task=mnist5k", "--prune_n_layers=1"),
-        *("--train_examples=200", "--batch_size=32", "--epochs=1", "--seeds=1"),
+        *("--train_examples=2000", "--batch_size=32", "--epochs=1", "--seeds=1"),
+        *("--steps_per_epoch=8", "--learning_rate=1e-3"),
     ),
     "guided_labeling": lambda _: (
         *("--simulate", "--dataset=mnist5k", "--strategies=random,margin", "--pool_size=500"),

@@ -167,8 +167,8 @@ class EMRouting(Routing):
     @property
     def vote_gain(self):
         # The mean is normalised whatever the votes' size is, so beside the bias they may be small;
-        # class capsules learn better from small ones, hidden ones let more of what is below through
-        # with larger ones. With 4, a deep network is chaotic at first.
+        # class capsules learn better from small ones, and hidden ones let more of what is below
+        # through with larger ones.
         return _CLASS_GAIN if self.first_activation is None else _HIDDEN_GAIN
 
     def of_hidden_capsules(self):
