@@ -169,6 +169,7 @@ def write_report(
         f"# {config.model} on {config.dataset}, without layers {removed}",
         "",
         f"Layers chosen {how}; {metric}, seeds {seeds}.",
+        *(_where(config.dataset, config.validation_fraction) if steps else ()),
         "",
         *_legend(runner.subject.layer_names),
         "## In the end",
@@ -186,6 +187,26 @@ def write_report(
         *(["", "![choices](figures/choices.png)"] if steps else []),
     ]
     files.write_text(folder.report, "\n".join(lines) + "\n")
+
+
+def _where(task: str, share: float | None) -> list[str]:
+    """What candidates were scored on.
+
+    >>> _where("rte", 0.15)
+    ['Candidates were scored on the 15 % of the training examples that are held out.']
+    >>> _where("MNLI-mm", 0.15)[1]
+    'The published program scores those of MNLI on the mismatched part of the dev set instead.'
+    >>> _where("fashion_mnist", None)
+    ['Candidates were scored on the training examples that are held out.']
+    """
+    part = f"{share:.0%} of the ".replace("%", " %") if share else ""
+    lines = [f"Candidates were scored on the {part}training examples that are held out."]
+    if task.upper().startswith("MNLI"):
+        lines.append(
+            "The published program scores those of MNLI on the mismatched part of the dev set "
+            "instead."
+        )
+    return lines
 
 
 def _legend(names: Sequence[str]) -> list[str]:

@@ -83,6 +83,7 @@ class TestPruning:
             assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
         text = (folder / "report.md").read_text()
         assert "| 0 | none | whole model |" in text
+        assert "Candidates were scored on the " in text
         assert "not distinguishable" in text  # one seed can't tell
 
     def test_smaller_encoder_opens_with_the_host_alone(self, places, pruned):
