@@ -22,6 +22,15 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 print(sorted(sys.modules.keys() & set({HEAVY})), used.ru_utime + used.ru_stime)
 """
 
+# Opens one door, and takes all that is behind it.
+FIRST = """
+import sys
+import tfcaps
+package = getattr(tfcaps, sys.argv[1])
+for name in dir(package):
+    getattr(package, name)
+"""
+
 
 def modules_of(package: str) -> list[str]:
     """What lies in a package's folder, without what is marked as internal."""
@@ -61,6 +70,13 @@ def test_importing_costs_nothing():
     heavy, seconds = output.strip().rsplit(maxsplit=1)
     assert heavy == "[]"
     assert float(seconds) < 0.5
+
+
+# What has Keras imported, which imports of this package what it needs to load saved networks.
+@pytest.mark.parametrize("first", ["layers", "ops", "routing"])
+def test_whatever_comes_first(first):
+    code, _, errors = runs.finish(runs.start_code(FIRST, first))
+    assert code == 0, errors
 
 
 def test_the_package_lists_all_that_is_in_it():

@@ -131,3 +131,20 @@ def test_compiled_equals_eager(function, compiler):
     np.testing.assert_allclose(
         backend.numpy(compiled_gradient), backend.numpy(eager_gradient), rtol=1e-5, atol=1e-37
     )
+
+
+def test_many_batches():
+    """All are as the network has them; the third of a shape and those behind it share a graph."""
+    calls = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            calls.append(training)
+            return {"double": 2.0 * inputs["x"]}
+
+    call = ops.for_many_batches(Counted())
+    for number, size in enumerate([4, 4, 4, 4, 3, 4]):
+        values = np.full((size, 2), number, "float32")
+        found = backend.numpy(call({"x": values})["double"])
+        np.testing.assert_array_equal(found, 2.0 * values)
+    assert calls == [False] * (6 if backend.IS_JAX else 4)

@@ -16,7 +16,8 @@ def offer_classes() -> None:
     """
     import keras
 
-    importlib.import_module(f"{__package__}.activations")
+    # Which has the activations; it may be what imports Keras just now.
+    importlib.import_module(f"{__package__}.ops")
 
     known = keras.saving.get_custom_objects()
     for name in _PACKAGES:

@@ -7,6 +7,7 @@ import keras
 
 from tfcaps.metrics.d_score import DScore
 from tfcaps.metrics.t_score import TScore
+from tfcaps.ops import for_many_batches
 
 
 class CapsuleScores(NamedTuple):
@@ -52,12 +53,12 @@ def capsule_scores(model: keras.Model, batches: Iterable[Any]) -> CapsuleScores:
 
     Source: Peer et al., γ-capsules, arXiv 1812.09707.
     """
-    inspector = model.inspector
-    t_scores = {layer: TScore() for layer in inspector.output["couplings"]}
+    inspect = for_many_batches(model.inspector)
+    t_scores = {layer: TScore() for layer in model.inspector.output["couplings"]}
     first = next(iter(t_scores))
     d_score = DScore()
     for images in batches:
-        seen = inspector(images, training=False)
+        seen = inspect(images)
         d_score.update_state(seen["capsules"][first])
         for layer, score in t_scores.items():
             score.update_state(seen["couplings"][layer])

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcaps.ops import for_many_batches
+
 # Small enough for the votes of any network here, large enough to keep all cores busy.
 BATCH_SIZE = 64
 # Pairs of input and reconstruction to look at: two rows of a figure.
@@ -28,10 +30,9 @@ def in_batches(network: keras.Model, inputs: Any):
     Returns:
         The outputs as float32 NumPy arrays (N, ...), in the structure the network returns.
     """
+    call = for_many_batches(network)
     batches = [
-        keras.tree.map_structure(
-            _as_float32, network(_part(inputs, start, BATCH_SIZE), training=False)
-        )
+        keras.tree.map_structure(_as_float32, call(_part(inputs, start, BATCH_SIZE)))
         for start in range(0, len(keras.tree.flatten(inputs)[0]), BATCH_SIZE)
     ]
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
@@ -53,9 +54,9 @@ def scores(
     Returns:
         Labels (N,) and scores (N, K) in float64.
     """
+    call = for_many_batches(classifier)
     pairs = [
-        (np.asarray(labels), np.asarray(classifier(inputs, training=False), "float64"))
-        for inputs, labels in batches
+        (np.asarray(labels), np.asarray(call(inputs), "float64")) for inputs, labels in batches
     ]
     labels, found = zip(*pairs, strict=True)
     return np.concatenate(labels), np.concatenate(found)
