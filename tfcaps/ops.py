@@ -258,15 +258,17 @@ def compiled(function):
     return call
 
 
-# About as many calls take as long as tracing a graph does.
-_CALLS_WITHOUT_GRAPH = 2
+# Tracing a graph takes as long as a few calls to a dozen do: what is called less often is better
+# off without one.
+_CALLS_WITHOUT_GRAPH = 8
 
 
 def for_many_batches(network):
     """The network at inference, for batches most of which are shaped alike.
 
-    With TensorFlow a graph computes the third batch of a shape, and those behind it: several times
-    as fast as operation by operation.
+    With TensorFlow a graph computes the ninth batch of a shape, and those behind it: faster than
+    operation by operation, once it is there. It ends with the function, so that a network may be
+    changed between two of them.
 
     Args:
         network: a Keras model.

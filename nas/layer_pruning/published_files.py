@@ -37,7 +37,7 @@ class LayerFiles:
 
     def __init__(self, folder: str | os.PathLike, model: str, task: str, method: str = "greedy"):
         kind = _PUBLISHED_NAMES.get(method, method)
-        stem = f"{_file_name(model)}_{_file_name(re.sub('[.][ct]sv$', '', task))}_{kind}"
+        stem = f"{_file_name(model)}_{_file_name(task)}_{kind}"
         self._folder = folder = pathlib.Path(folder)
         self._choice, self._log = folder / f"{stem}.txt", folder / f"{stem}_log.txt"
 
@@ -168,10 +168,10 @@ def read_set_log(path: str | os.PathLike) -> list[tuple[Layers, float]]:
 
 
 def _file_name(name: str) -> str:
-    """A name that is part of a file's name: of a path its last part.
+    """A name that is part of a file's name: of a path its last part, of a table without ending.
 
-    >>> _file_name("runs/BERT-base/"), _file_name("csv:data/My file.csv")
-    ('bert-base', 'my_file.csv')
+    >>> _file_name("runs/BERT-base/"), _file_name("csv:data/My file.CSV")
+    ('bert-base', 'my_file')
     """
-    last = re.split(r"[/:]", name.rstrip("/"))[-1]
-    return re.sub(r"[^a-z0-9.-]+", "_", last.lower())
+    last = re.split(r"[/:]", name.rstrip("/"))[-1].lower()
+    return re.sub(r"[^a-z0-9.-]+", "_", re.sub(r"\.[ct]sv$", "", last))

@@ -194,12 +194,12 @@ def _where(task: str, share: float | None) -> list[str]:
 
     >>> _where("rte", 0.15)
     ['Candidates were scored on the 15 % of the training examples that are held out.']
-    >>> _where("MNLI-mm", 0.15)[1]
+    >>> _where("MNLI-mm", 0.155)[1]
     'The published program scores those of MNLI on the mismatched part of the dev set instead.'
     >>> _where("fashion_mnist", None)
     ['Candidates were scored on the training examples that are held out.']
     """
-    part = f"{share:.0%} of the ".replace("%", " %") if share else ""
+    part = f"{100 * share:g} % of the " if share else ""
     lines = [f"Candidates were scored on the {part}training examples that are held out."]
     if task.upper().startswith("MNLI"):
         lines.append(

@@ -714,7 +714,6 @@ def test_em_begins_with_the_activation_that_is_asked_for(out):
 def test_em_of_hidden_capsules():
     hidden = make("em", iterations=3).of_hidden_capsules()
     assert (hidden.first_activation, hidden.iterations) == (0.8, 3)
-    assert hidden.vote_gain == 1.0 > make("em").vote_gain
     given = make("em", first_activation=0.5)
     assert given.of_hidden_capsules() is given
     published = make("em-published")

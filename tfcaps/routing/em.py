@@ -22,8 +22,6 @@ MIN_SHARE = 1e-3  # of the mean total weight, where no vote is left for a cluste
 STEEPNESS = 8.0
 # Of hidden capsules at first: with few of them active, little of what is below gets through.
 _HIDDEN_ACTIVATION = 0.8
-_HIDDEN_GAIN = 1.0
-_CLASS_GAIN = 0.03
 # The root mean square of s · cost over the output capsules stays below: clusters of a few votes in
 # a few dimensions differ so much that the logistic would saturate.
 _LARGEST_LOGIT = 4.0
@@ -94,6 +92,10 @@ class EMRouting(Routing):
     cost is this package's own.
     """
 
+    # The mean is normalised whatever the votes' size is. Beside the bias they are small with this:
+    # otherwise a deep network is chaotic at first, and nothing is left of likeness between images.
+    vote_gain = 0.03
+
     def __init__(
         self,
         iterations=2,
@@ -163,13 +165,6 @@ class EMRouting(Routing):
                 autocast=False,  # float32 inside a capsule layer of another precision, too
             )
             setattr(self, name, weight)
-
-    @property
-    def vote_gain(self):
-        # The mean is normalised whatever the votes' size is, so beside the bias they may be small;
-        # class capsules learn better from small ones, and hidden ones let more of what is below
-        # through with larger ones.
-        return _CLASS_GAIN if self.first_activation is None else _HIDDEN_GAIN
 
     def of_hidden_capsules(self):
         if self.cost == "published" or self.first_activation is not None:
